@@ -1,0 +1,38 @@
+"""All that a component may import: re-exports only. Built-in components and plugins use the same door."""
+
+from shipper.batch.batch import EventBatch, Headers, Origin
+from shipper.clock import Clock, SystemClock
+from shipper.config.field import (
+    REQUIRED,
+    Options,
+    at_least,
+    choice,
+    commas,
+    decimal,
+    flag,
+    integer,
+    mapping,
+    milliseconds,
+    option,
+    path,
+    seconds,
+    size,
+    text,
+    words,
+)
+from shipper.errors import ComponentFailed, ConfigurationError, DamagedData, Refused, RetryLater, ShipperError
+from shipper.interceptors.interceptor import Interceptor
+from shipper.metrics.counters import Counters
+from shipper.processors.processor import Processor
+from shipper.selectors.selector import Route, Selector
+from shipper.serializers.serializer import Bytes, Serializer
+from shipper.sinks.sink import Sink, SinkContext
+from shipper.sources.source import Source, SourceContext, Waiter
+
+__all__ = [
+    "REQUIRED", "Bytes", "Clock", "ComponentFailed", "ConfigurationError", "Counters", "DamagedData", "EventBatch",
+    "Headers", "Interceptor", "Options", "Origin", "Processor", "Refused", "RetryLater", "Route", "Selector",
+    "Serializer", "ShipperError", "Sink", "SinkContext", "Source", "SourceContext", "SystemClock", "Waiter",
+    "at_least", "choice", "commas", "decimal", "flag", "integer", "mapping", "milliseconds", "option", "path",
+    "seconds", "size", "text", "words",
+]  # fmt: skip

@@ -1,0 +1,1 @@
+"""The unit of data: rows by columns."""

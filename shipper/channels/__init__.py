@@ -1,0 +1,1 @@
+"""Where events wait between a source and a sink."""

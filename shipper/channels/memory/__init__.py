@@ -1,0 +1,1 @@
+"""The channel whose lanes are rings in shared memory."""

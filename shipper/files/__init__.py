@@ -1,0 +1,1 @@
+"""Files that roll, over any store."""

@@ -1,0 +1,1 @@
+"""Which sink of a group is next: one file a type."""

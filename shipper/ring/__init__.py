@@ -1,0 +1,1 @@
+"""Bytes across processes; knows no events."""

@@ -1,0 +1,1 @@
+"""Which channels a batch goes to: one file a type."""

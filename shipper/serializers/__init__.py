@@ -1,0 +1,1 @@
+"""How rows become bytes: one file a type."""

@@ -1,0 +1,1 @@
+"""The sink that rolls files on HDFS and on file://."""

@@ -1,0 +1,121 @@
+"""The contract of a sink: four verbs, two failures.
+
+::
+
+    open(context)      acquire; settle what the process before left behind (cut files, finish renames)
+    deliver(batch)     hand the rows over; the batch is a view, valid until `flush` returned and the commit is stored
+    flush() -> state   everything delivered since the last flush is safe at the target
+    close()            finish files, give everything back
+
+    RetryLater         nothing counts: the transaction rolls back, the same rows come again
+    Refused            these rows never: they are set aside, the rest comes again
+
+Rolling sinks also use `committed` (rename what was only waiting for the commit) and `tick` (roll by time).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Generic, TypeVar
+
+from shipper.batch.batch import EventBatch
+from shipper.clock import Clock
+from shipper.config.field import Options
+from shipper.metrics.counters import Counters
+
+O = TypeVar("O", bound=Options)
+
+
+@dataclass(frozen=True)
+class SinkContext:
+    """What a sink may use of its worker.
+
+    Attributes:
+        name: the component's name in the file (`k1`).
+        worker, workers: which of how many workers of this sink this is.
+        state_dir: where this sink keeps its journal and staged files.
+        committed_sequence: the largest sink sequence that a commit stored for this sink, 0 when none.
+        say: one line for the person, at most once in 30 s for the same text: `say("warning", "...")`.
+    """
+
+    name: str
+    clock: Clock
+    counters: Counters
+    state_dir: Path
+    say: Callable[[str, str], None]
+    worker: int = 0
+    workers: int = 1
+    committed_sequence: int = 0
+
+
+class Sink(ABC, Generic[O]):
+    """Base of all sinks.
+
+    Class attributes:
+        Options, aliases: as for sources.
+        promise: what `describe` says: "exactly once", "at least once" or "at most once".
+        counted: the Flume counters that this sink fills; empty = Flume shows no entry.
+        linger_s: how long the runner gathers rows below `batch.bytes` before it commits, unless the file says.
+    """
+
+    Options: ClassVar[type[Options]]
+    aliases: ClassVar[tuple[str, ...]]
+    promise: ClassVar[str] = "at least once"
+    counted: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, options: O) -> None:
+        self.options = options
+
+    @property
+    def linger_s(self) -> float:
+        """Seconds that rows below `batch.bytes` may wait for more before they are committed."""
+        return 0.0
+
+    @abstractmethod
+    def open(self, context: SinkContext) -> None:
+        """Acquires the target and settles it: what was not committed is undone there.
+
+        Raises:
+            ComponentFailed: it can't work now; the supervisor restarts the worker with back-off.
+        """
+
+    @abstractmethod
+    def deliver(self, batch: EventBatch) -> None:
+        """Hands rows over. May buffer until `flush`.
+
+        Raises:
+            RetryLater: the target can't take them now.
+            Refused: it will never take some of them.
+        """
+
+    @abstractmethod
+    def flush(self) -> int:
+        """Makes everything delivered since the last flush safe.
+
+        Returns:
+            The sequence number under which the sink's own journal stored its state, 0 when it keeps none. The take
+            commit stores this number with the position: an entry of the journal counts only if a commit names it.
+
+        Raises:
+            RetryLater: as `deliver`.
+        """
+
+    def rolled_back(self) -> None:
+        """The transaction was rolled back after a failure: forget what was delivered since the last flush."""
+
+    def committed(self) -> None:
+        """The commit that names the last flush is stored: rename what waited for it."""
+
+    def tick(self) -> bool:
+        """Called when idle and at least once a second: roll by time. True when a `flush` and a commit are needed."""
+        return False
+
+    def releasing(self) -> None:
+        """The sink gives a lane up: its journal must no longer depend on that lane's commit slot."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Ends everything: files get their final names. Safe after a failed `open`, and twice."""

@@ -1,0 +1,125 @@
+"""The contract of a source: five verbs. It reads; it never sees a process, a ring, a transaction or a retry.
+
+::
+
+    open(context)                 acquire files, sockets; refuse with ComponentFailed what can't work
+    position(origins)             go back: what lies behind these ends was not committed; read it again
+    poll(wait_s) -> batch | None  the next rows; waits at most `wait_s` for them through `context.wait`
+    committed(batch)              every required channel has the rows of the last polled batch
+    close()                       give everything back; called once, also after an error
+
+`poll` is not called again before the batch of the last call was committed, or `position` / `refused` was called.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Generic, Protocol, TypeVar
+
+from shipper.batch.batch import EventBatch, Origin
+from shipper.clock import Clock
+from shipper.config.field import Options
+from shipper.metrics.counters import Counters
+
+O = TypeVar("O", bound=Options)
+
+
+class Waiter(Protocol):
+    """How a source sleeps without missing the word to stop."""
+
+    def wait(self, timeout_s: float, fds: Sequence[int] = ()) -> Sequence[int]:
+        """Sleeps until one of `fds` can be read, the worker is rung, or the time is over; the readable ones."""
+
+    @property
+    def fileno(self) -> int:
+        """Becomes readable when the worker is rung: for sources that run an event loop of their own."""
+
+
+@dataclass(frozen=True)
+class SourceContext:
+    """What a source may use of its worker.
+
+    Attributes:
+        name: the component's name in the file (`r1`).
+        worker, workers: which of how many workers of this source this is; a tail reads `hash(file) % workers == worker`.
+        rows_max: no batch may have more rows (the smallest explicit capacity of the source's channels).
+        batch_bytes: aim for batches of this many bytes of body (1 MiB).
+        positions: the last committed origin of each stream, as the channels have it.
+        state_dir: where this source may keep files of its own.
+        strict: True when `strictBatch` makes Flume's batchSize literal.
+    """
+
+    name: str
+    clock: Clock
+    waiter: Waiter
+    counters: Counters
+    state_dir: Path
+    worker: int = 0
+    workers: int = 1
+    rows_max: int = 1 << 20
+    batch_bytes: int = 1 << 20
+    strict: bool = False
+    positions: Mapping[str, Origin] = field(default_factory=dict)
+
+
+class Source(ABC, Generic[O]):
+    """Base of all sources.
+
+    Class attributes:
+        Options: the dataclass of its options.
+        aliases: every name that `type` may have, in lower case; Flume's class name among them.
+        replayable: True when `position` can go back, so that a restart neither loses nor repeats.
+        light: True when several of its kind may share one worker.
+        counted: the Flume counters that this source fills (`flume.md` 8.1); empty = Flume shows no entry.
+    """
+
+    Options: ClassVar[type[Options]]
+    aliases: ClassVar[tuple[str, ...]]
+    replayable: ClassVar[bool] = False
+    light: ClassVar[bool] = False
+    listens: ClassVar[bool] = False
+    counted: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, options: O) -> None:
+        self.options = options
+
+    @abstractmethod
+    def open(self, context: SourceContext) -> None:
+        """Acquires what the source reads from.
+
+        Raises:
+            ComponentFailed: it can't work now; the message says what, where and what to do. The supervisor retries.
+        """
+
+    @abstractmethod
+    def poll(self, wait_s: float) -> EventBatch | None:
+        """The next batch, or None when nothing came within `wait_s` seconds or the worker was rung."""
+
+    def position(self, origins: Sequence[Origin]) -> None:
+        """Goes back to the starts of `origins`: their rows did not reach the channels."""
+
+    def committed(self, batch: EventBatch) -> None:
+        """The rows of the last polled batch are in all required channels; acknowledge them, move the side files."""
+
+    def refused(self, batch: EventBatch, reason: str) -> bool:
+        """The channels had no room within `keep-alive`.
+
+        Returns:
+            True to have the same batch tried again; False when the source has told its peer and gave the rows up.
+        """
+        return True
+
+    def lag_bytes(self) -> int:
+        """Bytes that are known to wait behind the position; 0 when the source can't know."""
+        return 0
+
+    def finished(self) -> bool:
+        """True when nothing will ever come again (a sequence that reached its end)."""
+        return False
+
+    @abstractmethod
+    def close(self) -> None:
+        """Gives back what `open` acquired. Safe after a failed `open`, and twice."""

@@ -1,0 +1,1 @@
+"""Checks, fakes and faults that ship with the product."""

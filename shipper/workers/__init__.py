@@ -1,0 +1,1 @@
+"""Processes: the supervisor, its template, and the two hot loops."""
