@@ -1,0 +1,1 @@
+"""How a file becomes events: one file a type. Used by spooldir."""
