@@ -1,0 +1,141 @@
+"""Running an agent from the command line: arguments, log, background, and every failure as an exit code.
+
+Exit codes: 0 a clean end, 1 the configuration can't be run, 2 the command line can't be understood, 3 a component
+gave up (or shipper itself failed). Flume ends with 0 whatever happened; a service manager can't work with that.
+
+Nothing here is imported before it is needed: what this process imports, it keeps as long as the agent lives.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from shipper.cli import log
+from shipper.cli.arguments import AgentCommand, HelpWanted, UsageError, parse_agent
+from shipper.errors import ConfigurationError, ShipperError
+
+CLEAN, CONFIGURATION, USAGE, GAVE_UP = 0, 1, 2, 3
+
+#: How long the process that went into the background is watched for a failure at the start.
+BACKGROUND_WATCH_S = 2.0
+
+AGENT_HELP = """\
+Usage: {program} agent -n NAME -f FILE [-f FILE ...] [-c DIR] [options]
+
+Runs one agent of a Flume configuration file until it is stopped (Ctrl-C, SIGTERM).
+
+  -n, --name NAME           the agent of the file to run
+  -f, --conf-file FILE      its properties file; a later -f overrides an earlier one
+  -c, --conf, --config DIR  configuration directory: the -D flags in its flume-env.sh count
+  -Dkey=value               a system property; those that have an effect:
+                              -Dflume.root.logger=INFO,console   the log goes to the terminal (the default)
+                              -Dflume.root.logger=INFO,LOGFILE   the log goes to flume.log.dir/flume.log.file
+                              -Dflume.log.dir=./logs  -Dflume.log.file=flume.log
+                              -Dflume.monitoring.type=http       serve /metrics (or type=prometheus)
+                              -Dflume.monitoring.port=41414  -Dflume.monitoring.host=127.0.0.1
+  -i, --poll-interval TIME  how often the files are looked at for changes (30 seconds)
+      --no-reload-conf      read the files once
+  -d, --daemon              run in the background; prints the process id and the log file
+      --dryrun              show what would run, and run nothing
+      --strict              warnings about the files are errors
+      --run-dir DIR         where the shared memory lies
+      --state-dir DIR       where positions and journals lie
+  -h, --help                this text
+
+-C, --plugins-path, -X... and -javaagent... are taken and have no effect: there is no Java here.
+Exit codes: 0 clean, 1 configuration, 2 usage, 3 a component gave up."""
+
+
+def run_agent(arguments: Sequence[str], program: str = "shipper") -> int:
+    """Runs what `agent ARGUMENTS` asks for; the exit code."""
+    try:
+        command = parse_agent(arguments)
+    except HelpWanted:
+        print(AGENT_HELP.format(program=program))
+        return CLEAN
+    except UsageError as problem:
+        return complain(program, problem, USAGE)
+    except ConfigurationError as problem:
+        return complain(program, problem, CONFIGURATION)
+    try:
+        if command.background and not command.dry_run:
+            return _in_background(command, program)
+        log.configure_supervisor_log(command.system)
+    except OSError as problem:
+        return complain(program, f"the log can't be opened: {problem}", CONFIGURATION)
+    return _run(command)
+
+
+def complain(program: str, problem: object, code: int) -> int:
+    """Says on stderr why nothing was started; returns `code`."""
+    print(f"{program}: {problem}", file=sys.stderr)
+    return code
+
+
+def _run(command: AgentCommand) -> int:
+    for note in command.notes:
+        log.say("INFO", "agent", note)
+    if command.conf_dir is None:
+        log.say("INFO", "agent", "No configuration directory is set (-c DIR), so no flume-env.sh is read.")
+    try:
+        from shipper.workers import supervisor
+
+        return supervisor.run(command)
+    except ConfigurationError as problem:
+        log.say("ERROR", "agent", str(problem))
+        return CONFIGURATION
+    except ShipperError as problem:
+        log.say("ERROR", "agent", str(problem))
+        return GAVE_UP
+    except KeyboardInterrupt:
+        return CLEAN  # before the supervisor took the signals over, nothing was started
+    except Exception as problem:
+        log.defect("agent", problem)
+        return GAVE_UP
+    finally:
+        log.flush()
+
+
+def _in_background(command: AgentCommand, program: str) -> int:
+    """Leaves the terminal: a session of its own, no terminal descriptors, the log in a file.
+
+    The parent watches the child for a moment, so that a port in use is said here and not only in the log.
+    """
+    log_file = log.log_file(command.system)
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    already_bytes = log_file.stat().st_size if log_file.exists() else 0
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child == 0:
+        code = GAVE_UP
+        try:
+            os.setsid()
+            log.configure_supervisor_log(command.system, background=True)
+            code = _run(command)
+        finally:
+            os._exit(code)
+    code_or_none = _ended_within(child, BACKGROUND_WATCH_S)
+    if code_or_none is None:
+        print(f"agent {command.agent} runs in the background: process {child}, log {log_file.resolve()}")
+        return CLEAN
+    with log_file.open("rb") as opened:
+        opened.seek(already_bytes)
+        said = opened.read(1 << 16).decode("utf-8", "replace").rstrip()
+    print(said or f"{program}: agent {command.agent} ended at once; its log is {log_file.resolve()}", file=sys.stderr)
+    return code_or_none
+
+
+def _ended_within(child: int, seconds: float) -> int | None:
+    """The exit code of the child, or None when it is still running after that time."""
+    import select
+
+    process = os.pidfd_open(child)
+    try:
+        if not select.select([process], [], [], seconds)[0]:
+            return None
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    finally:
+        os.close(process)

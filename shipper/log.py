@@ -1,0 +1,235 @@
+"""Our own log: one fact a line, from every process of an agent, and a repeated fact only once in 30 s.
+
+`say("WARN", "k1", "...")` is all that a process needs. In the supervisor the line goes where `shipper.cli.log` points
+it; in a worker it goes through an inherited pipe to the supervisor (`configure_worker_log`), which reads it with
+`WorkerLines`. The standard `logging` package is not used: it would cost each process 1 MB for features we don't need.
+
+A fact is (level, component, text). It is said at once; the same fact within the next 30 s is counted, and said again
+when they are over, as `... (12 times in 30 s)`.
+
+A mistake of a person or of the world (`ShipperError`) is one line, its message. Anything else is a defect of ours:
+one ERROR line that names the error and the three innermost places, and the whole traceback at level STACK, which
+reaches a log file always, and a console only at DEBUG.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+
+#: Levels in rising order. FATAL is what Flume's users may write; we say ERROR.
+LEVELS = {"ALL": 0, "TRACE": 1, "DEBUG": 2, "STACK": 2, "INFO": 3, "WARN": 4, "ERROR": 5, "FATAL": 6, "OFF": 7}
+WINDOW_S = 30.0
+
+#: A write of at most this many bytes into a pipe is never mixed with another process's (POSIX's PIPE_BUF on Linux).
+PIPE_BUF_BYTES = 4096
+_FACTS_MAX = 1000
+_SEPARATOR = "\x01"
+
+#: Takes (level, component, text): one fact, already free of line ends and control characters.
+Destination = Callable[[str, str, str], None]
+
+
+class Repeats:
+    """Which facts were said lately, and how often they came since."""
+
+    def __init__(self) -> None:
+        self._facts: dict[tuple[str, str, str], list[float]] = {}  # fact -> [start of its window, times in it]
+
+    def is_news(self, fact: tuple[str, str, str], now_s: float) -> bool:
+        """Counts the fact; True when it has to be said now."""
+        window = self._facts.get(fact)
+        if window is not None:
+            window[1] += 1
+            return False
+        self._facts[fact] = [now_s, 1]
+        return True
+
+    def due(self, now_s: float, everything: bool = False) -> list[tuple[tuple[str, str, str], int, float]]:
+        """Facts whose window is over: (fact, times in the window, seconds of the window).
+
+        A fact that was repeated gets a new window, still silent; one that was not is forgotten.
+        """
+        over: list[tuple[tuple[str, str, str], int, float]] = []
+        crowded = len(self._facts) > _FACTS_MAX
+        for fact, (since_s, times) in list(self._facts.items()):
+            age_s = now_s - since_s
+            if age_s < WINDOW_S and not everything and not crowded:
+                break  # in order of their windows: the rest is younger
+            del self._facts[fact]
+            unsaid = times > 1 or since_s < 0
+            if unsaid and times:
+                over.append((fact, int(times), age_s))
+        return over
+
+    def go_on(self, fact: tuple[str, str, str], now_s: float) -> None:
+        """The count of a fact was said: it stays silent for one more window, from 0."""
+        self._facts[fact] = [now_s, 0]
+
+
+class Log:
+    """What one process says, and where it goes.
+
+    Args:
+        destinations: each with the least level that it takes.
+        monotonic_s: the clock of the 30 seconds.
+    """
+
+    def __init__(
+        self, destinations: Sequence[tuple[str, Destination]], monotonic_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.destinations = list(destinations)
+        self._monotonic_s = monotonic_s
+        self._repeats = Repeats()
+
+    def say(self, level: str, component: str, text: str) -> None:
+        """Says a fact, unless it was said within 30 s. Each line of `text` is a fact of its own."""
+        level = "WARN" if level.upper() == "WARNING" else level.upper()
+        level = level if level in LEVELS else "INFO"
+        now_s = self._monotonic_s()
+        self.tick()
+        for line in text.splitlines():
+            line = printable(line)
+            if line and (level == "STACK" or self._repeats.is_news((level, component, line), now_s)):
+                self._emit(level, component, line)
+
+    def tick(self, everything: bool = False) -> None:
+        """Says the counts of facts whose 30 s are over. To be called about once a second."""
+        now_s = self._monotonic_s()
+        for (level, component, line), times, age_s in self._repeats.due(now_s, everything):
+            self._emit(level, component, f"{line} ({times} times in {max(1, round(age_s))} s)")
+            if not everything:
+                self._repeats.go_on((level, component, line), now_s)
+
+    def _emit(self, level: str, component: str, line: str) -> None:
+        for least, destination in self.destinations:
+            if LEVELS[level] >= LEVELS[least]:
+                destination(level, component, line)
+
+
+def printable(text: str) -> str:
+    """The text with control characters spelt out, so that a log line can neither be forged nor move a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in text)
+
+
+def format_line(level: str, component: str, text: str, now_s: float | None = None) -> str:
+    """`2026-11-21 10:00:00,123 INFO  k1: text`, without a line end, in local time as log4j writes it."""
+    now_s = time.time() if now_s is None else now_s
+    stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now_s))
+    shown = "ERROR" if level == "STACK" else level
+    return f"{stamp},{int(now_s * 1000) % 1000:03d} {shown:<5} {component}: {text}"
+
+
+def to_fd(fd: int) -> Destination:
+    """Writes formatted lines to a descriptor, each with one write. A descriptor that is gone is no error."""
+
+    def write(level: str, component: str, text: str) -> None:
+        try:
+            os.write(fd, (format_line(level, component, text) + "\n").encode("utf-8", "replace"))
+        except OSError:
+            pass  # nobody reads: the agent goes on
+
+    return write
+
+
+def to_pipe(fd: int) -> Destination:
+    """Writes lines for `WorkerLines`, each with one write that no other process can mix with its own."""
+
+    def write(level: str, component: str, text: str) -> None:
+        line = _SEPARATOR + _SEPARATOR.join((level, component, text))
+        data = line.encode("utf-8", "replace")
+        if len(data) >= PIPE_BUF_BYTES:
+            data = data[: PIPE_BUF_BYTES - 4] + b"..."
+        try:
+            os.write(fd, data + b"\n")
+        except OSError:
+            pass  # a full pipe or a dead supervisor must not stop the data
+
+    return write
+
+
+class WorkerLines:
+    """Reads what a worker wrote into its log pipe: lines of `to_pipe`, and whatever a library printed to stderr.
+
+    Args:
+        component: the name that stands before lines that no `say` made.
+    """
+
+    def __init__(self, component: str) -> None:
+        self.component = component
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[tuple[str, str, str]]:
+        """The facts that are complete with these bytes, as (level, component, text); b"" ends the last line."""
+        *lines, rest = (self._rest + data).split(b"\n")
+        if (not data and rest) or len(rest) > 16 * PIPE_BUF_BYTES:
+            lines, rest = [*lines, rest], b""
+        self._rest = rest
+        return [fact for line in lines if (fact := self._fact(line.decode("utf-8", "replace"))) is not None]
+
+    def _fact(self, line: str) -> tuple[str, str, str] | None:
+        if not line.strip():
+            return None
+        parts = line.split(_SEPARATOR, 3)
+        if len(parts) == 4 and not parts[0] and parts[1] in LEVELS:
+            return parts[1], parts[2], parts[3]
+        return "WARN", self.component, line.replace(_SEPARATOR, "")
+
+
+_log = Log([("INFO", to_fd(2))])
+
+
+def configure(log: Log) -> None:
+    """Makes `log` the log of this process."""
+    global _log
+    _log = log
+
+
+def current() -> Log:
+    """The log of this process."""
+    return _log
+
+
+def configure_worker_log(fd: int, level: str = "INFO") -> None:
+    """Sends what this process says into the supervisor's pipe.
+
+    Args:
+        fd: the write end, in blocking mode; also to be put under stderr, so that libraries are heard.
+        level: the least level that any destination of the supervisor takes: the rest is not sent.
+    """
+    configure(Log([(level, to_pipe(fd))]))
+
+
+def say(level: str, component: str, text: str) -> None:
+    """Says a fact in this process's log: `say("WARN", "k1", "...")`."""
+    _log.say(level, component, text)
+
+
+def tick() -> None:
+    """Says the counts of facts that were repeated. To be called about once a second."""
+    _log.tick()
+
+
+def flush() -> None:
+    """Says all counts now: the process ends."""
+    _log.tick(everything=True)
+
+
+def defect(component: str, problem: BaseException) -> None:
+    """Logs an exception that nobody expected: one line for people, the traceback at level STACK."""
+    import traceback  # nobody pays for it until something is wrong
+
+    frames = traceback.extract_tb(problem.__traceback__)[-3:]
+    places = " < ".join(f"{_short(f.filename)}:{f.lineno} {f.name}" for f in reversed(frames)) or "an unknown place"
+    text = " ".join(str(problem).split())
+    say("ERROR", component, f"unexpected {type(problem).__name__}: {text} (at {places}). Please report it.")
+    for line in "".join(traceback.format_exception(problem)).splitlines():
+        _log.say("STACK", component, line)
+
+
+def _short(filename: str) -> str:
+    _, found, inside = filename.rpartition("/shipper/")
+    return inside if found else os.path.basename(filename)
