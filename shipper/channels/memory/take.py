@@ -1,0 +1,239 @@
+"""The take side of a memory channel: one sink worker's transactions.
+
+A transaction takes from one lane: its commit is one stored word of that lane. Several sink workers of one channel
+share its lanes by leases. A lane's home is the sink worker that it was made for; another one takes it over while the
+home has let go of it (it can't deliver) or was handed over by the supervisor (it died and could not be settled), and
+gives it back when the home wants it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from shipper.batch.batch import EventBatch
+from shipper.channels.channel import Transaction
+from shipper.channels.memory.put import decode_frame, remove_overflow
+from shipper.errors import TransactionMisused
+from shipper.ring.consumer import Consumer
+from shipper.ring.lane import Lane
+from shipper.ring.layout import OVERFLOW, lane_key
+from shipper.ring.puts import PutPage
+from shipper.ring.wait import Bell
+
+
+@dataclass(frozen=True)
+class TakeRoute:
+    """Where a lane lies and who fills it: what a sink worker needs to know of it.
+
+    Attributes:
+        channel: name of the channel.
+        path: of the lane.
+        page: of the put page of the source worker that fills it.
+        bell: of that source worker.
+        home: True when the lane was made for this sink worker.
+    """
+
+    channel: str
+    path: Path
+    page: Path
+    bell: Path
+    home: bool = True
+
+
+class _Leased:
+    """A lane as its sink worker sees it."""
+
+    def __init__(self, route: TakeRoute, sink: int) -> None:
+        self.route = route
+        self.page = PutPage.ensure(route.page)
+        lane = Lane.open(route.path)
+        self.consumer = Consumer(lane, self.page, self.page.index(lane_key(route.channel, route.path.name)), sink)
+        self.bell = Bell(route.bell)
+
+    def close(self) -> None:
+        self.consumer.lane.close()
+        self.page.close()
+        self.bell.close()
+
+
+class TakeTransaction(Transaction):
+    """Rows of one lane, gone at commit or back at rollback.
+
+    Args:
+        lane: the lane that was chosen; None when none has rows.
+        poison: overwrites what was taken when the transaction ends, to find views that outlive it (tests).
+    """
+
+    def __init__(self, lane: _Leased | None, poison: bool) -> None:
+        super().__init__()
+        self._lane = lane
+        self._poison = poison
+        self._overflowed: list[memoryview] = []
+        self._taken: list[memoryview] = []
+        self.rows = 0
+        self.size_bytes = 0
+        self.sequence = 0
+
+    def take(self) -> EventBatch | None:
+        """The next rows as a view that is valid until the transaction ends; None when there are none now.
+
+        Frames without rows (their interceptors left nothing) are stepped over.
+        """
+        self._must_be("OPEN", "take")
+        if self._lane is None:
+            return None
+        consumer = self._lane.consumer
+        while (frame := consumer.peek()) is not None:
+            done = consumer.rows_done
+            batch = decode_frame(consumer.lane, frame)
+            consumer.step()
+            if frame.flags & OVERFLOW:
+                self._overflowed.append(frame.payload)
+            if self._poison:
+                self._taken.append(frame.payload)
+            self.size_bytes += len(frame.payload)
+            if batch.rows > done:
+                self.rows += batch.rows - done
+                return batch.slice(done) if done else batch
+        return None
+
+    def put_back(self) -> None:
+        """Forgets all that was taken, but stays open: the same rows come again."""
+        self._must_be("OPEN", "put_back")
+        if self._lane is not None:
+            self._lane.consumer.rewind()
+        self.rows = self.size_bytes = 0
+        self._overflowed.clear()
+        self._taken.clear()
+
+    @property
+    def empty(self) -> bool:
+        """True when nothing was taken, not even frames without rows."""
+        return self.size_bytes == 0
+
+    def do_commit(self) -> None:
+        lane = self._lane
+        if lane is None or self.empty:
+            return
+        if lane.consumer.release(self.sequence):
+            lane.bell.ring()
+        # Dying here leaves overflow files of delivered frames; the producer sweeps them when it takes the lane over.
+        for payload in self._overflowed:
+            remove_overflow(lane.consumer.lane, payload)
+        for payload in self._taken:
+            payload[:] = b"\xdb" * len(payload)
+
+    def do_rollback(self) -> None:
+        if self._lane is not None:
+            self._lane.consumer.rewind()
+
+
+class TakeSide:
+    """A sink worker's way out of its channel.
+
+    Args:
+        routes: all lanes of the channel.
+        sink: id of this sink worker, unique in the agent and not 0.
+        poison: see `TakeTransaction`.
+    """
+
+    def __init__(self, routes: Sequence[TakeRoute], sink: int, poison: bool = False) -> None:
+        self.sink = sink
+        self._poison = poison
+        self._lanes = [_Leased(route, sink) for route in routes]
+        self._turn = 0
+        self._held_back = False
+
+    def sequence(self) -> int:
+        """The largest sink sequence that a commit of this sink stored in any lane."""
+        slots = (lane.consumer.lane.committed() for lane in self._lanes)
+        return max((slot.sequence for slot in slots if slot.sink == self.sink), default=0)
+
+    def settle(self) -> None:
+        """Takes back the lanes that this sink held when it died, and its home lanes where they are free."""
+        for lane in self._lanes:
+            if lane.route.home or lane.consumer.holder == self.sink:
+                lane.consumer.try_hold()
+
+    def transaction(self) -> TakeTransaction:
+        """A new transaction over the lane whose turn it is. One at a time."""
+        return TakeTransaction(self._choose(), self._poison)
+
+    def waiting(self) -> bool:
+        """True when rows wait in a lane that this worker holds or could hold."""
+        return self._choose() is not None
+
+    def let_go(self, before: Callable[[], None]) -> None:
+        """Gives all lanes up because the target can't take anything: others may deliver what waits in them.
+
+        Args:
+            before: makes the sink's journal independent of the lanes' commit slots; called once, first.
+        """
+        if any(lane.consumer.held for lane in self._lanes):
+            before()
+        for lane in self._lanes:
+            lane.consumer.let_go()
+        self._held_back = True
+
+    def come_back(self) -> None:
+        """The target may take rows again: ask for the home lanes."""
+        self._held_back = False
+        for lane in self._lanes:
+            if lane.route.home and not lane.consumer.try_hold():
+                lane.consumer.want()
+
+    def give_back(self, before: Callable[[], None]) -> None:
+        """Gives up foreign lanes that are empty or that their home wants. Between transactions."""
+        for lane in self._lanes:
+            consumer = lane.consumer
+            if consumer.held and not lane.route.home and (consumer.wanted or not consumer.waiting):
+                before()
+                consumer.let_go()
+                lane.bell.ring()
+
+    def sleeping(self, asleep: bool) -> None:
+        """Says on every lane that this worker holds or is home to whether it sleeps."""
+        for lane in self._lanes:
+            if lane.consumer.held or lane.route.home:
+                lane.consumer.sleeping(asleep)
+
+    @property
+    def alone(self) -> bool:
+        """True when no other sink worker can take from the channel."""
+        return all(lane.route.home for lane in self._lanes)
+
+    @property
+    def lost_bytes(self) -> int:
+        """Bytes of damaged frames that were skipped."""
+        return sum(lane.consumer.lost_bytes for lane in self._lanes)
+
+    def close(self) -> None:
+        """Lets go of the memory. Leases end as the process ends: give them up first when the stop is clean."""
+        for lane in self._lanes:
+            lane.close()
+
+    def _choose(self) -> _Leased | None:
+        lanes = self._lanes
+        for step in range(len(lanes)):
+            lane = lanes[(self._turn + step) % len(lanes)]
+            consumer = lane.consumer
+            if not consumer.held:
+                if self._held_back or not consumer.waiting:
+                    continue
+                if not lane.route.home and consumer.wanted:
+                    continue
+                if not consumer.try_hold():
+                    if lane.route.home:
+                        consumer.want()
+                    continue
+            if consumer.waiting:
+                self._turn = (self._turn + step + 1) % len(lanes)
+                return lane
+        return None
+
+    def check(self) -> None:
+        """Fails when a lease is broken: for tests."""
+        if any(lane.consumer.held and lane.consumer.holder != self.sink for lane in self._lanes):
+            raise TransactionMisused("a held lane names another holder")

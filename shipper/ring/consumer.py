@@ -1,0 +1,212 @@
+"""The take side of a lane: peek, step, release; or rewind, and the same frames come again.
+
+A consumer holds its lane by a lock that dies with the process, and by the HOLDER word, which does not: a lane whose
+holder died is taken over by that same sink (which settles its target first), or by another one only after it was
+`disowned`.
+"""
+
+from __future__ import annotations
+
+import time
+
+from shipper.ring.lane import Lane
+from shipper.ring.layout import (
+    COMMIT_SLOT,
+    CONSUMER_ASLEEP,
+    CONSUMER_EPOCH,
+    CONSUMER_ROLE,
+    FRAME_ALIGN,
+    GENERATION,
+    HOLDER,
+    PAD,
+    PRODUCER_ASLEEP,
+    WANTED,
+    CommitSlot,
+    Frame,
+    read_frame,
+    slot_checksum,
+)
+from shipper.ring.puts import PutPage
+from shipper.shared.words import LINE_BYTES, full_fence
+
+_REREAD_S = 0.002
+
+
+class Consumer:
+    """One process's take side of one lane.
+
+    Args:
+        lane: the lane.
+        page: put page of the source worker that fills it.
+        index: the lane's index in that page.
+        sink: id of this sink worker, not 0.
+    """
+
+    def __init__(self, lane: Lane, page: PutPage, index: int, sink: int) -> None:
+        self.lane = lane
+        self.page = page
+        self.index = index
+        self.sink = sink
+        self.held = False
+        self.lost_bytes = 0
+        self._epoch = 0
+        self._slot = lane.committed()
+        self._cursor = self._slot.position
+        self._peeked: Frame | None = None
+        self._after = self._slot
+        self._seen_put = -1
+        self._tail = 0
+
+    # --- holding
+
+    @property
+    def holder(self) -> int:
+        """Id of the sink worker that holds the lane, or held it when it died; 0 when the lane is free."""
+        return self.lane.words.load(HOLDER)
+
+    def try_hold(self) -> bool:
+        """Takes the lane if it is free, or was this sink's own before. True when this process holds it now."""
+        if self.held:
+            return True
+        if self.holder not in (0, self.sink) or not self.lane.segment.try_lock(CONSUMER_ROLE):
+            return False
+        if self.holder not in (0, self.sink):  # somebody was faster, and died since
+            self.lane.segment.unlock(CONSUMER_ROLE)
+            return False
+        words = self.lane.words
+        self._epoch = words.load(CONSUMER_EPOCH) + 1
+        words.publish(CONSUMER_EPOCH, self._epoch)
+        words.publish(HOLDER, self.sink)
+        if self.wanted:
+            words.publish(WANTED, 0)
+        self.held = True
+        self._slot = self.lane.committed()
+        self._seen_put = -1
+        self.rewind()
+        return True
+
+    def let_go(self) -> None:
+        """Frees the lane for another sink. Only between transactions, when nothing of this sink is unsettled."""
+        if self.held:
+            self.rewind()
+            self.lane.words.publish(HOLDER, 0)
+            self.lane.segment.unlock(CONSUMER_ROLE)
+            self.held = False
+
+    @property
+    def wanted(self) -> bool:
+        """True when the lane's home sink asked for it."""
+        return bool(self.lane.words.load(WANTED))
+
+    def want(self) -> None:
+        """Asks the present holder for the lane. Only its home sink may."""
+        self.lane.words.publish(WANTED, 1)
+
+    def sleeping(self, asleep: bool) -> None:
+        """Says whether the producer is to ring when it has put something."""
+        self.lane.words.publish(CONSUMER_ASLEEP, int(asleep))
+        full_fence()
+
+    # --- taking
+
+    @property
+    def waiting(self) -> bool:
+        """True when a committed frame stands at or behind the cursor."""
+        return self._refresh() > self._cursor
+
+    def peek(self) -> Frame | None:
+        """The frame at the cursor, checked; None when there is none yet. The same one until `step` or `rewind`."""
+        if self._peeked is not None:
+            return self._peeked
+        while self._refresh() > self._cursor:
+            frame = self._read()
+            if frame.flags & PAD:
+                self._cursor += frame.length
+                continue
+            self._peeked = frame
+            return frame
+        return None
+
+    @property
+    def rows_done(self) -> int:
+        """Rows of the frame at the cursor that were delivered before, by a commit inside the frame."""
+        return self._slot.rows_done if self._cursor == self._slot.position else 0
+
+    def step(self) -> None:
+        """Moves the cursor behind the peeked frame."""
+        frame = self._peeked
+        assert frame is not None, "step without peek"
+        self._cursor = frame.position + frame.length
+        self._after = self._after._replace(
+            position=self._cursor, rows_done=0, rows=frame.rows_after, size_bytes=frame.size_bytes_after,
+            units=frame.units_after,
+        )  # fmt: skip
+        self._peeked = None
+
+    def release(self, sequence: int) -> bool:
+        """Commits: everything before the cursor is delivered. True when the producer waits for the room.
+
+        Dying before the last store leaves the commit before; dying after it leaves this one.
+        """
+        slot = self._after._replace(sink=self.sink, sequence=sequence, epoch=self._epoch)
+        words = self.lane.words
+        generation = words.load(GENERATION) + 1
+        words.write(COMMIT_SLOT + (generation & 1) * LINE_BYTES, (*slot, slot_checksum(slot)))
+        words.publish(GENERATION, generation)
+        full_fence()
+        self._slot = self._after = slot
+        return bool(words.observe(PRODUCER_ASLEEP))
+
+    def release_rows(self, rows: int, sequence: int) -> bool:
+        """Commits the first `rows` rows of the peeked frame: for sinks whose requests are smaller than a frame."""
+        frame = self._peeked
+        assert frame is not None, "release_rows without peek"
+        started = frame.rows_after - frame.rows
+        self._after = self._after._replace(position=frame.position, rows_done=rows, rows=started + rows)
+        return self.release(sequence)
+
+    def rewind(self) -> None:
+        """Goes back to the last commit: rollback."""
+        self._cursor = self._slot.position
+        self._after = self._slot
+        self._peeked = None
+
+    # --- inside
+
+    def _refresh(self) -> int:
+        number = self.page.number()
+        if number != self._seen_put:
+            self._tail = self.page.tail(self.index)
+            self._seen_put = number
+        return self._tail
+
+    def _read(self) -> Frame:
+        frame = read_frame(self.lane.ring, self._cursor % self.lane.capacity_bytes, self._cursor)
+        if frame is not None:
+            return frame
+        # On machines that reorder stores the bytes may be a moment behind the word: look again before judging.
+        deadline = time.monotonic() + _REREAD_S
+        while time.monotonic() < deadline:
+            frame = read_frame(self.lane.ring, self._cursor % self.lane.capacity_bytes, self._cursor)
+            if frame is not None:
+                return frame
+        return self._salvage()
+
+    def _salvage(self) -> Frame:
+        """The next whole frame after damage; what stood between is counted in `lost_bytes` and skipped.
+
+        Returns a PAD frame up to the tail when nothing whole is left.
+        """
+        capacity, tail = self.lane.capacity_bytes, self._tail
+        position = self._cursor + FRAME_ALIGN
+        while position < tail:
+            frame = read_frame(self.lane.ring, position % capacity, position)
+            if frame is not None:
+                break
+            position += FRAME_ALIGN
+        position = min(position, tail)
+        self.lost_bytes += position - self._cursor
+        slot = self._after
+        return Frame(
+            self._cursor, position - self._cursor, 0, 0, slot.rows, slot.size_bytes, slot.units, PAD, memoryview(b"")
+        )

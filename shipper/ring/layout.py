@@ -1,0 +1,208 @@
+"""The layout of a lane and of a put page: offsets, widths, writers. All numbers are little-endian u64 unless said.
+
+A lane is one mapped file: a page of words, then the ring of frames::
+
+    offset  what                  writer
+    ------  --------------------  -----------------------------------------------------------------
+         0  magic, version,       creator, before the file has its name
+            capacity, checksum
+       128  PRODUCER_EPOCH        producer: + 1 when a new process takes the put side over
+       256  CONSUMER_EPOCH        consumer: likewise for the take side
+       384  GENERATION            consumer: names commit slot `generation & 1`; the one stored word of a take commit
+       512  commit slot 0         consumer: {position, rows done in that frame, sink id, sink sequence,
+       640  commit slot 1           cumulative rows, bytes, units, epoch, checksum}
+       768  CONSUMER_ASLEEP       consumer: 1 = ring my bell when something comes
+       896  PRODUCER_ASLEEP       producer: 1 = ring my bell when there is room
+      1024  HOLDER                holder of the take lock: its sink id; 0 = nobody, and nothing of it is unsettled
+      1152  WANTED                home sink: 1 = give this lane back when you can
+      4096  ring                  producer: frames at `position % capacity`
+
+A put page is one mapped file a source worker: what that worker has put into all its lanes, made visible at once::
+
+         0  magic, version, lanes, checksum                   creator
+       128  EPOCH                                             producer
+       256  COMMITTED: number of the last put; names slot `COMMITTED & 1`; the one stored word of a put commit
+       512  keys: a word a lane, 0 = free; a lane keeps its index for ever    supervisor, before it starts workers
+         -  slot 0, then slot 1, each:                        producer
+              {put number, lanes, origin lane, origin position, checksum} on a line, then a line of words a lane:
+              {tail, last frame, cumulative rows, bytes, units}
+
+A frame starts at a multiple of 128 and never wraps; a PAD frame fills the rest of the ring before one that would::
+
+         0  magic (u32), version (u16), flags (u16)
+         8  position: where it stands, counted since the lane was made; never repeats
+        16  length of the frame, header and padding included
+        24  length of the payload
+        32  rows
+        40  put number
+        48  cumulative rows, 56 bytes, 64 units: after this frame
+        72  checksum (u32: CRC-32 of the other header bytes and the payload), algorithm (u32: 1 = CRC-32 of RFC 1952)
+       128  payload: an Arrow IPC stream (`batch/wire.py`); with OVERFLOW, the name of the file that holds it
+
+Readers take version 1. A later version keeps magic and version where they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from typing import NamedTuple
+
+from isal import isal_zlib
+
+from shipper.errors import DamagedData
+from shipper.shared.words import LINE_BYTES
+
+VERSION = 1
+
+LANE_MAGIC = b"SHPLANE1"
+PRODUCER_EPOCH = 1 * LINE_BYTES
+CONSUMER_EPOCH = 2 * LINE_BYTES
+GENERATION = 3 * LINE_BYTES
+COMMIT_SLOT = 4 * LINE_BYTES
+CONSUMER_ASLEEP = 6 * LINE_BYTES
+PRODUCER_ASLEEP = 7 * LINE_BYTES
+HOLDER = 8 * LINE_BYTES
+WANTED = 9 * LINE_BYTES
+RING = 4096
+
+PAGE_MAGIC = b"SHPPUTS1"
+EPOCH = 1 * LINE_BYTES
+COMMITTED = 2 * LINE_BYTES
+LANE_KEYS = 4 * LINE_BYTES
+
+#: Lock bytes of a segment.
+PRODUCER_ROLE = 0
+CONSUMER_ROLE = 1
+
+FRAME_ALIGN = LINE_BYTES
+FRAME_HEADER_BYTES = LINE_BYTES
+FRAME_MAGIC = 0x4D415246  # "FRAM"
+CHECKSUM_CRC32 = 1
+PAD = 1
+OVERFLOW = 2
+
+_SEGMENT_HEADER = struct.Struct("<8sQQQ")
+_FRAME_HEADER = struct.Struct("<IHHQQQQQQQQ")
+_FRAME_CHECKSUM = struct.Struct("<II")
+_FRAME_TAIL = bytes(FRAME_HEADER_BYTES - _FRAME_HEADER.size - _FRAME_CHECKSUM.size)
+
+
+class CommitSlot(NamedTuple):
+    """What a take commit stores.
+
+    Attributes:
+        position: of the first frame that is not wholly delivered.
+        rows_done: rows of that frame that are.
+        sink: id of the sink worker that committed.
+        sequence: of the entry in that sink's own journal that belongs to this commit; 0 when it keeps none.
+        rows, size_bytes, units: delivered since the lane was made.
+        epoch: of the take side.
+    """
+
+    position: int = 0
+    rows_done: int = 0
+    sink: int = 0
+    sequence: int = 0
+    rows: int = 0
+    size_bytes: int = 0
+    units: int = 0
+    epoch: int = 0
+
+
+class LaneState(NamedTuple):
+    """What a put page says of one lane.
+
+    Attributes:
+        tail: position behind the last frame.
+        last_frame: position of the last frame.
+        rows, size_bytes, units: put since the lane was made.
+    """
+
+    tail: int = 0
+    last_frame: int = 0
+    rows: int = 0
+    size_bytes: int = 0
+    units: int = 0
+
+
+class Frame(NamedTuple):
+    """A frame as its header describes it; `payload` is a view into the ring."""
+
+    position: int
+    length: int
+    rows: int
+    put: int
+    rows_after: int
+    size_bytes_after: int
+    units_after: int
+    flags: int
+    payload: memoryview
+
+
+def lane_key(channel: str, lane: str) -> int:
+    """The word by which a put page knows a lane: it survives the reordering of a configuration."""
+    return int.from_bytes(hashlib.blake2b(f"{channel}/{lane}".encode(), digest_size=8).digest(), "little") | 1
+
+
+def slot_checksum(values: tuple[int, ...]) -> int:
+    """Checksum over the words of a slot."""
+    return int(isal_zlib.crc32(struct.pack(f"<{len(values)}Q", *values)))
+
+
+def segment_header(magic: bytes, size: int) -> bytes:
+    """The first bytes of a lane (`size` = capacity of the ring) or a put page (`size` = lanes)."""
+    return _SEGMENT_HEADER.pack(magic, VERSION, size, slot_checksum((VERSION, size)))
+
+
+def read_segment_header(page: memoryview, magic: bytes, what: str) -> int:
+    """The `size` of `segment_header`.
+
+    Raises:
+        DamagedData: it is no such segment, or one of a version that this build does not read.
+    """
+    if len(page) < _SEGMENT_HEADER.size:
+        raise DamagedData(f"{what} is too short to be one of ours")
+    found, version, size, checksum = _SEGMENT_HEADER.unpack_from(page)
+    if found != magic:
+        raise DamagedData(f"{what} does not begin with {magic!r}")
+    if version != VERSION:
+        raise DamagedData(f"{what} has layout version {version}; this build reads version {VERSION}")
+    if checksum != slot_checksum((version, size)):
+        raise DamagedData(f"{what} has a damaged header")
+    return int(size)
+
+
+def frame_length(payload_bytes: int) -> int:
+    """Length of a frame with a payload of so many bytes."""
+    return -(-(FRAME_HEADER_BYTES + payload_bytes) // FRAME_ALIGN) * FRAME_ALIGN
+
+
+def frame_header(frame: Frame) -> bytes:
+    """The header bytes of a frame, its checksum included."""
+    head = _FRAME_HEADER.pack(
+        FRAME_MAGIC, VERSION, frame.flags, frame.position, frame.length, len(frame.payload), frame.rows, frame.put,
+        frame.rows_after, frame.size_bytes_after, frame.units_after,
+    )  # fmt: skip
+    checksum = isal_zlib.crc32(frame.payload, isal_zlib.crc32(head))
+    return head + _FRAME_CHECKSUM.pack(checksum, CHECKSUM_CRC32) + _FRAME_TAIL
+
+
+def read_frame(ring: memoryview, offset: int, position: int) -> Frame | None:
+    """The frame at `offset` of the ring if it is whole and stands at `position`; None when its checks fail."""
+    if offset + FRAME_HEADER_BYTES > len(ring):
+        return None
+    head = bytes(ring[offset : offset + _FRAME_HEADER.size])
+    magic, version, flags, at, length, payload_bytes, rows, put, rows_after, bytes_after, units_after = (
+        _FRAME_HEADER.unpack(head)
+    )
+    if magic != FRAME_MAGIC or version != VERSION or at != position:
+        return None
+    if length % FRAME_ALIGN or offset + length > len(ring) or payload_bytes + FRAME_HEADER_BYTES > length:
+        return None
+    start = offset + FRAME_HEADER_BYTES
+    payload = ring[start : start + payload_bytes]
+    checksum, algorithm = _FRAME_CHECKSUM.unpack_from(ring, offset + _FRAME_HEADER.size)
+    if algorithm != CHECKSUM_CRC32 or checksum != isal_zlib.crc32(payload, isal_zlib.crc32(head)):
+        return None
+    return Frame(position, length, rows, put, rows_after, bytes_after, units_after, flags, payload)
