@@ -1,0 +1,72 @@
+"""A problem: one thing to tell a person about a configuration, with its place, its value and what would be right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+#: What a severity means for the agent, worst first.
+SEVERITIES = {
+    "error": "nothing starts",
+    "dropped": "a component is left out and the rest runs, as Flume does",
+    "warning": "it runs, but probably not as meant",
+    "note": "about another agent of the same file",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing to tell.
+
+    Attributes:
+        severity: a key of `SEVERITIES`.
+        message: what is wrong and what to do, in sentences; the place is not repeated in it.
+        file, line: where; line 0 when no single line is to blame.
+        key, value: as the person wrote them; the value is hidden where it may be a password.
+        nearest: the valid spelling that was probably meant.
+        fix: lines ready to be copied into the file.
+        consequence: what happens because of it ("sink k1 is left out").
+        agent: whose problem it is; empty when the line belongs to none.
+        code, component, code_key: Flume's own name for it and what Flume says it about, where Flume has one.
+    """
+
+    severity: str
+    message: str
+    file: str = ""
+    line: int = 0
+    key: str = ""
+    value: str = ""
+    nearest: str | None = None
+    fix: tuple[str, ...] = ()
+    consequence: str = ""
+    agent: str = ""
+    code: str = ""
+    component: str = ""
+    code_key: str = ""
+
+    @property
+    def place(self) -> str:
+        """`a1.properties:12`, or what of it is known."""
+        return f"{self.file}:{self.line}" if self.line else self.file
+
+    def one_line(self) -> str:
+        """All of it on one line, for a log."""
+        parts = [f"{self.place}: " if self.place else "", self.message]
+        if self.nearest:
+            parts.append(f" Did you mean {self.nearest}?")
+        if self.consequence:
+            parts.append(f" {self.consequence[0].upper()}{self.consequence[1:]}.")
+        if self.fix:
+            parts.append(" Write: " + " | ".join(self.fix))
+        return "".join(parts)
+
+
+def strictly(problems: list[Problem]) -> list[Problem]:
+    """The problems as `--strict` sees them: all but notes are errors."""
+    return [p if p.severity == "note" else replace(p, severity="error") for p in problems]
+
+
+def in_order(problems: list[Problem]) -> list[Problem]:
+    """Each problem once, in the order of the files' lines; those without a line last."""
+    unique = list(dict.fromkeys(problems))
+    files = {file: number for number, file in enumerate(dict.fromkeys(p.file for p in unique))}
+    return sorted(unique, key=lambda p: (p.severity == "note", p.line == 0, files[p.file], p.line))
