@@ -1,0 +1,9 @@
+"""The tail engine: reads growing files by lines, with positions that outlive rotation and restart.
+
+`taildir` and the `tail` commands of `exec` are two ways to say which files; what happens then is here::
+
+    group.py      which names belong together          identity.py   which file is the same file
+    watch.py      what may have changed (inotify)      watched.py    one file: where we are in it
+    files.py      all files: found, renamed, gone      lines.py      the block, and the lines in it
+    tail.py       whose turn it is; the five verbs     positions.py  what a restart finds
+"""

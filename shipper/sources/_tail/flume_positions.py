@@ -1,0 +1,81 @@
+"""Flume's own position file, read and written as Flume does, so that a user can switch to us and back.
+
+One line of JSON without a newline, as Gson prints it: `[{"inode":2244915,"pos":9,"file":"/d/app.log"}]`. Flume writes
+it in place, which a crash can leave half-written; here it is written beside and renamed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+# Gson escapes for HTML, and the two line separators for JavaScript.
+_ESCAPED = re.compile("[\"\\\\<>&='\u2028\u2029\x00-\x1f]")
+_SHORT = {'"': '\\"', "\\": "\\\\", "\t": "\\t", "\b": "\\b", "\n": "\\n", "\r": "\\r", "\f": "\\f"}
+
+
+@dataclass(frozen=True, slots=True)
+class FlumePosition:
+    """One entry: the file with `inode` at `path` was read up to `offset`."""
+
+    inode: int
+    offset: int
+    path: str
+
+
+def render(positions: Iterable[FlumePosition]) -> bytes:
+    """The position file's content, byte for byte as Flume writes it."""
+    entries = (f'{{"inode":{p.inode},"pos":{p.offset},"file":"{_escape(p.path)}"}}' for p in positions)
+    return ("[" + ",".join(entries) + "]").encode("utf-8", "surrogateescape")
+
+
+def parse(content: bytes) -> list[FlumePosition]:
+    """The entries of a position file.
+
+    Raises:
+        ValueError: it is none; the message says why.
+    """
+    entries = json.loads(content.decode("utf-8", "surrogateescape"))
+    if not isinstance(entries, list):
+        raise ValueError("a list of {inode, pos, file} is expected")
+    try:
+        return [FlumePosition(int(e["inode"]), int(e["pos"]), str(e["file"])) for e in entries]
+    except (KeyError, TypeError) as problem:
+        raise ValueError(f"every entry needs inode, pos and file: {problem!r}") from None
+
+
+def fingerprint(content: bytes) -> tuple[int, int]:
+    """(checksum, length): says whether a file is still the one that we wrote."""
+    return zlib.crc32(content), len(content)
+
+
+def read(path: str) -> bytes | None:
+    """The content of a position file, or None when there is none."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+
+
+def write(path: str, content: bytes) -> None:
+    """Replaces a position file. If the process dies inside, the old one stands."""
+    target = os.path.realpath(path)
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    beside = f"{target}.{os.getpid()}.tmp"
+    try:
+        with open(beside, "wb") as file:
+            file.write(content)
+        os.replace(beside, target)
+    except OSError:
+        if os.path.exists(beside):
+            os.unlink(beside)
+        raise
+
+
+def _escape(text: str) -> str:
+    return _ESCAPED.sub(lambda match: _SHORT.get(match[0]) or f"\\u{ord(match[0]):04x}", text)

@@ -1,0 +1,164 @@
+"""The block, and the lines in it: one read, one scan, rows that share the block.
+
+A read begins `ANCHOR_BYTES` before the place where it should, so that the same system call that brings new bytes also
+proves that the old ones are still there. The unfinished line at the end is not kept: it is read again when it is done.
+
+The block is used again for every batch of the source; that is safe because a source is not polled before its last batch
+is committed, which copies it. Only a line longer than the block gets a block of its own.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from shipper.batch.framing import line_ends, rows_of, strip_carriage_returns
+from shipper.sources._tail.identity import ANCHOR_BYTES, HEAD_BYTES
+from shipper.sources._tail.watched import WatchedFile
+
+Offsets = np.ndarray[Any, np.dtype[np.int32]]
+
+
+class LineRule(Protocol):
+    """What ends a line, and what of its end belongs to the event."""
+
+    def ends(self, data: memoryview) -> Offsets:
+        """0, then the place behind each line end in `data`."""
+
+    def rows(self, data: memoryview, offsets: Offsets) -> tuple[pa.RecordBatch, int]:
+        """The lines between `offsets` as (records, trim)."""
+
+
+class NewlineRule:
+    """TAILDIR's rule: `\\n` ends a line, one `\\r` before it is taken off, a lone `\\r` is data."""
+
+    def ends(self, data: memoryview) -> Offsets:
+        return line_ends(data)
+
+    def rows(self, data: memoryview, offsets: Offsets) -> tuple[pa.RecordBatch, int]:
+        return strip_carriage_returns(data, offsets)
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Rows that were read: `first` is the offset of the first one in the file, `starts` those of all, relative to it.
+
+    `more` is False when the end of the file was seen behind them.
+    """
+
+    records: pa.RecordBatch
+    trim: int
+    first: int
+    starts: Offsets
+    more: bool
+
+
+class FileChanged(Exception):
+    """The bytes before the offset are not those that were read: the file was truncated or written anew."""
+
+
+class LineReader:
+    """Reads whole lines of any file into one block.
+
+    Args:
+        block_bytes: how much one read brings; about the size of a batch.
+        line_bytes_max: what is longer is cut there and the rest dropped; `cut_lines` counts them.
+    """
+
+    def __init__(self, rule: LineRule, block_bytes: int, line_bytes_max: int) -> None:
+        self._rule = rule
+        self._line_bytes_max = line_bytes_max
+        self._block = bytearray(ANCHOR_BYTES + block_bytes)
+        self._view = memoryview(self._block)
+        self.cut_lines = 0
+
+    def read(self, file: WatchedFile, rows_max: int, *, finish: bool = False) -> Lines | None:
+        """The next lines of an open file, and the file advanced behind them; None when no line is whole.
+
+        Args:
+            finish: nobody will end the last line: deliver what there is of it.
+
+        Raises:
+            FileChanged: nothing was read; the file has to be started over.
+        """
+        block, view = self._block, self._view
+        while True:
+            anchor_bytes = len(file.anchor)
+            filled = os.preadv(file.fd, [view], file.offset - anchor_bytes)
+            if filled < anchor_bytes or not block.startswith(file.anchor):
+                raise FileChanged(file.path)
+            data = view[anchor_bytes:filled]
+            more = filled == len(view)
+            offsets = self._rule.ends(data)
+            if len(offsets) > 1:
+                if file.skipping:
+                    self._advance(file, view, anchor_bytes, int(offsets[1]))
+                    continue
+                if len(offsets) > rows_max + 1:
+                    offsets, more = offsets[: rows_max + 1], True
+                elif view is not self._view:
+                    offsets = offsets[:2]  # the long line alone; what follows is read in the usual block
+                return self._lines(file, view, anchor_bytes, offsets, more)
+            if file.skipping:
+                self._advance(file, view, anchor_bytes, len(data), skipping=True)
+            elif len(data) >= self._line_bytes_max:
+                if self._pass_hole(file, data):
+                    continue
+                self.cut_lines += 1
+                return self._piece(file, view, anchor_bytes, self._line_bytes_max, skipping=True)
+            elif more:
+                block = bytearray(ANCHOR_BYTES + min(4 * len(data), self._line_bytes_max))
+                view = memoryview(block)
+                continue
+            else:
+                file.seen_to = file.offset + len(data)
+                if finish and len(data):
+                    return self._piece(file, view, anchor_bytes, len(data), skipping=False)
+            if not more:
+                return None
+
+    def _lines(self, file: WatchedFile, view: memoryview, anchor_bytes: int, offsets: Offsets, more: bool) -> Lines:
+        first = file.offset
+        seen_to = first + len(view) - anchor_bytes if more else 0
+        length = int(offsets[-1])
+        records, trim = self._rule.rows(view[anchor_bytes : anchor_bytes + length], offsets)
+        self._advance(file, view, anchor_bytes, length)
+        file.seen_to = max(file.offset, seen_to)
+        return Lines(records, trim, first, offsets[:-1], more)
+
+    def _piece(self, file: WatchedFile, view: memoryview, anchor_bytes: int, length: int, skipping: bool) -> Lines:
+        """One row without a line end: the beginning of an over-long line, or the last words of a file."""
+        offsets = np.array([0, length], np.int32)
+        first = file.offset
+        records = rows_of(view[anchor_bytes : anchor_bytes + length], offsets)
+        self._advance(file, view, anchor_bytes, length, skipping=skipping)
+        return Lines(records, 0, first, offsets[:-1], skipping)
+
+    def _advance(
+        self, file: WatchedFile, view: memoryview, anchor_bytes: int, length: int, *, skipping: bool = False
+    ) -> None:
+        end = anchor_bytes + length
+        head = file.head
+        if len(head) < HEAD_BYTES:
+            head += bytes(view[anchor_bytes : min(end, anchor_bytes + HEAD_BYTES - len(head))])
+        file.advance(file.offset + length, bytes(view[max(0, end - ANCHOR_BYTES) : end]), head, skipping)
+
+    def _pass_hole(self, file: WatchedFile, data: memoryview) -> bool:
+        """Goes behind a run of NULs that is longer than a line may be: the hole that a truncated log leaves.
+
+        The line that stands behind the hole begins at its first byte that is not NUL, and is not lost.
+        """
+        values = np.frombuffer(data, np.uint8)
+        if values.any():
+            return False
+        try:
+            file.go_to(os.lseek(file.fd, file.offset + len(data), os.SEEK_DATA))
+        except OSError:  # no data behind the hole, or a file system that does not know holes
+            file.go_to(file.offset + len(data))
+        block = os.pread(file.fd, len(self._view), file.offset)
+        file.go_to(file.offset + len(block) - len(block.lstrip(b"\0")))
+        return True

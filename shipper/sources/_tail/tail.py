@@ -1,0 +1,325 @@
+"""A tail: reads files as they grow, whole lines only, one file a batch, each file in its turn.
+
+Theory of operation. `_look` finds out what may have changed (the watch's word, a sweep when it is due) and queues the
+files that have something to read. `_next` takes the file whose turn it is, reads one block, and makes a batch of it that
+shares the block. `committed` moves the place that a restart will find. Rules of this file:
+
+* A file leaves the queue only when its end was seen; what is written after that is found by the next look.
+* What is handed out lies between `committed` and `offset`; nothing is released before the two meet.
+* No clock of the file system decides anything: a file changed when its size is not what we saw, or when the bytes
+  before our offset are not those that we read.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from shipper.api import EventBatch, Origin, SourceContext
+from shipper.sources._tail import memory
+from shipper.sources._tail.files import FileSet, belongs_to
+from shipper.sources._tail.group import FileGroup
+from shipper.sources._tail.lines import FileChanged, LineReader, LineRule, Lines
+from shipper.sources._tail.watch import DirectoryWatch
+from shipper.sources._tail.watched import WatchedFile
+
+_LOOK_S = 0.05  # while there is work, ask the watch this often
+_TEND_S = 1.0  # how often files that were left or fell idle are looked after
+_DESCRIPTORS_KEPT = 64  # for everything else that a worker opens
+
+
+@dataclass(frozen=True, kw_only=True)
+class TailSettings:
+    """How files are tailed.
+
+    Attributes:
+        name: what positions belong to, the same after every restart.
+        position_file: Flume's JSON, or None to write none.
+        batch_rows: rows of one batch; None leaves it to the context.
+        turn_rows: rows that a file may hand out while others wait; None = one batch.
+        skip_to_end: files of the first listing that nothing is remembered of begin at their end.
+        first_lines: ... or this many lines before their end, as the `tail` command does; None = not.
+        sweep_step_s, sweep_max_s: after n sweeps that found nothing the next one is n steps later, at most the maximum.
+        byte_offset_header, path_header: names of the headers, or None.
+    """
+
+    name: str
+    rule: LineRule
+    position_file: str | None = None
+    batch_rows: int | None = None
+    turn_rows: int | None = None
+    skip_to_end: bool = False
+    first_lines: int | None = None
+    idle_timeout_s: float = 120.0
+    rotate_wait_s: float = 5.0
+    save_interval_s: float = 3.0
+    sweep_step_s: float = 1.0
+    sweep_max_s: float = 5.0
+    line_bytes_max: int = 16 << 20
+    byte_offset_header: str | None = None
+    path_header: str | None = None
+    cache_listing: bool = True
+    inotify: bool = True
+
+
+class Tail:
+    """The engine: a source's five verbs over some groups of files."""
+
+    def __init__(
+        self, groups: Sequence[FileGroup], settings: TailSettings, context: SourceContext, log: logging.Logger
+    ) -> None:
+        self._settings = settings
+        self._context = context
+        self._clock = context.clock
+        self._counters = context.counters
+        self._log = log
+        self._memory = memory.Memory(settings, context, log)
+        self._watch = DirectoryWatch(settings.inotify, log)
+        self._files = FileSet(
+            groups, self._watch, context.clock, log,
+            stream_prefix=self._memory.stream_prefix,
+            mine=belongs_to(context.worker, context.workers),
+            place=self._place,
+            descriptors_max=max(8, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _DESCRIPTORS_KEPT),
+            cache_listing=settings.cache_listing,
+        )  # fmt: skip
+        self._reader = LineReader(settings.rule, context.batch_bytes, settings.line_bytes_max)
+        self._rows_max = min(context.rows_max, settings.batch_rows or context.rows_max)
+        self._by_stream: dict[str, WatchedFile] = {}
+        self._ready: deque[WatchedFile] = deque()
+        self._turn_rows = 0
+        self._lag_bytes = 0
+        self._empty_sweeps = 0
+        now_s = self._clock.monotonic_s()
+        self._look_s = self._sweep_s = now_s
+        self._tend_s = now_s + _TEND_S
+        self._save_s = now_s + settings.save_interval_s
+        self._nothing_said = False
+
+    # --- the five verbs
+
+    def open(self) -> None:
+        """Finds the files, and the places where reading goes on."""
+        self._sweep(self._clock.monotonic_s())
+        for identity, mark in self._memory.unplaced():
+            file = self._files.adopt_left(mark, identity)
+            if file is not None:
+                self._queue(file)
+        self._memory.opened(self._files)
+
+    def poll(self, wait_s: float) -> EventBatch | None:
+        """The next lines of some file; waits at most `wait_s` for them."""
+        clock = self._clock
+        now_s = clock.monotonic_s()
+        deadline_s = now_s + wait_s
+        while True:
+            if not self._ready or now_s >= self._look_s:
+                self._look(now_s)
+            if self._ready and (batch := self._next()) is not None:
+                return batch
+            now_s = clock.monotonic_s()
+            if now_s >= deadline_s:
+                return None
+            until_s = min(deadline_s, self._sweep_s, self._tend_s)
+            fileno = self._watch.fileno
+            readable = self._context.waiter.wait(max(0.0, until_s - now_s), (fileno,) if fileno >= 0 else ())
+            now_s = clock.monotonic_s()
+            if not readable and now_s < until_s:
+                return None  # the worker was rung
+
+    def committed(self, batch: EventBatch) -> None:
+        """Moves the place that a restart finds behind the batch.
+
+        If the process dies before this line, the channels have the origins and the next start asks them first; the
+        places on disk are older, so that a start without the channels repeats lines and loses none.
+        """
+        for origin in batch.origins:
+            file = self._by_stream.get(origin.stream)
+            if file is not None:
+                file.committed = origin.end
+                file.committed_anchor = origin.anchor
+        self._memory.changed = True
+
+    def position(self, origins: Sequence[Origin]) -> None:
+        """Reads again what lies behind the starts of `origins`."""
+        for origin in reversed(origins):
+            file = self._by_stream.get(origin.stream)
+            if file is not None and self._files.opened(file):
+                file.go_to(origin.start)
+                self._queue(file, first=True)
+
+    def close(self) -> None:
+        """Writes the places down and gives everything back."""
+        self._memory.save(self._files, sync=True)
+        self._files.close()
+        self._watch.close()
+
+    def lag_bytes(self) -> int:
+        """Bytes known to wait, as of the last second."""
+        return self._lag_bytes
+
+    # --- looking
+
+    def _look(self, now_s: float) -> None:
+        self._look_s = now_s + _LOOK_S
+        changes = self._watch.changes()
+        for old, new in changes.moved:
+            self._files.moved(old, new)
+        if changes.overflow:
+            self._log.info("too much happened to be told of each change: looking at every file")
+        if changes.names or now_s >= self._sweep_s:
+            self._sweep(now_s)
+        for path in changes.written:
+            file = self._files.at(path)
+            if file is not None and not file.queued and self._files.look(file):
+                self._queue(file)
+        if now_s >= self._tend_s:
+            self._tend(now_s)
+
+    def _sweep(self, now_s: float) -> None:
+        changed = self._files.find()
+        for file in changed:
+            self._queue(file)
+        self._empty_sweeps = 0 if changed else self._empty_sweeps + 1
+        settings = self._settings
+        self._sweep_s = now_s + min(max(1, self._empty_sweeps) * settings.sweep_step_s, settings.sweep_max_s)
+        if not self._files.known and not self._nothing_said:
+            self._nothing_said = True
+            names = ", ".join(group.name for group in self._files.groups)
+            self._log.warning("no file matches %s yet: looking on", names)
+
+    def _tend(self, now_s: float) -> None:
+        """Looks after files that nobody wakes us for: those that were renamed or deleted, and those that fell idle."""
+        settings = self._settings
+        lag_bytes = 0
+        for file in list(self._files):
+            lag_bytes += max(0, file.size - file.offset)
+            if file.queued:
+                continue
+            if file.left_s is not None:
+                self._tend_left(file, now_s)
+            elif file.fd >= 0 and now_s - file.changed_s > settings.idle_timeout_s and file.committed == file.offset:
+                self._files.close_file(file)
+        self._lag_bytes = lag_bytes
+        self._counters.set("open_files", self._files.open_files)
+        self._tend_s = now_s + _TEND_S
+        if now_s >= self._save_s:
+            self._save_s = now_s + settings.save_interval_s
+            self._memory.save(self._files)
+
+    def _tend_left(self, file: WatchedFile, now_s: float) -> None:
+        assert file.left_s is not None
+        if self._files.look(file):
+            self._queue(file)
+            return
+        quiet_s = now_s - max(file.left_s, file.changed_s)
+        if quiet_s < self._settings.rotate_wait_s:
+            return
+        if file.seen_to > file.offset and not file.skipping:
+            # Nobody will finish the last line of a file that was left and is silent since.
+            file.tail_due = True
+            self._queue(file)
+            return
+        forgotten = file.place is None or quiet_s > self._settings.idle_timeout_s
+        if not file.listed and file.committed == file.offset and forgotten:
+            self._by_stream.pop(file.stream, None)
+            self._files.release(file)
+            self._memory.changed = True
+
+    def _queue(self, file: WatchedFile, *, first: bool = False) -> None:
+        if file.queued:
+            return
+        file.queued = True
+        if first:
+            self._ready.appendleft(file)
+        else:
+            self._ready.append(file)
+
+    # --- reading
+
+    def _next(self) -> EventBatch | None:
+        """One batch of the file whose turn it is; None when no file has a whole line."""
+        ready = self._ready
+        while ready:
+            file = ready[0]
+            rows_max = self._rows_max
+            if (turn_rows := self._settings.turn_rows) is not None:
+                rows_max = min(rows_max, turn_rows - self._turn_rows)
+            lines = self._read(file, rows_max)
+            if lines is not None and lines.more:
+                self._turn_rows += lines.records.num_rows
+                if turn_rows is None or self._turn_rows >= turn_rows:
+                    self._turn_rows = 0
+                    ready.rotate(-1)
+            else:
+                ready.popleft()
+                file.queued = file.tail_due = False
+                self._turn_rows = 0
+            if lines is not None:
+                return self._batch(file, lines)
+        return None
+
+    def _read(self, file: WatchedFile, rows_max: int) -> Lines | None:
+        if not self._files.opened(file):
+            return None
+        try:
+            return self._reader.read(file, rows_max, finish=file.tail_due)
+        except FileChanged:
+            self._log.info("%s was truncated or written anew: reading it from its beginning", file.path)
+        except OSError as problem:
+            self._log.warning("%s can't be read at byte %d: %s; trying again", file.path, file.offset, problem.strerror)
+            self._files.close_file(file)
+            return None
+        file.start_over()
+        file.committed = 0
+        file.committed_anchor = file.mark_text
+        try:
+            return self._reader.read(file, rows_max, finish=file.tail_due)
+        except (FileChanged, OSError):  # it changes under our hands; the next look tries again
+            return None
+
+    def _batch(self, file: WatchedFile, lines: Lines) -> EventBatch:
+        settings = self._settings
+        constants: dict[str, str | None] = dict(file.group.headers)
+        if settings.path_header is not None:
+            constants[settings.path_header] = printable(file.path)
+        if self._reader.cut_lines:
+            self._counters.add("truncated_lines", self._reader.cut_lines)
+            self._reader.cut_lines = 0
+            if not file.too_long_said:
+                file.too_long_said = True
+                self._log.warning(
+                    "%s has a line of more than maxLineBytes = %d at byte %d: its rest is dropped",
+                    file.path, settings.line_bytes_max, lines.first,
+                )  # fmt: skip
+        origin = Origin(file.stream, lines.first, file.offset, file.mark_text)
+        batch = EventBatch(lines.records, trim=lines.trim, constants=constants, origins=(origin,))
+        if settings.byte_offset_header is None:
+            return batch
+        offsets = pa.array(lines.starts.astype(np.int64) + lines.first)
+        return batch.with_header(settings.byte_offset_header, pc.cast(offsets, pa.string()))
+
+    def _place(self, file: WatchedFile, size: int, at_start: bool) -> None:
+        """Puts a newly found file at its first offset."""
+        self._by_stream[file.stream] = file
+        mark = self._memory.mark_for(file, size)
+        if mark is not None:
+            file.resume(mark)
+        elif at_start and self._settings.skip_to_end:
+            file.go_to(size)
+            file.committed = size
+            file.committed_anchor = file.mark_text
+        self._memory.changed = True
+
+
+def printable(path: str) -> str:
+    """A path as header text: bytes of a name that are no UTF-8 become U+FFFD."""
+    return os.fsencode(path).decode("utf-8", "replace")

@@ -1,0 +1,163 @@
+"""What may have changed: the kernel's word about watched directories, where it can be had.
+
+The watch only makes a tail quick. What is true is found by looking (`files.py`), and a sweep looks at everything now
+and then; so a lost event costs time, never a line. On network file systems, and when the kernel's limits are used up,
+there is no watch and the sweep does it alone; that is said once.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from dataclasses import dataclass, field
+
+import inotify_simple
+
+_FLAGS = inotify_simple.flags
+_MASK = (
+    _FLAGS.MODIFY | _FLAGS.ATTRIB | _FLAGS.CREATE | _FLAGS.DELETE | _FLAGS.MOVED_FROM | _FLAGS.MOVED_TO
+    | _FLAGS.DELETE_SELF | _FLAGS.MOVE_SELF | _FLAGS.ONLYDIR
+)  # fmt: skip
+_NAMES_CHANGED = _FLAGS.CREATE | _FLAGS.DELETE | _FLAGS.MOVED_FROM | _FLAGS.MOVED_TO | _FLAGS.ATTRIB
+_DIRECTORY_GONE = _FLAGS.DELETE_SELF | _FLAGS.MOVE_SELF | _FLAGS.IGNORED | _FLAGS.UNMOUNT
+_NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "afs", "lustre", "fuse", "virtiofs")
+
+
+@dataclass
+class Changes:
+    """What the kernel said since it was last asked.
+
+    Attributes:
+        written: paths whose content may have changed.
+        names: True when files came, went, or were renamed.
+        moved: (old path, new path) of renames between watched directories, in order.
+        overflow: True when events were lost: look at everything.
+    """
+
+    written: set[str] = field(default_factory=set)
+    names: bool = False
+    moved: list[tuple[str, str]] = field(default_factory=list)
+    overflow: bool = False
+
+
+class DirectoryWatch:
+    """Watches directories; answers what changed. `fileno` is -1 when nothing can be watched.
+
+    Args:
+        enabled: False leaves everything to the sweep.
+        log: where the one line goes when a directory can't be watched.
+    """
+
+    def __init__(self, enabled: bool, log: logging.Logger) -> None:
+        self._log = log
+        self._paths: dict[int, str] = {}
+        self._watches: dict[str, int] = {}
+        self._blind: set[str] = set()
+        self._inotify: inotify_simple.INotify | None = None
+        if enabled:
+            try:
+                self._inotify = inotify_simple.INotify(nonblocking=True)
+            except OSError as problem:
+                self._say_blind("any directory", problem)
+
+    @property
+    def fileno(self) -> int:
+        """What to wait for."""
+        return -1 if self._inotify is None else int(self._inotify.fileno())
+
+    @property
+    def complete(self) -> bool:
+        """True when every directory that was asked for is watched."""
+        return self._inotify is not None and not self._blind
+
+    def add(self, directory: str) -> None:
+        """Watches a directory; again is harmless."""
+        if directory in self._watches or directory in self._blind or self._inotify is None:
+            return
+        if (kind := _network_kind(directory)) is not None:
+            self._blind.add(directory)
+            self._log.info(
+                "%s is on %s, where the kernel does not tell of changes by others: looking at it now and then",
+                directory, kind,
+            )  # fmt: skip
+            return
+        try:
+            watch = self._inotify.add_watch(directory, _MASK)
+        except OSError as problem:
+            if problem.errno not in (errno.ENOENT, errno.ENOTDIR):
+                self._blind.add(directory)
+                self._say_blind(directory, problem)
+            return
+        self._watches[directory] = watch
+        self._paths[watch] = directory
+
+    def changes(self) -> Changes:
+        """What happened since the last call. Never blocks."""
+        changes = Changes()
+        if self._inotify is None:
+            return changes
+        leaving: dict[int, str] = {}
+        while events := self._inotify.read(timeout=0):
+            for watch, mask, cookie, name in events:
+                if mask & _FLAGS.Q_OVERFLOW:
+                    changes.overflow = changes.names = True
+                    continue
+                directory = self._paths.get(watch)
+                if directory is None:
+                    continue
+                if mask & _DIRECTORY_GONE:
+                    changes.names = True
+                    self._forget(watch, directory, removed=bool(mask & _FLAGS.IGNORED))
+                    continue
+                path = os.path.join(directory, name)
+                if mask & _FLAGS.MODIFY:
+                    changes.written.add(path)
+                elif mask & _NAMES_CHANGED and not mask & _FLAGS.ISDIR:
+                    changes.names = True
+                    if mask & _FLAGS.MOVED_FROM:
+                        leaving[cookie] = path
+                    elif mask & _FLAGS.MOVED_TO:
+                        changes.moved.append((leaving.pop(cookie, ""), path))
+                elif mask & _FLAGS.ISDIR:
+                    changes.names = True
+        return changes
+
+    def close(self) -> None:
+        """Ends all watches."""
+        if self._inotify is not None:
+            self._inotify.close()
+            self._inotify = None
+        self._paths.clear()
+        self._watches.clear()
+
+    def _forget(self, watch: int, directory: str, removed: bool) -> None:
+        self._paths.pop(watch, None)
+        self._watches.pop(directory, None)
+        if not removed and self._inotify is not None:
+            try:
+                self._inotify.rm_watch(watch)
+            except OSError:  # the kernel was quicker
+                pass
+
+    def _say_blind(self, what: str, problem: OSError) -> None:
+        advice = ""
+        if problem.errno in (errno.ENOSPC, errno.EMFILE):
+            advice = "; raise fs.inotify.max_user_watches or max_user_instances to be told at once"
+        self._log.warning("can't watch %s (%s): looking at it now and then%s", what, problem.strerror, advice)
+
+
+def _network_kind(directory: str) -> str | None:
+    """The kind of network file system that `directory` lies on, or None for a local one."""
+    best, kind = "", ""
+    real = os.path.realpath(directory)
+    try:
+        with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as mounts:
+            for line in mounts:
+                fields = line.split(" ")
+                point = fields[1].encode("utf-8", "surrogateescape").decode("unicode_escape", "replace")
+                if len(point) >= len(best) and (real == point or real.startswith(point.rstrip("/") + "/")):
+                    best, kind = point, fields[2]
+    except OSError:
+        return None
+    return kind if kind.split(".")[0] in _NETWORK else None
