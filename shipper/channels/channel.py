@@ -17,9 +17,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Generic, Protocol, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
-from shipper.batch.batch import EventBatch
 from shipper.config.field import Options
 from shipper.errors import TransactionMisused
 
@@ -70,20 +69,6 @@ class Transaction(ABC):
     @abstractmethod
     def do_rollback(self) -> None:
         """What `rollback` does beyond the state."""
-
-
-class PutSide(Protocol):
-    """One source worker's way into one channel."""
-
-    def stage(self, batch: EventBatch, put: int) -> bool:
-        """Writes the rows where nobody sees them yet; False when there is no room now."""
-
-
-class TakeSide(Protocol):
-    """One sink worker's way out of one channel."""
-
-    def take(self) -> EventBatch | None:
-        """The next rows as a view that is valid until the transaction ends; None when there are none now."""
 
 
 class Channel(ABC, Generic[O]):

@@ -99,6 +99,11 @@ class TakeTransaction(Transaction):
                 return batch.slice(done) if done else batch
         return None
 
+    @property
+    def more(self) -> bool:
+        """True when another frame waits in the transaction's lane."""
+        return self._lane is not None and self._lane.consumer.waiting
+
     def put_back(self) -> None:
         """Forgets all that was taken, but stays open: the same rows come again."""
         self._must_be("OPEN", "put_back")
@@ -160,6 +165,17 @@ class TakeSide:
     def transaction(self) -> TakeTransaction:
         """A new transaction over the lane whose turn it is. One at a time."""
         return TakeTransaction(self._choose(), self._poison)
+
+    def store_sequence(self, sequence: int) -> None:
+        """Commits a sink sequence without taking anything. Between transactions.
+
+        Without a lane in hand the sequence is not stored: `let_go` has made the sink's journal independent.
+        """
+        for lane in self._lanes:
+            if lane.consumer.held:
+                lane.consumer.rewind()
+                lane.consumer.release(sequence)
+                return
 
     def waiting(self) -> bool:
         """True when rows wait in a lane that this worker holds or could hold."""

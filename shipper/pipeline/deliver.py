@@ -1,0 +1,217 @@
+"""The right half of the walk: rows are taken from a lane, delivered, flushed, and then the position is stored.
+
+::
+
+    take ... -> sink.deliver() ... -> sink.flush() -> commit (names the sink's journal entry) -> sink.committed()
+
+A sink that can't deliver rolls back and lets its lanes go at once, so that another sink of the channel can take what
+waits there. Rows that a sink refuses for good are set aside, and the rest goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from shipper.batch.batch import EventBatch
+from shipper.channels.memory.take import TakeSide, TakeTransaction
+from shipper.errors import Refused, RetryLater
+from shipper.metrics.counters import Counters
+from shipper.pipeline.quarantine import Quarantine
+from shipper.processors.processor import Processor
+from shipper.sinks.sink import Sink
+from shipper.sources.source import Waiter
+
+#: Flume's runner: after n failures in a row a sink waits n seconds, 5 at most.
+_BACKOFF_STEP_S = 1.0
+_BACKOFF_MOST_S = 5.0
+
+
+class GroupSink:
+    """One sink of a group with what belongs to it."""
+
+    def __init__(self, name: str, sink: Sink[object], counters: Counters, quarantine: Quarantine) -> None:  # type: ignore[type-var]
+        self.name = name
+        self.sink = sink
+        self.counters = counters
+        self.quarantine = quarantine
+
+
+class Delivery:
+    """The way of rows from one sink worker's lanes to its target.
+
+    Args:
+        sinks: of the group, by name.
+        processor: says which one is next.
+        side: the worker's take side.
+        waiter: to sleep on.
+        batch_bytes: rows are gathered up to so many bytes before they are flushed and committed.
+        batch_rows: rows of a complete batch in Flume's counters.
+        rows_max: rows a transaction may have; None = no bound (see `strictBatch`).
+        linger_s: how long fewer bytes may wait for more.
+        stopping: True when no time may be spent waiting.
+        waiting_for: told the reason while the target can't take anything, "" when it can again.
+        say: one line for the person.
+    """
+
+    def __init__(
+        self,
+        sinks: Mapping[str, GroupSink],
+        processor: Processor[object],  # type: ignore[type-var]
+        side: TakeSide,
+        waiter: Waiter,
+        *,
+        batch_bytes: int,
+        linger_s: float,
+        stopping: Callable[[], bool],
+        waiting_for: Callable[[str], None],
+        say: Callable[[str, str], None],
+    ) -> None:
+        self._sinks = dict(sinks)
+        self._processor = processor
+        self._side = side
+        self._waiter = waiter
+        self._batch_bytes = batch_bytes
+        self._linger_s = linger_s
+        self._stopping = stopping
+        self._waiting_for = waiting_for
+        self._say = say
+        self._failures = 0
+        self.retry_at_s = 0.0
+
+    def step(self) -> bool:
+        """Delivers what waits, up to one transaction. True when something was delivered.
+
+        Afterwards `retry_at_s` is when a failed target is to be tried again (monotonic), 0 when it did not fail.
+        """
+        if self.retry_at_s:
+            if time.monotonic() < self.retry_at_s:
+                return False
+            self.retry_at_s = 0.0
+            self._side.come_back()
+        transaction = self._side.transaction()
+        transaction.begin()
+        try:
+            delivered = self._carry_out(transaction)
+        except BaseException:
+            if transaction.state == "OPEN":
+                transaction.rollback()
+            transaction.close()
+            raise
+        transaction.close()
+        return delivered
+
+    def tick(self) -> None:
+        """Lets sinks roll by time, and commits what that changed in their journals."""
+        for member in self._sinks.values():
+            try:
+                if member.sink.tick():
+                    self._side.store_sequence(member.sink.flush())
+                    member.sink.committed()
+            except RetryLater as failure:
+                member.sink.rolled_back()
+                self._fail(member, failure)
+
+    def _carry_out(self, transaction: TakeTransaction) -> bool:
+        failure: RetryLater | None = None
+        order = self._processor.order()
+        for name in order:
+            member = self._sinks[name]
+            try:
+                if not self._fill(transaction, member):
+                    transaction.commit()  # frames without rows only, or nothing at all
+                    return False
+                transaction.sequence = member.sink.flush()
+            except RetryLater as problem:
+                failure = problem
+                transaction.put_back()
+                member.sink.rolled_back()
+                member.counters.add("EventWriteFail")
+                self._processor.failed(name)
+                continue
+            transaction.commit()
+            member.sink.committed()
+            member.counters.add("EventDrainSuccessCount", transaction.rows)
+            self._processor.delivered(name)
+            self._recovered()
+            return True
+        transaction.rollback()
+        if failure is not None:
+            self._fail(self._sinks[order[-1]], failure)
+        return False
+
+    def _fill(self, transaction: TakeTransaction, member: GroupSink) -> int:
+        """Takes and delivers until the transaction is large enough or nothing more comes; rows delivered."""
+        deadline_s = 0.0
+        counters = member.counters
+        while transaction.size_bytes < self._batch_bytes:
+            batch = transaction.take()
+            if batch is not None:
+                self._deliver(member, batch)
+                continue
+            if not transaction.rows or not self._linger_s or self._stopping():
+                break
+            now_s = time.monotonic()
+            deadline_s = deadline_s or now_s + self._linger_s
+            if now_s >= deadline_s:
+                break
+            self._side.sleeping(True)
+            if not transaction.more:
+                self._waiter.wait(min(deadline_s - now_s, 0.05))
+            self._side.sleeping(False)
+        if not transaction.rows:
+            counters.add("BatchEmptyCount")
+        else:
+            counters.add("EventDrainAttemptCount", transaction.rows)
+            counters.add("BatchCompleteCount" if transaction.size_bytes >= self._batch_bytes else "BatchUnderflowCount")
+        return transaction.rows
+
+    def _deliver(self, member: GroupSink, batch: EventBatch) -> None:
+        try:
+            member.sink.deliver(batch)
+        except Refused as refusal:
+            self._set_aside(member, batch, refusal)
+        else:
+            member.counters.add("body_bytes", batch.body_bytes)
+
+    def _set_aside(self, member: GroupSink, batch: EventBatch, refusal: Refused) -> None:
+        """The rows that are refused for good go to a file; the others are delivered."""
+        rows: Sequence[int] | None = refusal.rows
+        if rows is None and batch.rows > 1:
+            half = batch.rows // 2
+            self._deliver(member, batch.slice(0, half))
+            self._deliver(member, batch.slice(half))
+            return
+        wanted = np.ones(batch.rows, np.bool_)
+        wanted[list(rows) if rows is not None else slice(None)] = False
+        bad = batch.filter(pa.array(~wanted))
+        path = member.quarantine.add(bad, str(refusal))
+        member.counters.add("rows_set_aside", bad.rows)
+        self._say("error", f"{member.name}: {bad.rows} events are set aside in {path}: {refusal}")
+        rest = batch.filter(pa.array(wanted))
+        if rest.rows:
+            self._deliver(member, rest)
+
+    def _fail(self, member: GroupSink, failure: RetryLater) -> None:
+        self._failures += 1
+        wait_s = failure.after_s or min(self._failures * _BACKOFF_STEP_S, _BACKOFF_MOST_S)
+        self.retry_at_s = time.monotonic() + wait_s
+        self._waiting_for(f"{member.name}: {failure}")
+        self._say("warning", f"{member.name}: {failure}; trying again")
+        if not self._side.alone:
+            self._side.let_go(self._releasing)
+
+    def _recovered(self) -> None:
+        if self._failures:
+            self._failures = 0
+            self._waiting_for("")
+            self._say("info", "the target takes events again")
+        if not self._side.alone:
+            self._side.give_back(self._releasing)
+
+    def _releasing(self) -> None:
+        for member in self._sinks.values():
+            member.sink.releasing()

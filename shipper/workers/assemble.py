@@ -1,0 +1,141 @@
+"""Assembling: from a worker's spec to live objects, in the worker's own process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shipper import registry
+from shipper.channels.memory.channel import MemoryChannel
+from shipper.channels.memory.put import LaneRoute, PutSide, open_put_side
+from shipper.channels.memory.take import TakeRoute, TakeSide
+from shipper.clock import SystemClock
+from shipper.config.field import read_options
+from shipper.errors import ConfigurationError
+from shipper.metrics.block import Entry, State
+from shipper.pipeline.deliver import Delivery, GroupSink
+from shipper.pipeline.ingest import Ingest
+from shipper.pipeline.quarantine import Quarantine
+from shipper.sinks.sink import SinkContext
+from shipper.sources.source import Source, SourceContext
+from shipper.workers.duty import Duty
+from shipper.workers.positions import Positions
+from shipper.workers.spec import ComponentSpec, WorkerSpec
+
+Say = Callable[[str, str], None]
+
+#: Rows that a batch may have when no channel bounds them.
+ROWS_MAX = 1 << 20
+
+
+@dataclass
+class SourceParts:
+    """What a source worker runs."""
+
+    source: Source[Any]
+    side: PutSide
+    ingest: Ingest
+    positions: Positions
+    context: SourceContext
+
+
+@dataclass
+class SinkParts:
+    """What a sink worker runs."""
+
+    members: dict[str, GroupSink]
+    contexts: dict[str, SinkContext]
+    side: TakeSide
+    delivery: Delivery
+
+
+def component(family: str, spec: ComponentSpec) -> tuple[type[Any], Any]:
+    """The class of a component and its options.
+
+    Raises:
+        ConfigurationError: the supervisor let something through that does not hold: says what.
+    """
+    kind = registry.find(family, spec.type)
+    if kind is None:
+        raise ConfigurationError(f"{spec.name}: there is no {family} of type {spec.type} in this build")
+    options, findings = read_options(kind.Options, spec.properties)
+    if options is None:
+        raise ConfigurationError(f"{spec.name}: " + "; ".join(f.message for f in findings if f.severity == "error"))
+    return kind, options
+
+
+def source_parts(spec: WorkerSpec, entry: Entry, duty: Duty, say: Say) -> SourceParts:
+    """Builds a source worker. Nothing is open yet but the segments."""
+    assert spec.source is not None and spec.selector is not None
+    clock = SystemClock()
+    channels, keep_alives, rows_max, strict = {}, [], [ROWS_MAX], False
+    for channel in spec.channels:
+        _, options = component("channel", ComponentSpec(channel.name, channel.type, channel.properties))
+        channels[channel.name] = (options, [LaneRoute(Path(lane.path), Path(lane.bell)) for lane in channel.lanes])
+        keep_alives.append(options.keep_alive_s)
+        bound = MemoryChannel(channel.name, options).rows_max
+        rows_max.append(bound if bound is not None else ROWS_MAX)
+        strict = strict or options.strict_batch
+    rivals = {c.name: [(Path(lane), Path(page)) for lane, page in c.rivals] for c in spec.channels}
+    side = open_put_side(Path(spec.page), channels, rivals)
+    positions = Positions(Path(f"{spec.page}.positions"))
+    positions.store(side.last_origins())
+    kind, options = component("source", spec.source)
+    interceptors = []
+    for found in spec.interceptors:
+        interceptor, interceptor_options = component("interceptor", found)
+        interceptors.append(interceptor(interceptor_options, clock))
+    selector, selector_options = component("selector", spec.selector)
+    state_dir = Path(spec.state_dir) / "sources" / spec.name
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def waiting_for(reason: str) -> None:
+        entry.state(State.WAITING_ROOM if reason else State.BUSY, reason)
+
+    context = SourceContext(
+        name=spec.name, clock=clock, waiter=duty, counters=entry.counters, state_dir=state_dir, worker=spec.index,
+        workers=spec.count, rows_max=min(rows_max), batch_bytes=spec.batch_bytes, strict=strict,
+        positions=positions.streams, say=say,
+    )  # fmt: skip
+    ingest = Ingest(
+        interceptors, selector(selector_options, [c.name for c in spec.channels]), side, entry.counters, duty,
+        rows_max=min(rows_max), keep_alive_s=min(keep_alives), stopping=duty.stopping, waiting_for=waiting_for,
+    )  # fmt: skip
+    return SourceParts(kind(options), side, ingest, positions, context)
+
+
+def sink_parts(spec: WorkerSpec, entries: dict[str, Entry], duty: Duty, say: Say) -> SinkParts:
+    """Builds a sink worker. Nothing is open yet but the segments."""
+    assert spec.processor is not None
+    clock = SystemClock()
+    routes = [TakeRoute(spec.channel, Path(t.path), Path(t.page), Path(t.bell), t.home) for t in spec.takes]
+    side = TakeSide(routes, spec.sink_id, spec.poison)
+    members: dict[str, GroupSink] = {}
+    contexts: dict[str, SinkContext] = {}
+    for found in spec.sinks:
+        kind, options = component("sink", found)
+        state_dir = Path(spec.state_dir) / "sinks" / f"{found.name}.{spec.index}"
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        entry = entries[found.name]
+        quarantine = Quarantine(state_dir / "quarantine.jsonl", clock)
+        members[found.name] = GroupSink(found.name, kind(options), entry.counters, quarantine)
+        contexts[found.name] = SinkContext(
+            name=found.name, clock=clock, counters=entry.counters, state_dir=state_dir, say=say, worker=spec.index,
+            workers=spec.count, committed_sequence=side.sequence(),
+        )  # fmt: skip
+    processor, processor_options = component("processor", spec.processor)
+    first = next(iter(members.values()))
+
+    def waiting_for(reason: str) -> None:
+        for entry in entries.values():
+            entry.state(State.WAITING_TARGET if reason else State.BUSY, reason)
+
+    delivery = Delivery(
+        members, processor(processor_options, list(members), clock), side, duty, batch_bytes=spec.batch_bytes,
+        linger_s=first.sink.linger_s if spec.linger_s is None else spec.linger_s, stopping=duty.stopping,
+        waiting_for=waiting_for, say=say,
+    )  # fmt: skip
+    return SinkParts(members, contexts, side, delivery)
+

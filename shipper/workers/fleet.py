@@ -1,0 +1,171 @@
+"""The fleet: all worker processes of a grid, their births, deaths, and restarts with back-off.
+
+It only keeps the books and gives orders; the supervisor's loop tells it what happened.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shipper import log
+from shipper.metrics.block import Entry, State
+from shipper.ring.wait import Bell
+from shipper.workers.control import Control, Order, Phase
+from shipper.workers.launch import Template
+from shipper.workers.process import FINISHED, STOPPED
+from shipper.workers.spec import WorkerSpec
+
+_BACKOFF_MOST_S = 30.0
+_STEADY_S = 60.0
+
+
+@dataclass
+class Worker:
+    """One line of the books.
+
+    Attributes:
+        pid: 0 while no process runs.
+        failures: deaths in a row; forgotten after a minute of life.
+        due_s: when it is to be started again (monotonic), 0 when it runs or shall not.
+        over: True when it ended as it should and is not started again.
+    """
+
+    spec: WorkerSpec
+    entries: tuple[Entry, ...]
+    bell: Bell
+    pid: int = 0
+    born_s: float = 0.0
+    failures: int = 0
+    due_s: float = 0.0
+    over: bool = False
+
+
+class Fleet:
+    """The workers of one grid.
+
+    Args:
+        workers: books, one a worker.
+        control: the page through which orders go.
+        log_fd: where workers write their log lines.
+    """
+
+    def __init__(self, workers: Sequence[Worker], control: Control, log_fd: int) -> None:
+        self.workers = tuple(workers)
+        self._control = control
+        self._log_fd = log_fd
+        self._launches: dict[Template, list[Worker]] = {}
+        self.stopping = False
+
+    def launch(self, workers: Sequence[Worker], template: Template | None = None) -> Template:
+        """Asks a template for workers; `arrived` takes its answer when its descriptor is readable."""
+        template = template or Template(self._log_fd)
+        for worker in workers:
+            worker.due_s = 0.0
+            self._control.set_phase(worker.spec.line, Phase.STARTING)
+        template.ask_for([worker.spec for worker in workers])
+        self._launches[template] = list(workers)
+        return template
+
+    def arrived(self, template: Template) -> None:
+        """Books the processes that a template has forked."""
+        workers = self._launches.pop(template)
+        now_s, now_ms = time.monotonic(), time.time_ns() // 1_000_000
+        for worker, pid in zip(workers, template.pids(), strict=True):
+            again = worker.born_s > 0
+            worker.pid, worker.born_s, worker.over = pid, now_s, False
+            for entry in worker.entries:
+                entry.runs(pid, now_ms, again)
+        template.close()
+
+    def reap(self) -> None:
+        """Books the deaths since the last call, and plans restarts. Children of dead workers are reaped too."""
+        by_pid = {worker.pid: worker for worker in self.workers if worker.pid}
+        launching = {template.pid for template in self._launches}
+        while True:
+            # Look first: a template's own status belongs to the object that started it.
+            try:
+                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if found is None or found.si_pid in launching:
+                return
+            with contextlib.suppress(ChildProcessError):
+                _, status = os.waitpid(found.si_pid, os.WNOHANG)
+                if (worker := by_pid.get(found.si_pid)) is not None:
+                    self._died(worker, os.waitstatus_to_exitcode(status))
+
+    def due(self) -> list[Worker]:
+        """Workers whose restart is due."""
+        now_s = time.monotonic()
+        return [w for w in self.workers if w.due_s and w.due_s <= now_s]
+
+    def next_due_s(self) -> float | None:
+        """When the next restart is due (monotonic); None when none is planned."""
+        return min((w.due_s for w in self.workers if w.due_s), default=None)
+
+    def give_order(self, order: Order, kind: str | None = None) -> None:
+        """Tells all workers (of a kind) what to do, and wakes them."""
+        if order != Order.RUN:
+            self.stopping = True
+        for worker in self.workers:
+            if kind in (None, worker.spec.kind):
+                self._control.give_order(worker.spec.line, order)
+                worker.bell.ring()
+
+    def alive(self, kind: str | None = None) -> list[Worker]:
+        """Workers that have a process, or are about to get one."""
+        born = [worker for workers in self._launches.values() for worker in workers]
+        return [w for w in self.workers if kind in (None, w.spec.kind) and (w.pid or w in born)]
+
+    def failing(self) -> list[Worker]:
+        """Workers that died and wait for their restart."""
+        return [w for w in self.workers if not w.pid and not w.over and w.failures]
+
+    def ready(self) -> bool:
+        """True when every worker has opened what it needs."""
+        lines = (self._control.phase(w.spec.line) for w in self.workers)
+        return all(phase not in (Phase.STARTING, Phase.FAILED) for phase in lines)
+
+    def kill(self) -> None:
+        """Ends what still lives, at once. Rings and journals are made for that."""
+        for worker in self.workers:
+            if worker.pid:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(worker.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Lets go of bells and templates."""
+        for template in self._launches:
+            template.close()
+        for worker in self.workers:
+            worker.bell.close()
+
+    def _died(self, worker: Worker, code: int) -> None:
+        spec, lived_s = worker.spec, time.monotonic() - worker.born_s
+        worker.pid = 0
+        now_ms = time.time_ns() // 1_000_000
+        if code == FINISHED or (code == STOPPED and self.stopping):
+            worker.over = True
+            if code == FINISHED:
+                log.say("INFO", spec.label, "the source has reached its end and stops; the agent goes on")
+            for entry in worker.entries:
+                entry.stopped(now_ms)
+            return
+        worker.failures = 1 if lived_s > _STEADY_S else worker.failures + 1
+        back_off_s = min(2.0 ** (worker.failures - 1), _BACKOFF_MOST_S)
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        if self._control.phase(spec.line) == Phase.FAILED:
+            how = "could not go on"
+        for entry in worker.entries:
+            entry.stopped(now_ms, State.FAILED, how)
+        if self.stopping:
+            worker.over = True
+            log.say("WARN", spec.label, f"the worker {how} while it was to stop")
+            return
+        worker.due_s = time.monotonic() + back_off_s
+        log.say("WARN", spec.label, f"the worker {how}; it is started again in {back_off_s:.0f} s")

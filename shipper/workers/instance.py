@@ -1,0 +1,203 @@
+"""An instance: which agent this is, and where its segments and its state lie.
+
+An instance is user id + agent name + the real path of the first configuration file, so two agents called `a1` from
+two files have nothing in common, and the same agent started twice is refused. The run directory holds what must be
+fast and may vanish with the machine (rings, numbers, bells); the state directory what must not (journals, positions).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from shipper.errors import ComponentFailed, ConfigurationError
+from shipper.shared.segment import Segment
+
+_TMPFS = 0x01021994
+_RAMFS = 0x858458F6
+SHARED_MEMORY = Path("/dev/shm")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A directory, why it was chosen and what will remove it."""
+
+    path: Path
+    reason: str
+    removed_by: str
+
+
+class Instance:
+    """The directories of one agent, owned by this process until `close`.
+
+    Attributes:
+        name: `a1-0f3a...`: the folder's name in both places.
+        run_dir, state_dir: its own folders.
+        run_place, state_place: where they lie and why.
+    """
+
+    def __init__(self, agent: str, name: str, run_place: Place, state_place: Place) -> None:
+        self.agent = agent
+        self.name = name
+        self.run_place = run_place
+        self.state_place = state_place
+        self.run_dir = run_place.path / name
+        self.state_dir = state_place.path / name
+        self._lock: Segment | None = None
+
+    def claim(self) -> None:
+        """Becomes the one process that runs this instance.
+
+        Raises:
+            ConfigurationError: another one does, or the directories can't be written.
+        """
+        for directory in (self.run_dir, self.state_dir):
+            try:
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as problem:
+                raise ConfigurationError(
+                    f"can't use {directory}: {problem.strerror}; it belongs to another user or its file system is "
+                    f"read-only: mend it with chown -R {os.getuid()} {directory}, or give --run-dir and --state-dir"
+                ) from problem
+        path = self.state_dir / "lock"
+        try:
+            if not path.exists():
+                path.write_bytes(bytes(4096))
+            self._lock = Segment.open(path)
+        except OSError as problem:
+            raise ConfigurationError(
+                f"can't use {path}: {problem.strerror}; if an earlier run was by another user: "
+                f"chown -R {os.getuid()} {self.state_dir} {self.run_dir}"
+            ) from problem
+        if not self._lock.try_lock(0):
+            raise ConfigurationError(
+                f"agent {self.agent} of this file runs already (it holds {path}); stop it first, or start this one "
+                f"from another file"
+            )
+
+    def close(self) -> None:
+        """Gives the instance up."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+
+def find(
+    agent: str,
+    first_file: Path,
+    *,
+    run_dir: Path | None = None,
+    state_dir: Path | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> Instance:
+    """The instance of an agent: the same directories at every start, unless the machine changed."""
+    identity = f"{os.getuid()}\0{agent}\0{os.path.realpath(first_file)}"
+    safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in agent)[:64]
+    name = f"{safe}-{hashlib.blake2b(identity.encode('utf-8', 'surrogateescape'), digest_size=6).hexdigest()}"
+    return Instance(agent, name, run_place(run_dir, environment), state_place(state_dir, environment))
+
+
+def run_place(wanted: Path | None, environment: Mapping[str, str] = os.environ) -> Place:
+    """Where run directories lie: memory that outlives processes."""
+    if wanted is not None:
+        return Place(wanted.absolute(), "run.dir says so", "whoever owns that directory")
+    if given := environment.get("RUNTIME_DIRECTORY"):
+        return Place(Path(given.split(":")[0]), "$RUNTIME_DIRECTORY says so", "the service manager, at stop")
+    system = Path("/run/shipper")
+    if _is_memory(Path("/run")) and _writable(system):
+        return Place(system, "it can be written", "a reboot")
+    own = SHARED_MEMORY / f"shipper-{os.getuid()}"
+    removed_by = "a reboot, or the end of the container"
+    if os.getuid() and Path("/run/systemd/system").exists():
+        removed_by += ", or your logout where logind's RemoveIPC is on"
+    return Place(own, "shared memory of this user", removed_by)
+
+
+def state_place(wanted: Path | None, environment: Mapping[str, str] = os.environ) -> Place:
+    """Where state directories lie: a disk."""
+    if wanted is not None:
+        return Place(wanted.absolute(), "state.dir says so", "nothing of ours")
+    if given := environment.get("STATE_DIRECTORY"):
+        return Place(Path(given.split(":")[0]), "$STATE_DIRECTORY says so", "nothing of ours")
+    system = Path("/var/lib/shipper")
+    if _writable(system):
+        return Place(system, "it can be written", "nothing of ours; in a container, its end")
+    base = Path(environment.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    return Place(base / "shipper", "this user's state", "nothing of ours")
+
+
+def run_places(environment: Mapping[str, str] = os.environ) -> list[Path]:
+    """All places where a run directory of this user may lie: for looking running agents up."""
+    places = [run_place(None, environment).path, Path("/run/shipper"), SHARED_MEMORY / f"shipper-{os.getuid()}"]
+    return [place for place in dict.fromkeys(places) if place.is_dir()]
+
+
+def free_memory_bytes(run_dir: Path) -> int:
+    """Bytes that the run directory's file system can still take."""
+    while not run_dir.exists():
+        run_dir = run_dir.parent
+    stat = os.statvfs(run_dir)
+    return stat.f_bavail * stat.f_frsize
+
+
+def cgroup_limit_bytes() -> int | None:
+    """The memory limit of this process's control group, None when there is none."""
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            text = Path(path).read_text().strip()
+        except OSError:
+            continue
+        if text.isdigit() and int(text) < 1 << 60:
+            return int(text)
+    return None
+
+
+def is_memory(path: Path) -> bool:
+    """True when the directory lies in memory (tmpfs): writing there costs no disk."""
+    while not path.exists():
+        path = path.parent
+    return _is_memory(path)
+
+
+def raise_descriptor_limit() -> None:
+    """Lifts the soft limit on open files to the hard one."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _writable(directory: Path) -> bool:
+    try:
+        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(directory, os.W_OK | os.X_OK)
+
+
+def _is_memory(path: Path) -> bool:
+    buffer = ctypes.create_string_buffer(256)
+    if ctypes.CDLL(None, use_errno=True).statfs(os.fsencode(path), buffer) != 0:
+        return False
+    kind = int.from_bytes(buffer[:8], "little")
+    return kind in (_TMPFS, _RAMFS)
+
+
+def remove_empty(directory: Path) -> None:
+    """Removes a directory tree of ours that nobody needs any more."""
+    if not directory.is_dir():
+        return
+    for parent, folders, files in os.walk(directory, topdown=False):
+        for name in files:
+            Path(parent, name).unlink(missing_ok=True)
+        for name in folders:
+            Path(parent, name).rmdir()
+    try:
+        directory.rmdir()
+    except OSError as problem:
+        raise ComponentFailed(f"can't remove {directory}: {problem.strerror}") from problem

@@ -1,0 +1,98 @@
+"""Launching: the supervisor's end of a template, and the workers that came out of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from shipper.errors import ComponentFailed
+from shipper.workers.spec import WorkerSpec
+
+#: Set for the template and so for all workers: libraries must not start threads of their own behind our back.
+_QUIET_LIBRARIES = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "ARROW_IO_THREADS": "1",
+}
+
+
+class Template:
+    """A running template process.
+
+    Args:
+        log_fd: the write end of the log pipe: what the template and its workers say goes there.
+    """
+
+    def __init__(self, log_fd: int) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "shipper.workers.template"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log_fd,
+            env={**os.environ, **_QUIET_LIBRARIES},
+            start_new_session=False,
+        )
+
+    @property
+    def fileno(self) -> int:
+        """Readable when an answer is there."""
+        assert self._process.stdout is not None
+        return self._process.stdout.fileno()
+
+    @property
+    def pid(self) -> int:
+        """Of the template."""
+        return self._process.pid
+
+    def load(
+        self, files: Sequence[str], agent: str, system: Mapping[str, str], strict: bool
+    ) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+        """Reads and checks a configuration: (plan or None, problems). Blocks about 0.4 s."""
+        request = {
+            "files": list(files),
+            "agent": agent,
+            "system": dict(system),
+            "environment": dict(os.environ),
+            "strict": strict,
+        }
+        self._send({"load": request})
+        answer = self._receive()
+        return answer["plan"], answer["problems"]
+
+    def ask_for(self, specs: Sequence[WorkerSpec]) -> None:
+        """Asks for workers; `pids` has the answer."""
+        self._send({"fork": [spec.to_json() for spec in specs], "supervisor": os.getpid()})
+
+    def pids(self) -> list[int]:
+        """The process ids of the workers asked for, in order. The template has no more to do then: `close` it."""
+        found: list[int] = self._receive()["pids"]
+        return found
+
+    def close(self) -> None:
+        """Lets the template exit: its workers become the supervisor's children."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        self._process.wait()
+
+    def _send(self, message: Mapping[str, Any]) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(message, ensure_ascii=True).encode() + b"\n")
+            self._process.stdin.flush()
+        except OSError as problem:
+            raise ComponentFailed(f"the template of the workers is gone ({problem}); see the lines above") from problem
+
+    def _receive(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise ComponentFailed("the template of the workers died; see the lines above")
+        answer: dict[str, Any] = json.loads(line)
+        return answer

@@ -1,0 +1,61 @@
+"""Meters: how many rows and bytes are in each channel, read from the lanes themselves.
+
+Everything is a difference of cumulative counts that a put or a take commit stored, so no crash makes it drift. The
+supervisor asks once a second; it maps the lanes but touches only their first pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from shipper.ring.lane import Lane
+from shipper.ring.layout import lane_key
+from shipper.ring.puts import PutPage
+from shipper.workers.grid import Grid
+
+
+class Meters:
+    """The meters of all channels of a grid."""
+
+    def __init__(self, grid: Grid) -> None:
+        self._capacities = {
+            name: getattr(channel.options, "capacity", None) or 0 for name, channel in grid.channels.items()
+        }
+        self._lanes: dict[str, list[tuple[Lane, PutPage, int]]] = {name: [] for name in grid.channels}
+        for record in grid.lanes:
+            lane, page = Lane.open(record.path), PutPage.ensure(record.page)
+            index = page.index(lane_key(record.channel, record.path.name))
+            self._lanes[record.channel].append((lane, page, index))
+        self._base = self.channels()
+
+    def channels(self) -> dict[str, dict[str, int]]:
+        """Per channel: size, capacity, bytes, capacity_bytes, puts, takes (see `CHANNEL_NAMES`)."""
+        found = {}
+        for name, lanes in self._lanes.items():
+            puts = takes = in_bytes = capacity_bytes = 0
+            for lane, page, index in lanes:
+                # The take side first: what is taken was put, so a put in between can't make the size negative.
+                taken, put = lane.committed(), page.lane(index)
+                puts, takes = puts + put.rows, takes + taken.rows
+                in_bytes += max(put.tail - taken.position, 0)
+                capacity_bytes += lane.capacity_bytes
+            found[name] = {
+                "size": max(puts - takes, 0), "capacity": self._capacities[name], "bytes": in_bytes,
+                "capacity_bytes": capacity_bytes, "puts": puts, "takes": takes,
+            }  # fmt: skip
+        return found
+
+    def base(self) -> Mapping[str, Mapping[str, int]]:
+        """What the meters showed when the agent started: Flume's counters begin at 0 there."""
+        return self._base
+
+    def rows(self) -> dict[str, int]:
+        """Rows in each channel now."""
+        return {name: numbers["size"] for name, numbers in self.channels().items()}
+
+    def close(self) -> None:
+        """Lets go of the lanes."""
+        for lanes in self._lanes.values():
+            for lane, page, _ in lanes:
+                lane.close()
+                page.close()

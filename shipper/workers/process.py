@@ -1,0 +1,128 @@
+"""A worker process, from its fork to its exit: who its parent is, what it runs, how it ends.
+
+It is forked by the template and belongs to the supervisor as soon as the template has exited. It ignores the signals
+that a terminal or a service manager sends to everybody: it stops at the supervisor's word. It dies with the
+supervisor, at whatever instruction it is: a killed worker leaves nothing to repair.
+
+Exit codes: 0 stopped in order, 3 it can't go on (the supervisor restarts it with back-off), 4 its source is finished.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from shipper import log
+from shipper.errors import ShipperError
+from shipper.metrics.block import Entry, MetricsBlock, State
+from shipper.workers import assemble, sink_worker, source_worker
+from shipper.workers.control import Control, Phase
+from shipper.workers.duty import Duty
+from shipper.workers.spec import WorkerSpec
+
+STOPPED, GAVE_UP, FINISHED = 0, 3, 4
+_PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
+_ADOPTION_S = 10.0
+
+
+def belong_to(supervisor: int) -> None:
+    """Waits until this process is the supervisor's child, and asks to die with it. Exits when it is gone already."""
+    deadline = time.monotonic() + _ADOPTION_S
+    while os.getppid() != supervisor:
+        if time.monotonic() > deadline or not Path(f"/proc/{supervisor}").exists():
+            os._exit(GAVE_UP)
+        time.sleep(0.0005)
+    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != supervisor:  # it died between the two lines above
+        os._exit(GAVE_UP)
+
+
+def prctl(option: int, value: int) -> None:
+    """Linux's prctl(2) with one argument."""
+    ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+
+
+def main(spec: WorkerSpec) -> int:
+    """Runs the worker; its exit code. Errors of the world are one log line, ours have a traceback in the log."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_IGN)
+    with contextlib.suppress(AttributeError):
+        name = ctypes.create_string_buffer(f"shipper {spec.label}".encode()[:15])
+        ctypes.CDLL(None).prctl(_PR_SET_NAME, name, 0, 0, 0)
+    run_dir = Path(spec.run_dir)
+    control = Control.open(run_dir / "control")
+    block = MetricsBlock.open(run_dir / "metrics")
+    components = [spec.source] if spec.source is not None else list(spec.sinks)
+    entries = {c.name: block.entries[c.metrics] for c in components}
+    duty = Duty(control, spec.line, next(iter(entries.values())), Path(spec.bell))
+    try:
+        code = _run_source(spec, entries, duty) if spec.kind == "source" else _run_sink(spec, entries, duty)
+    except ShipperError as problem:
+        log.say("ERROR", spec.label, str(problem))
+        code = _failed(duty, entries, str(problem))
+    except Exception as problem:
+        log.defect(spec.label, problem)
+        code = _failed(duty, entries, f"{type(problem).__name__}: {problem}")
+    log.flush()
+    return code
+
+
+def _run_source(spec: WorkerSpec, entries: dict[str, Entry], duty: Duty) -> int:
+    entry = next(iter(entries.values()))
+    parts = assemble.source_parts(spec, entry, duty, _sayer(spec))
+    with _closing(parts.source, parts.positions, parts.side):
+        parts.source.open(parts.context)
+        finished = source_worker.run(parts.source, parts.ingest, parts.positions, duty)
+    entry.state(State.STOPPING)
+    duty.phase(Phase.FINISHED if finished else Phase.ENDED)
+    duty.close()
+    return FINISHED if finished else STOPPED
+
+
+def _run_sink(spec: WorkerSpec, entries: dict[str, Entry], duty: Duty) -> int:
+    parts = assemble.sink_parts(spec, entries, duty, _sayer(spec))
+    # The lanes that the dead worker held stay closed to others until every sink has settled its target.
+    members = [member.sink for member in parts.members.values()]
+    with _closing(*members, parts.side):
+        for name, member in parts.members.items():
+            member.sink.open(parts.contexts[name])
+        parts.side.settle()
+        sink_worker.run(parts.delivery, parts.side, duty)
+        for member in parts.members.values():
+            member.sink.releasing()
+            member.sink.close()
+        parts.side.let_go(lambda: None)
+    for entry in entries.values():
+        entry.state(State.STOPPING)
+    duty.phase(Phase.ENDED)
+    duty.close()
+    return STOPPED
+
+
+def _failed(duty: Duty, entries: dict[str, Entry], problem: str) -> int:
+    for entry in entries.values():
+        entry.state(State.FAILED, problem)
+    duty.phase(Phase.FAILED)
+    return GAVE_UP
+
+
+def _sayer(spec: WorkerSpec) -> assemble.Say:
+    def say(level: str, line: str) -> None:
+        log.say(level, spec.label, line)
+
+    return say
+
+
+@contextlib.contextmanager
+def _closing(*parts: object) -> Iterator[None]:
+    """Closes everything at the end, in order, each even when the one before failed; the first error is raised."""
+    with contextlib.ExitStack() as stack:
+        for part in reversed(parts):
+            stack.callback(part.close)  # type: ignore[attr-defined]
+        yield

@@ -1,0 +1,45 @@
+"""The hot loop of a sink worker: deliver what waits, roll by time, sleep until the bell rings.
+
+At the supervisor's word it empties its lanes first; at the second word it ends after the transaction under way.
+"""
+
+from __future__ import annotations
+
+import time
+
+from shipper.channels.memory.take import TakeSide
+from shipper.pipeline.deliver import Delivery
+from shipper.ring.wait import BUSY_SLEEP_S, IDLE_SLEEP_S
+from shipper.workers.control import Phase
+from shipper.workers.duty import Duty
+
+_TICK_S = 0.25
+
+
+def run(delivery: Delivery, side: TakeSide, duty: Duty) -> None:
+    """Delivers until the supervisor says stop and the lanes are empty, or says that it is enough."""
+    duty.phase(Phase.READY)
+    now_s = found_s = ticked_s = time.monotonic()
+    while not duty.at_once():
+        if delivery.step():
+            found_s = now_s
+        elif delivery.retry_at_s:
+            duty.rest(min(max(delivery.retry_at_s - time.monotonic(), 0.01), IDLE_SLEEP_S))
+        elif duty.stopping() and not side.waiting():
+            break
+        else:
+            _sleep(side, duty, now_s - found_s)
+        now_s = time.monotonic()
+        if now_s - ticked_s >= _TICK_S:
+            delivery.tick()
+            ticked_s = now_s
+            duty.progress()
+    duty.phase(Phase.ENDING)
+
+
+def _sleep(side: TakeSide, duty: Duty, idle_s: float) -> None:
+    side.sleeping(True)
+    # Rows that came between the last look and the word "asleep" would not ring the bell: look once more.
+    if not side.waiting():
+        duty.wait(BUSY_SLEEP_S if idle_s < 1 else min(IDLE_SLEEP_S, _TICK_S if idle_s < 5 else IDLE_SLEEP_S))
+    side.sleeping(False)

@@ -1,0 +1,55 @@
+"""The hot loop of a source worker: poll, put, tell the source; and at the supervisor's word, stop.
+
+A batch that was polled is either in all its channels or its source is told to go back. What the loop stores between
+two batches is its position table: after put n is committed, and before put n + 1 is claimed.
+"""
+
+from __future__ import annotations
+
+from shipper.batch.batch import EventBatch
+from shipper.pipeline.ingest import Ingest
+from shipper.sources.source import Source
+from shipper.workers.control import Phase
+from shipper.workers.duty import Duty
+from shipper.workers.positions import Positions
+
+_WAIT_S = 1.0
+
+
+def run(source: Source[object], ingest: Ingest, positions: Positions, duty: Duty) -> bool:  # type: ignore[type-var]
+    """Moves batches until the supervisor says stop, or the source is finished. The source is open and stays so.
+
+    Returns:
+        True when the source is finished: nothing will ever come again.
+    """
+    duty.phase(Phase.READY)
+    while not duty.stopping():
+        batch = source.poll(_WAIT_S)
+        if batch is None:
+            if source.finished():
+                return True
+            continue
+        if not _carry(source, ingest, batch, duty):
+            continue
+        # Dying before this line: the put is committed, its origins are read back from its frame. After it: from the
+        # table. The next put is claimed only after the table has this one, so one of the two always is there.
+        positions.store(batch.origins)
+        source.committed(batch)
+        duty.progress()
+    duty.phase(Phase.ENDING)
+    return False
+
+
+def _carry(source: Source[object], ingest: Ingest, batch: EventBatch, duty: Duty) -> bool:  # type: ignore[type-var]
+    """Puts a batch, as often as the source wants it tried. False when it was given up or is to be read again."""
+    while not ingest.put(batch):
+        if duty.stopping():
+            # A source that can replay reads it again at the next start; one that can't has its last chance here.
+            if source.replayable or duty.at_once():
+                source.position(batch.origins)
+                return False
+            continue
+        if not source.refused(batch, "no room in a required channel within its keep-alive"):
+            return False
+    return True
+

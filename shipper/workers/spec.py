@@ -1,0 +1,123 @@
+"""A worker's spec: everything one worker process is told, as plain data that goes through a pipe as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class LaneSpec:
+    """A lane as one end of it sees it: its file, the bell of the worker at the other end."""
+
+    path: str
+    bell: str
+    page: str = ""
+    home: bool = True
+
+
+@dataclass(frozen=True)
+class ChannelSpec:
+    """A channel as a source worker sees it.
+
+    Attributes:
+        rivals: (lane, put page) of the other source workers that put into it.
+    """
+
+    name: str
+    type: str
+    properties: dict[str, str]
+    lanes: tuple[LaneSpec, ...]
+    rivals: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class ComponentSpec:
+    """An interceptor, selector, processor, source or sink: registry name and raw properties."""
+
+    name: str
+    type: str
+    properties: dict[str, str]
+    metrics: int = -1
+
+
+@dataclass(frozen=True)
+class WorkerSpec:
+    """One worker process.
+
+    Attributes:
+        kind: "source" or "sink".
+        name: of the source or of the sink group's worker, as in log lines (`r1`, `k1`).
+        line: in the control page, from 1.
+        sink_id: how lanes and commit slots name this sink worker; the same over restarts; 0 for sources.
+        index, count: which of how many workers of the same component.
+        run_dir, state_dir: of the instance.
+        bell: path of this worker's bell.
+        page: path of a source's put page.
+        settle: True when the worker before died: a sink undoes what was not committed before it takes anything.
+    """
+
+    kind: str
+    name: str
+    line: int
+    sink_id: int
+    index: int
+    count: int
+    run_dir: str
+    state_dir: str
+    bell: str
+    source: ComponentSpec | None = None
+    interceptors: tuple[ComponentSpec, ...] = ()
+    selector: ComponentSpec | None = None
+    channels: tuple[ChannelSpec, ...] = ()
+    page: str = ""
+    sinks: tuple[ComponentSpec, ...] = ()
+    processor: ComponentSpec | None = None
+    channel: str = ""
+    takes: tuple[LaneSpec, ...] = ()
+    batch_bytes: int = 1 << 20
+    linger_s: float | None = None
+    poison: bool = False
+    stop_deadline_s: float = 30.0
+
+    @property
+    def label(self) -> str:
+        """How log lines name the worker: `r1`, or `r1.0` when there are several."""
+        return self.name if self.count == 1 else f"{self.name}.{self.index}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> WorkerSpec:
+        """The spec that `to_json` described."""
+
+        def component(found: dict[str, Any] | None) -> ComponentSpec | None:
+            return ComponentSpec(**found) if found else None
+
+        def lanes(found: list[dict[str, Any]]) -> tuple[LaneSpec, ...]:
+            return tuple(LaneSpec(**lane) for lane in found)
+
+        values = dict(data)
+        for key in ("source", "selector", "processor"):
+            values[key] = component(values[key])
+        for key in ("interceptors", "sinks"):
+            values[key] = tuple(ComponentSpec(**found) for found in values[key])
+        values["takes"] = lanes(values["takes"])
+        values["channels"] = tuple(
+            ChannelSpec(
+                channel["name"], channel["type"], channel["properties"], lanes(channel["lanes"]),
+                tuple((lane, page) for lane, page in channel["rivals"]),
+            )
+            for channel in values["channels"]
+        )  # fmt: skip
+        return cls(**values)
+
+    def with_metrics(self, indices: list[int]) -> WorkerSpec:
+        """The spec with the index of each component's entry in the metrics block, sinks (or the source) in order."""
+        if self.source is not None:
+            return dataclasses.replace(self, source=dataclasses.replace(self.source, metrics=indices[0]))
+        sinks = tuple(dataclasses.replace(sink, metrics=i) for sink, i in zip(self.sinks, indices, strict=True))
+        return dataclasses.replace(self, sinks=sinks)

@@ -1,0 +1,370 @@
+"""The supervisor: starts the workers of an agent, keeps them alive, stops them in order. It touches no data.
+
+::
+
+    load and check the files -> claim the instance -> make the segments -> fork the workers
+    loop: signals, log lines of workers, deaths and restarts, requests for numbers, changes of the files
+    stop: sources read no more -> sinks empty the lanes (until the deadline) -> files are closed -> what is left is said
+
+It is one thread around one selector, and it imports nothing of Arrow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from shipper import log
+from shipper.errors import ConfigurationError
+from shipper.metrics.block import Kind, MetricsBlock
+from shipper.metrics.observer import Observer
+from shipper.metrics.server import MetricsServer
+from shipper.ring.wait import Bell
+from shipper.units import format_size
+from shipper.workers import instance as instances
+from shipper.workers.control import Control, Order
+from shipper.workers.fleet import Fleet, Worker
+from shipper.workers.grid import Grid, build
+from shipper.workers.launch import Template
+from shipper.workers.meters import Meters
+from shipper.workers.process import prctl
+
+CLEAN, CONFIGURATION, GAVE_UP = 0, 1, 3
+DRAIN_DEADLINE_S = 30.0
+_CLOSE_DEADLINE_S = 10.0
+_PR_SET_CHILD_SUBREAPER = 36
+_TICK_S = 1.0
+
+
+class Command(Protocol):
+    """What a person asked for; see `cli/arguments.py`."""
+
+    files: tuple[Path, ...]
+    agent: str
+    system: Mapping[str, str]
+    reload: bool
+    poll_interval_s: float
+    strict: bool
+    dry_run: bool
+    run_dir: Path | None
+    state_dir: Path | None
+
+
+class View(Protocol):
+    """What shows a person the numbers while the agent runs."""
+
+    def problems(self, problems: list[dict[str, Any]]) -> None:
+        """What is wrong with, or doubtful in, the configuration."""
+
+    def plan(self, plan: Mapping[str, Any]) -> None:
+        """What a dry run would run."""
+
+    def sample(self, observer: Observer) -> None:
+        """Once a second."""
+
+    def end(self) -> None:
+        """The agent stops: clear the live lines."""
+
+
+def run(command: Command, view: View) -> int:
+    """Runs an agent until it is stopped; the exit code.
+
+    Raises:
+        ConfigurationError: it can't be run; the message says why.
+        ComponentFailed: no room, or another process is in the way.
+    """
+    instances.raise_descriptor_limit()
+    prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
+    os.set_inheritable(write_fd, True)
+    template = Template(write_fd)
+    try:
+        plan, problems = template.load(
+            [str(file) for file in command.files], command.agent, command.system, command.strict
+        )
+        view.problems(problems)
+        if plan is None:
+            return CONFIGURATION
+        if command.dry_run:
+            view.plan(plan)
+            return CLEAN
+        instance = instances.find(
+            command.agent, command.files[0], run_dir=command.run_dir, state_dir=command.state_dir
+        )
+        instance.claim()
+    except BaseException:
+        template.close()
+        raise
+    with contextlib.closing(instance):
+        supervisor = Supervisor(command, view, instance, read_fd, write_fd)
+        while plan is not None:
+            code, plan = supervisor.run(plan, template)
+            template = None
+        return code
+
+
+class Supervisor:
+    """One agent, through as many configurations as its files come to have."""
+
+    def __init__(
+        self, command: Command, view: View, instance: instances.Instance, log_read_fd: int, log_write_fd: int
+    ) -> None:
+        self._command = command
+        self._view = view
+        self._instance = instance
+        self._log_write_fd = log_write_fd
+        self._selector = selectors.DefaultSelector()
+        self._workers_log = log.WorkerLines("worker")
+        os.set_blocking(log_read_fd, False)
+        self._selector.register(log_read_fd, selectors.EVENT_READ, lambda: self._hear(log_read_fd))
+        self._stop_asked = 0
+        self._reload_asked = False
+        self._signals = _Signals()
+        self._selector.register(self._signals.fileno, selectors.EVENT_READ, self._signalled)
+        self._file_times = self._times()
+        self._next_look_s = time.monotonic() + command.poll_interval_s
+
+    def run(self, plan: dict[str, Any], template: Template | None) -> tuple[int, dict[str, Any] | None]:
+        """Runs one configuration to its end: (exit code, the next configuration or None)."""
+        started_ms = time.time_ns() // 1_000_000
+        grid = build(plan, self._instance, stop_deadline_s=DRAIN_DEADLINE_S, poison=bool(os.environ.get("SHIPPER_POISON")))
+        self._say_places(grid)
+        control = Control.create(self._instance.run_dir / "control")
+        components = [(spec, found) for spec in grid.workers for found in (*spec.sinks, spec.source) if found]
+        block = MetricsBlock.create(
+            self._instance.run_dir / "metrics", len(components) + len(grid.channels),
+            agent=self._command.agent, file=str(self._command.files[0].absolute()), start_ms=started_ms,
+        )  # fmt: skip
+        fleet = Fleet(self._book(grid, components, block, started_ms), control, self._log_write_fd)
+        meters = Meters(grid)
+        observer = Observer(block, meters.channels)
+        server = MetricsServer.wanted(self._command.system, plan, observer, meters.base(), fleet.ready)
+        if server is not None:
+            server.register(self._selector)
+        try:
+            started = fleet.launch(fleet.workers, template)
+            self._selector.register(started.fileno, selectors.EVENT_READ, lambda: self._arrived(fleet, started))
+            following = self._loop(fleet, observer)
+            failing = fleet.failing()
+            self._stop(fleet, observer)
+        finally:
+            fleet.kill()
+            self._view.end()
+            if server is not None:
+                server.close(self._selector)
+            left = meters.rows()
+            meters.close()
+            fleet.close()
+        for worker in failing:
+            log.say("ERROR", worker.spec.label, "was not running when the agent stopped; see the lines above")
+        self._say_left(left)
+        return (GAVE_UP if failing and following is None else CLEAN), following
+
+    # --- the loop
+
+    def _loop(self, fleet: Fleet, observer: Observer) -> dict[str, Any] | None:
+        """Until somebody wants it to stop; the next configuration when that is why."""
+        ticked_s = time.monotonic()
+        announced = False
+        while not self._stop_asked:
+            self._step(fleet, min(_TICK_S, self._until_due(fleet)))
+            if not announced and fleet.ready():
+                announced = True
+                log.say("INFO", "agent", f"{self._command.agent} is running")
+            now_s = time.monotonic()
+            if now_s - ticked_s >= _TICK_S:
+                ticked_s = now_s
+                self._tick(observer)
+            if (self._reload_asked or (self._command.reload and now_s >= self._next_look_s)) and (
+                following := self._look_at_files()
+            ):
+                return following
+        return None
+
+    def _step(self, fleet: Fleet, timeout_s: float) -> None:
+        for key, _ in self._selector.select(max(timeout_s, 0)):
+            key.data()
+        fleet.reap()
+        due = [] if fleet.stopping else fleet.due()
+        if due:
+            template = fleet.launch(due)
+            self._selector.register(template.fileno, selectors.EVENT_READ, lambda: self._arrived(fleet, template))
+
+    def _arrived(self, fleet: Fleet, template: Template) -> None:
+        self._selector.unregister(template.fileno)
+        fleet.arrived(template)
+
+    def _tick(self, observer: Observer) -> None:
+        observer.tick()
+        self._view.sample(observer)
+        log.tick()
+
+    @staticmethod
+    def _until_due(fleet: Fleet) -> float:
+        due_s = fleet.next_due_s()
+        return _TICK_S if due_s is None else due_s - time.monotonic()
+
+    # --- the stop
+
+    def _stop(self, fleet: Fleet, observer: Observer) -> None:
+        """Sources stop, sinks drain until the deadline, files are closed; a second signal shortens all of it."""
+        asked = self._stop_asked
+        began_s = time.monotonic()
+        log.say("INFO", "agent", "stopping: sources read no more, sinks empty the channels")
+        fleet.give_order(Order.STOP, "source")
+
+        def wait_for(kind: str | None, deadline_s: float) -> bool:
+            ticked_s = time.monotonic()
+            while fleet.alive(kind):
+                now_s = time.monotonic()
+                if now_s >= deadline_s or self._stop_asked > max(asked, 1):
+                    return False
+                self._step(fleet, min(deadline_s - now_s, 0.1))
+                if now_s - ticked_s >= _TICK_S:
+                    ticked_s = now_s
+                    self._tick(observer)
+            return True
+
+        deadline_s = began_s + DRAIN_DEADLINE_S
+        if not wait_for("source", deadline_s):
+            fleet.give_order(Order.NOW, "source")
+        fleet.give_order(Order.STOP, "sink")
+        if not wait_for(None, deadline_s):
+            log.say("WARN", "agent", "the channels are not empty yet; ending all the same, what is left stays in them")
+            fleet.give_order(Order.NOW)
+            asked = self._stop_asked
+            if not wait_for(None, time.monotonic() + _CLOSE_DEADLINE_S):
+                names = ", ".join(worker.spec.label for worker in fleet.alive())
+                log.say("ERROR", "agent", f"{names} did not end in time and is killed; nothing in a channel is lost")
+                fleet.kill()
+                wait_for(None, time.monotonic() + _CLOSE_DEADLINE_S)
+
+    # --- what happens to it
+
+    def _signalled(self) -> None:
+        for number in self._signals.read():
+            if number in (signal.SIGINT, signal.SIGTERM):
+                self._stop_asked += 1
+            elif number == signal.SIGHUP and not _has_terminal():
+                self._stop_asked += 1
+            elif number == signal.SIGHUP:
+                self._reload_asked = True
+
+    def _hear(self, fd: int) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(fd, 65536):
+                for level, component, text in self._workers_log.feed(data):
+                    log.say(level, component, text)
+
+    def _times(self) -> dict[Path, int]:
+        found = {}
+        for file in self._command.files:
+            with contextlib.suppress(OSError):
+                found[file] = file.stat().st_mtime_ns
+        return found
+
+    def _look_at_files(self) -> dict[str, Any] | None:
+        """The new configuration when the files changed and hold a good one. The whole agent restarts with it."""
+        self._next_look_s = time.monotonic() + self._command.poll_interval_s
+        asked, self._reload_asked = self._reload_asked, False
+        times = self._times()
+        if times == self._file_times and not asked:
+            return None
+        self._file_times = times
+        template = Template(self._log_write_fd)
+        try:
+            plan, problems = template.load(
+                [str(file) for file in self._command.files],
+                self._command.agent,
+                self._command.system,
+                self._command.strict,
+            )
+        finally:
+            template.close()
+        self._view.problems(problems)
+        if plan is None:
+            log.say("ERROR", "agent", "the changed configuration can't be run; the agent goes on with the one before")
+            return None
+        log.say("INFO", "agent", "the configuration has changed: restarting with the new one")
+        return plan
+
+    # --- what it says
+
+    def _say_places(self, grid: Grid) -> None:
+        run, state = self._instance.run_place, self._instance.state_place
+        log.say("INFO", "agent", f"channels lie in {self._instance.run_dir} ({run.reason}); removed by {run.removed_by}")
+        log.say("INFO", "agent", f"state lies in {self._instance.state_dir} ({state.reason})")
+        if not instances.is_memory(self._instance.run_dir):
+            log.say("WARN", "agent", f"{run.path} is not in memory (tmpfs): rings on a disk are slow; see run.dir")
+        ring_bytes = sum(record.path.stat().st_size for record in grid.lanes)
+        log.say("INFO", "agent", f"{len(grid.lanes)} lanes, {format_size(ring_bytes)} of shared memory")
+
+    def _say_left(self, left: Mapping[str, int]) -> None:
+        for channel, rows in left.items():
+            if rows:
+                log.say("WARN", channel, f"{rows} events stay in the channel; the next start of this agent delivers them")
+        if not any(left.values()):
+            instances.remove_empty(self._instance.run_dir)
+        log.say("INFO", "agent", f"{self._command.agent} has stopped")
+
+    def _book(
+        self, grid: Grid, components: list[tuple[Any, Any]], block: MetricsBlock, started_ms: int
+    ) -> list[Worker]:
+        """Describes every entry of the metrics block, and opens the books of every worker."""
+        entries = iter(block.entries)
+        books: dict[int, list[Any]] = {spec.line: [] for spec in grid.workers}
+        indices: dict[int, list[int]] = {spec.line: [] for spec in grid.workers}
+        for index, (spec, found) in enumerate(components):
+            entry = next(entries)
+            kind = Kind.SINK if spec.kind == "sink" else Kind.SOURCE
+            linked = [spec.channel] if spec.kind == "sink" else [channel.name for channel in spec.channels]
+            entry.describe(kind, found.name, found.type, spec.index, linked, started_ms)
+            books[spec.line].append(entry)
+            indices[spec.line].append(index)
+        for name in grid.channels:
+            next(entries).describe(Kind.CHANNEL, name, "memory", start_ms=started_ms)
+        return [
+            Worker(spec.with_metrics(indices[spec.line]), tuple(books[spec.line]), Bell(Path(spec.bell)))
+            for spec in grid.workers
+        ]
+
+
+class _Signals:
+    """Signals as bytes in a pipe, so that one selector hears everything."""
+
+    def __init__(self) -> None:
+        self.fileno, write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(number, lambda *_: None)
+
+    def read(self) -> bytes:
+        """Numbers of the signals since the last call."""
+        with contextlib.suppress(BlockingIOError):
+            return os.read(self.fileno, 4096)
+        return b""
+
+
+def _has_terminal() -> bool:
+    """False when the terminal that this process was started from is gone."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return os.getsid(0) != os.getpid() and not os.isatty(0) and not _was_hung_up()
+    return True
+
+
+def _was_hung_up() -> bool:
+    for fd in (0, 1, 2):
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/self/fd/{fd}").startswith("/dev/pts/") and not os.isatty(fd):
+                return True
+    return False
+
+
