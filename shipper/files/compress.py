@@ -1,0 +1,132 @@
+"""A codec: bytes in, a complete run of compressed bytes out, in the form that Hadoop's class of that name reads.
+
+Every `pack()` ends its member, stream, frame or block, so a file is the runs one after the other, may be cut behind any
+of them, and is continued by another process that knows nothing of the first::
+
+    gzip      one member a pack           ISA-L level 1, header as Hadoop writes it (no time, no name)
+    deflate   one zlib stream a pack      Hadoop reads all of them; a plain zlib reader stops after the first
+    bzip2     one stream a pack           level 9, as Hadoop
+    zstd      one frame a pack            level 1
+    lz4       blocks: raw size, packed size (big-endian u32 each), raw LZ4 block
+    snappy    blocks, the same with raw snappy
+
+A block of lz4 or snappy must not be larger than Hadoop's own compressors make them: its readers have a buffer of
+262,144 bytes, and a block that outgrows it reads as nothing (lz4) or kills the reader (snappy). The standard LZ4 frame
+and the snappy framing format read as nothing in Hadoop, so they are never written here.
+
+Packing 1 MiB of access log at a time costs little against the whole file in one go: lz4 2.8 % against `lz4 -1`, gzip
+0.2 % against `igzip -1` and 8 % less than `gzip -1`.
+"""
+
+from __future__ import annotations
+
+import bz2
+import difflib
+import functools
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pyarrow as pa
+from isal import isal_zlib
+
+from shipper.serializers.serializer import Bytes
+
+#: raw bytes in a block: 262,144 less what incompressible data may grow by (n / 255 + 16, n / 6 + 32)
+LZ4_BLOCK_BYTES = 261_100
+SNAPPY_BLOCK_BYTES = 218_422
+
+_GZIP_WINDOW, _ZLIB_WINDOW = 31, 15
+_BLOCK = struct.Struct(">II")
+
+
+@dataclass(frozen=True)
+class Codec:
+    """One way to make bytes smaller.
+
+    Attributes:
+        name: ours, as in `gzip`.
+        class_name: Hadoop's class for it; stands in the header of SequenceFiles.
+        suffix: what Hadoop's readers know its files by, with the dot.
+        pack: the data as a complete run: nothing for nothing. The data is not kept.
+    """
+
+    name: str
+    class_name: str
+    suffix: str
+    pack: Callable[[Bytes], bytes]
+
+
+def find_codec(name: str) -> Codec:
+    """The codec that a person means: a Hadoop class name, or its last part in any case, with or without `Codec`.
+
+    Raises:
+        ValueError: there is none, or it can't run on this machine; a sentence that says what would be right.
+    """
+    wanted = name.strip().lower().removesuffix("codec").rpartition(".")[2]
+    if (codec := _NAMES.get(wanted)) is not None:
+        return codec
+    if wanted in ("lzo", "lzop"):
+        raise ValueError(_NO_LZO)
+    if wanted == "passthrough":
+        raise ValueError("the passthrough codec of Hadoop can only read; leave the codec out, or use gzip or lz4")
+    near = difflib.get_close_matches(wanted, _NAMES, 1)
+    raise ValueError(
+        f"must be one of {', '.join(c.name for c in CODECS)}, or the name of Hadoop's class"
+        + (f"; did you mean {near[0]}?" if near else "")
+    )
+
+
+def _gzip(data: Bytes) -> bytes:
+    return bytes(isal_zlib.compress(data, 1, _GZIP_WINDOW)) if len(data) else b""
+
+
+def _deflate(data: Bytes) -> bytes:
+    return bytes(isal_zlib.compress(data, 1, _ZLIB_WINDOW)) if len(data) else b""
+
+
+def _bzip2(data: Bytes) -> bytes:
+    return bz2.compress(data) if len(data) else b""
+
+
+def _zstd(data: Bytes) -> bytes:
+    return bytes(_arrow_codec("zstd", 1).compress(data, asbytes=True)) if len(data) else b""
+
+
+def _lz4(data: Bytes) -> bytes:
+    return _blocks(_arrow_codec("lz4_raw"), data, LZ4_BLOCK_BYTES)
+
+
+def _snappy(data: Bytes) -> bytes:
+    return _blocks(_arrow_codec("snappy"), data, SNAPPY_BLOCK_BYTES)
+
+
+def _blocks(codec: pa.Codec, data: Bytes, block_bytes: int) -> bytes:
+    view = memoryview(data)
+    pieces: list[bytes] = []
+    for start in range(0, len(view), block_bytes):
+        raw = view[start : start + block_bytes]
+        packed = codec.compress(raw, asbytes=True)
+        pieces += (_BLOCK.pack(len(raw), len(packed)), packed)
+    return b"".join(pieces)
+
+
+@functools.cache
+def _arrow_codec(name: str, level: int | None = None) -> pa.Codec:
+    return pa.Codec(name, compression_level=level)
+
+
+CODECS = (
+    Codec("gzip", "org.apache.hadoop.io.compress.GzipCodec", ".gz", _gzip),
+    Codec("bzip2", "org.apache.hadoop.io.compress.BZip2Codec", ".bz2", _bzip2),
+    Codec("deflate", "org.apache.hadoop.io.compress.DeflateCodec", ".deflate", _deflate),
+    Codec("default", "org.apache.hadoop.io.compress.DefaultCodec", ".deflate", _deflate),
+    Codec("lz4", "org.apache.hadoop.io.compress.Lz4Codec", ".lz4", _lz4),
+    Codec("snappy", "org.apache.hadoop.io.compress.SnappyCodec", ".snappy", _snappy),
+    Codec("zstd", "org.apache.hadoop.io.compress.ZStandardCodec", ".zst", _zstd),
+)
+_NAMES = {codec.name: codec for codec in CODECS} | {"zstandard": CODECS[-1]}
+_NO_LZO = (
+    "LZO needs the library liblzo2, whose licence (GPL) keeps it out of this package; "
+    "use lz4, which is as fast and which Hadoop reads without an extra library"
+)
