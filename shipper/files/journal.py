@@ -1,0 +1,361 @@
+"""A sink's journal: which files it has open and how much of each counts, so that no death loses or repeats a row.
+
+Records are appended to one file, each with its own checksum; a record that is not whole was never written::
+
+    offset  bytes  little-endian
+    0       4      length of the payload
+    4       4      CRC-32 of everything behind this field
+    8       8      sequence: of an entry; 0 for a fact
+    16      8      base: the newest entry that is known to be committed, as this was written
+    24      n      payload, JSON
+
+An *entry* says how far files have got. It counts only if a channel's take commit names it: then the commit word and
+the files move together, by one stored word. Which entries count is decided when the journal is opened: the one that
+the commit names (or the largest `base`, whichever is newer), the one that it is based on, and so on back. An entry
+that was rolled back is on nobody's chain, so nothing has to be undone in the journal.
+
+A *fact* is true whether or not anything commits: a file is about to be made, it has this identity, it is finished,
+it is gone.
+
+What is true when the process dies is said at each write below. Files are known by a number; `records` is the view
+from what counts. The journal is one file that is rewritten when it has grown: a snapshot is an entry that is based
+on itself, and renamed over the old journal as a whole.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from struct import Struct
+from typing import Any
+
+import orjson
+
+MAGIC = b"shipper journal 1\n"
+_FRAME = Struct("<IIQQ")
+_CHECKED_FROM = 8
+_PAYLOAD_MAX = 1 << 28
+_GROWN_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a file has got.
+
+    Attributes:
+        length: bytes of it that count.
+        state: what its serializer needs to go on.
+        finished: it takes no more; it waits for its final name.
+    """
+
+    number: int
+    length: int
+    rows: int
+    body_bytes: int
+    state: str | None = None
+    finished: bool = False
+
+    def packed(self) -> list[Any]:
+        """For the payload."""
+        return [self.number, self.length, self.rows, self.body_bytes, self.state, self.finished]
+
+
+@dataclass(slots=True)
+class FileRecord:
+    """A file that the journal knows.
+
+    Attributes:
+        key: the bucket that it belongs to.
+        path, final: its name while it is written, and after.
+        opened_ms: wall clock.
+        recipe: what its bytes are (serializer, codec): another one can't go on with it.
+        identity: None when the process died before it could say.
+        progress: None when nothing of it counts yet.
+    """
+
+    number: int
+    key: str
+    path: str
+    final: str
+    opened_ms: int
+    recipe: str
+    identity: str | None = None
+    progress: Progress | None = None
+
+
+class Journal:
+    """The journal of one sink worker.
+
+    Args:
+        path: its file; made when it is not there.
+        committed_sequence: the largest sequence that a channel's commit names for this sink, 0 when none does.
+
+    Attributes:
+        records: the files that count, by number; those without progress were begun by a transaction that does not.
+        found: what the journal and the channel say of each other: "new", "agrees", "channel lost" (the commit slots
+            are older than what is known to be committed: the newest entry is taken for committed, since rows that
+            come twice are better than rows that are lost) or "journal lost" (the commit names an entry that is not
+            here: nothing may be cut).
+    """
+
+    def __init__(self, path: Path, committed_sequence: int) -> None:
+        self.path = path
+        self.records: dict[int, FileRecord] = {}
+        self.found = "new"
+        self._pending: tuple[int, Sequence[Progress]] | None = None
+        self._next_number = 1
+        self._released = 0
+        self._size = self._snapshot_size = self._sequence = self._committed = 0
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            self._read(committed_sequence)
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+
+    # --- what happens to files
+
+    def begin(self, key: str, path: str, final: str, opened_ms: int, recipe: str) -> int:
+        """A file is about to be made: its number.
+
+        Dying behind this: the file is there and empty, or not there; it is removed if it is there and empty.
+        """
+        number = self._next_number
+        self._fact({"new": [[number, key, path, final, opened_ms, recipe]]})
+        self._next_number += 1
+        self.records[number] = FileRecord(number, key, path, final, opened_ms, recipe)
+        return number
+
+    def identified(self, number: int, identity: str) -> None:
+        """The file was made and is ours. Dying behind this: it is removed, whatever has been written to it."""
+        self._fact({"ids": [[number, identity]]})
+        self.records[number].identity = identity
+
+    def renamed_to(self, number: int, final: str) -> None:
+        """The file will get another final name. Dying behind this: it gets that one."""
+        self._fact({"final": [[number, final]]})
+        self.records[number].final = final
+
+    def settled(self, progress: Sequence[Progress]) -> None:
+        """These files have got so far, and no commit is needed for it: nothing but their end was added.
+
+        Dying behind this: their renames are finished.
+        """
+        self._fact({"at": [one.packed() for one in progress]})
+        self._apply(progress)
+
+    def gone(self, numbers: Iterable[int]) -> None:
+        """These files have their final names, or were removed. Dying behind this: nobody looks for them again."""
+        numbers = [number for number in numbers if number in self.records]
+        if numbers:
+            self._fact({"gone": numbers})
+            for number in numbers:
+                del self.records[number]
+
+    # --- transactions
+
+    @property
+    def committed(self) -> int:
+        """The newest entry that is known to be committed."""
+        return self._committed
+
+    def append(self, progress: Sequence[Progress]) -> int:
+        """An entry: it counts once a channel's commit names the sequence that is returned.
+
+        Dying behind this, before that commit: the files are cut to what the entry before said.
+        """
+        sequence = self._sequence + 1
+        self._write(sequence, {"at": [one.packed() for one in progress]})
+        self._sequence = sequence
+        self._pending = (sequence, progress)
+        return sequence
+
+    def confirm(self) -> None:
+        """The channel's commit names the last entry."""
+        if self._pending is None:
+            return
+        self._committed, progress = self._pending
+        self._pending = None
+        self._apply(progress)
+        if self._size > max(_GROWN_BYTES, 4 * self._snapshot_size):
+            self._rewrite()
+
+    def forget(self) -> None:
+        """The transaction of the last entry was rolled back: it is on no chain from here on."""
+        self._pending = None
+
+    def recovered(self) -> None:
+        """What was found has been settled: the past is forgotten.
+
+        Dying before this: the same is found and settled once more. Dying behind it: the next one starts from here.
+        """
+        if self.found != "agrees":
+            # The commit slots and this journal did not know of each other; from here on they do.
+            self._committed = self._sequence
+            self._released = self._committed
+        self._rewrite()
+
+    def release(self) -> None:
+        """The channel's commit slot may name somebody else from now on: the journal says itself what is committed."""
+        self._released = self._committed
+        self._fact({"released": self._committed})
+
+    def close(self) -> None:
+        """Leaves a journal as small as what is still to be known."""
+        if self._descriptor < 0:
+            return
+        try:
+            if self._pending is None:
+                self._rewrite()
+        finally:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    # --- writing
+
+    def _fact(self, payload: dict[str, Any]) -> None:
+        self._write(0, payload)
+
+    def _write(self, sequence: int, payload: dict[str, Any]) -> None:
+        record = _framed(sequence, self._committed, payload)
+        try:
+            _write_all(self._descriptor, record)
+        except OSError:
+            # Half a record would hide all that come after it.
+            os.ftruncate(self._descriptor, self._size)
+            raise
+        self._size += len(record)
+
+    def _rewrite(self) -> None:
+        """A snapshot takes the place of everything. Dying anywhere in here: the old journal or the new one is there."""
+        payload = {
+            "snapshot": [
+                [r.number, r.key, r.path, r.final, r.opened_ms, r.recipe, r.identity,
+                 r.progress.packed() if r.progress else None]
+                for r in self.records.values()
+            ],
+            "next": self._next_number,
+            "last": self._sequence,
+            "released": self._released,
+        }  # fmt: skip
+        record = MAGIC + _framed(self._committed, self._committed, payload)
+        fresh = self.path.with_name(self.path.name + ".new")
+        descriptor = -1
+        try:
+            descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            _write_all(descriptor, record)
+            os.rename(fresh, self.path)
+        except OSError:
+            if descriptor >= 0:
+                os.close(descriptor)
+            if not self._size:  # a journal without its first words would not be read again
+                raise
+            self._snapshot_size = self._size  # no room for a second one: the long one still says it all
+            return
+        os.close(self._descriptor)
+        self._descriptor = descriptor
+        self._size = self._snapshot_size = len(record)
+
+    # --- reading
+
+    def _read(self, committed_sequence: int) -> None:
+        data = self._content()
+        if not data.startswith(MAGIC):
+            if data:
+                os.rename(self.path, self.path.with_name(f"{self.path.name}.damaged"))
+            self._sequence = self._committed = committed_sequence
+            self._size = self._snapshot_size = 0
+            self._rewrite()
+            if data or committed_sequence:
+                self.found = "journal lost"
+            return
+        records, self._size = _records(data)
+        os.ftruncate(self._descriptor, self._size)  # the torn end of a record that was being written
+        self._snapshot_size = 0
+        entries = {sequence: base for sequence, base, _ in records if sequence}
+        known = max((base for _, base, _ in records), default=0)
+        last = max(entries, default=0)
+        released = 0
+        for _, _, payload in records:
+            last = max(last, payload.get("last", 0))
+            released = max(released, payload.get("released", 0))
+        self._released = released
+        self._sequence = max(last, committed_sequence)
+        newest = max(committed_sequence, known)
+        self.found = "agrees"
+        if newest and newest not in entries:
+            self.found = "journal lost"
+            newest = max(entries, default=0)
+        elif committed_sequence < known and known != released:
+            self.found = "channel lost"
+            newest = max(entries)
+        self._committed = newest
+        chain = set()
+        while newest not in chain and newest in entries:
+            chain.add(newest)
+            newest = entries[newest]
+        for sequence, _, payload in records:
+            self._replay(payload, counts=sequence == 0 or sequence in chain)
+
+    def _content(self) -> bytes:
+        pieces = []
+        while piece := os.read(self._descriptor, 1 << 24):
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def _replay(self, payload: dict[str, Any], counts: bool) -> None:
+        for number, key, path, final, opened_ms, recipe in payload.get("new", ()):
+            self.records[number] = FileRecord(number, key, path, final, opened_ms, recipe)
+            self._next_number = max(self._next_number, number + 1)
+        for number, identity in payload.get("ids", ()):
+            self.records[number].identity = identity
+        for number, final in payload.get("final", ()):
+            self.records[number].final = final
+        if counts and "snapshot" in payload:
+            self.records = {row[0]: _record(row) for row in payload["snapshot"]}
+            self._next_number = payload["next"]
+        if counts:
+            self._apply([Progress(*row) for row in payload.get("at", ())])
+        for number in payload.get("gone", ()):
+            self.records.pop(number, None)
+
+    def _apply(self, progress: Iterable[Progress]) -> None:
+        for one in progress:
+            if (record := self.records.get(one.number)) is not None:
+                record.progress = one
+
+
+def _record(row: list[Any]) -> FileRecord:
+    number, key, path, final, opened_ms, recipe, identity, progress = row
+    known = Progress(*progress) if progress else None
+    return FileRecord(number, key, path, final, opened_ms, recipe, identity, known)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _framed(sequence: int, base: int, payload: dict[str, Any]) -> bytes:
+    body = orjson.dumps(payload)
+    head = _FRAME.pack(len(body), 0, sequence, base)
+    checksum = zlib.crc32(body, zlib.crc32(head[_CHECKED_FROM:]))
+    return head[:4] + checksum.to_bytes(4, "little") + head[_CHECKED_FROM:] + body
+
+
+def _records(data: bytes) -> tuple[list[tuple[int, int, dict[str, Any]]], int]:
+    """All whole records, and where they end."""
+    found = []
+    at = len(MAGIC)
+    while at + _FRAME.size <= len(data):
+        length, checksum, sequence, base = _FRAME.unpack_from(data, at)
+        end = at + _FRAME.size + length
+        if length > _PAYLOAD_MAX or end > len(data) or zlib.crc32(data[at + _CHECKED_FROM : end]) != checksum:
+            break
+        found.append((sequence, base, orjson.loads(data[at + _FRAME.size : end])))
+        at = end
+    return found, at

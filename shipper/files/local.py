@@ -1,0 +1,132 @@
+"""The local store: files in directories of this machine, at the cost of one system call a verb.
+
+Nothing is buffered here: what `write` took is in the kernel's page cache, and so outlives the process.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from functools import cache
+
+from shipper.files.store import FileStatus
+from shipper.serializers.serializer import Bytes
+
+_RENAME_NOREPLACE = 1
+_AT_FDCWD = -100
+#: A name that no rename without overwriting is known for on this file system (vfat, some network mounts).
+_NOT_SUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
+
+
+class LocalFile:
+    """A local file open for appending."""
+
+    __slots__ = ("_descriptor", "identity")
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.identity = _identity(os.fstat(descriptor))
+
+    def write(self, data: Bytes) -> None:
+        wanted = len(data)
+        written = os.write(self._descriptor, data)
+        while written < wanted:  # a signal, a quota or 2 GiB in one call: the rest, until an error says why not
+            written += os.write(self._descriptor, memoryview(data)[written:])
+
+    def sync(self) -> None:
+        os.fdatasync(self._descriptor)
+
+    def unlinked(self) -> bool:
+        return os.fstat(self._descriptor).st_nlink == 0
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            os.close(descriptor)
+
+
+class LocalStore:
+    """Directories of this machine. Folders and files get the modes that the process' umask allows.
+
+    Args:
+        makes_folders: False where a missing directory is more likely a disk that is not mounted.
+    """
+
+    cuts = True
+
+    def __init__(self, makes_folders: bool = True) -> None:
+        self._makes_folders = makes_folders
+
+    def create(self, path: str) -> LocalFile:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            return LocalFile(os.open(path, flags, 0o666))
+        except FileNotFoundError:
+            if not self._makes_folders:
+                raise
+            self.mkdirs(os.path.dirname(path))
+        return LocalFile(os.open(path, flags, 0o666))
+
+    def append(self, path: str, length: int, identity: str | None) -> LocalFile:
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            found = os.fstat(descriptor)
+            if _identity(found) != identity or found.st_size < length:
+                raise FileNotFoundError(errno.ENOENT, "another file has that name now", path)
+            if found.st_size > length:
+                os.ftruncate(descriptor, length)
+            return LocalFile(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+
+    def rename(self, path: str, final: str) -> None:
+        rename = _renameat2()
+        if rename is not None:
+            if rename(_AT_FDCWD, os.fsencode(path), _AT_FDCWD, os.fsencode(final), _RENAME_NOREPLACE) == 0:
+                return
+            number = ctypes.get_errno()
+            if number not in _NOT_SUPPORTED:
+                raise OSError(number, os.strerror(number), path, None, final)
+        # Two names for a moment: dying between the calls leaves both, which `stat` shows to be one and the same file.
+        os.link(path, final, follow_symlinks=False)
+        os.unlink(path)
+
+    def stat(self, path: str) -> FileStatus | None:
+        try:
+            found = os.stat(path, follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return FileStatus(found.st_size, _identity(found), is_directory=(found.st_mode & 0o170000) == 0o040000)
+
+    def list(self, folder: str) -> list[str]:
+        try:
+            return sorted(os.listdir(folder))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def mkdirs(self, folder: str) -> None:
+        os.makedirs(folder, exist_ok=True)
+
+    def delete(self, path: str) -> None:
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass
+
+    def set_permission(self, path: str, mode: int) -> None:
+        os.chmod(path, mode)
+
+
+def _identity(found: os.stat_result) -> str:
+    return f"{found.st_dev:x}.{found.st_ino:x}"
+
+
+@cache
+def _renameat2() -> ctypes._NamedFuncPointer | None:
+    """The C library's `renameat2`, which refuses to overwrite; None where it is too old to have it."""
+    function = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if function is not None:
+        function.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
+    return function

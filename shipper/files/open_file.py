@@ -1,0 +1,150 @@
+"""One file that is being written: its bytes, and how many of them count.
+
+What a transaction adds is `progress()` when it is flushed and `mark()`ed when it is committed; what it added is taken
+back by `cut_back()`. A codec sees the rows of a whole transaction at once: the pieces are gathered, and become one
+member of the file when it is flushed or finished.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from shipper.batch.batch import EventBatch
+from shipper.clock import Clock
+from shipper.files.compress import Codec
+from shipper.files.journal import FileRecord, Progress
+from shipper.files.store import Store, StoreFile
+from shipper.serializers.serializer import Bytes, Serializer
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the bytes of a sink's files are.
+
+    Attributes:
+        name: two recipes with one name can go on with each other's files.
+        serializer: makes one for a file, from the state that was journalled (None for a new file).
+        codec: None writes what the serializer says as it is.
+    """
+
+    name: str
+    serializer: Callable[[Clock, str | None], Serializer[Any]]
+    codec: Codec | None = None
+
+
+class OpenFile:
+    """A file open for writing.
+
+    Args:
+        record: as the journal has it; `progress` is None for a new file, whose header is then to be written.
+
+    Attributes:
+        rows, body_bytes: what is in it, of this transaction too.
+        due_s: when it is finished at the latest, on the monotonic clock; None = never.
+        written_s: when the last rows came, on the monotonic clock.
+        dirty: True when it has rows that do not count yet.
+        finished: it takes no more.
+    """
+
+    def __init__(
+        self, store: Store, recipe: Recipe, clock: Clock, record: FileRecord, handle: StoreFile, due_s: float | None
+    ) -> None:
+        self.record = record
+        self.due_s = due_s
+        self.written_s = clock.monotonic_s()
+        self.dirty = False
+        self.finished = False
+        self._store = store
+        self._recipe = recipe
+        self._clock = clock
+        self._handle: StoreFile | None = handle
+        self._pieces: list[Bytes] = []
+        self.rows = self.body_bytes = self.length = 0
+        self._serializer: Serializer[Any]
+        self._resume(record.progress)
+
+    def write(self, batch: EventBatch) -> int:
+        """Adds rows. Returns the bytes that reached the store now; 0 when a codec gathers.
+
+        Raises:
+            OSError: part of the rows may be in the file; `cut_back` takes them out.
+        """
+        self.dirty = True
+        written = 0
+        if self.length == 0 and not self._pieces and len(header := self._serializer.header()):
+            written = self._put(header)
+        self.rows += batch.rows
+        return written + self._put(self._serializer.serialize(batch))
+
+    def push(self) -> int:
+        """What the codec gathered goes into the file, as one member. Returns the bytes that reached the store."""
+        if not self._pieces or self._recipe.codec is None:
+            return 0
+        data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        packed = self._recipe.codec.pack(data)
+        self._pieces.clear()
+        return self._append(packed)
+
+    def finish(self) -> int:
+        """Ends the file: its last bytes are written and it is closed. Returns the bytes that reached the store."""
+        footer = self._serializer.footer()
+        written = self._put(footer) if len(footer) else 0
+        written += self.push()
+        self.finished = True
+        self.close()
+        return written
+
+    def progress(self) -> Progress:
+        """How far it has got, as the journal is to know it. Everything gathered must have been pushed."""
+        return Progress(
+            self.record.number, self.length, self.rows, self.body_bytes, self._serializer.state(), self.finished
+        )
+
+    def mark(self) -> None:
+        """What it has counts from here on; the journal's record says so already."""
+        self.dirty = False
+
+    def cut_back(self) -> None:
+        """Takes out what does not count; the file must have something that does.
+
+        Raises:
+            FileNotFoundError: it is not there any more, or another file has its name.
+            OSError: it is as it was; to be tried again.
+        """
+        progress = self.record.progress
+        assert progress is not None, "a file of which nothing counts is removed, not cut"
+        self.close()
+        self._handle = self._store.append(self.record.path, progress.length, self.record.identity)
+        self._resume(progress)
+        self.dirty = self.finished = False
+
+    def unlinked(self) -> bool:
+        """True when somebody removed the file under us."""
+        return self._handle is not None and self._handle.unlinked()
+
+    def close(self) -> None:
+        """Gives the descriptor back; what was gathered is forgotten. The file stays as it is."""
+        self._pieces.clear()
+        if self._handle is not None:
+            handle, self._handle = self._handle, None
+            handle.close()
+
+    def _put(self, data: Bytes) -> int:
+        if self._recipe.codec is not None:
+            self._pieces.append(data)
+            return 0
+        return self._append(data)
+
+    def _append(self, data: Bytes) -> int:
+        assert self._handle is not None, "the file is finished"
+        self._handle.write(data)
+        self.length += len(data)
+        return len(data)
+
+    def _resume(self, progress: Progress | None) -> None:
+        self._pieces.clear()
+        self._serializer = self._recipe.serializer(self._clock, progress.state if progress else None)
+        if progress is not None:
+            self.rows, self.body_bytes, self.length = progress.rows, progress.body_bytes, progress.length

@@ -1,0 +1,51 @@
+"""A sink whose target is rolling files: its verbs are theirs. What is left to it is where each row goes."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from shipper.config.field import Options
+from shipper.errors import ComponentFailed
+from shipper.files.rolling import Naming, RollingFiles, RollingPlan
+from shipper.files.store import Store, trouble
+from shipper.sinks.sink import Sink, SinkContext
+
+O = TypeVar("O", bound=Options)  # noqa: E741
+
+
+class RollingSink(Sink[O]):
+    """Base of the sinks that write rolling files. A subclass calls `begin` in its `open` and has `deliver`."""
+
+    promise = "exactly once"
+    files: RollingFiles
+
+    def begin(self, store: Store, plan: RollingPlan, naming: Naming, context: SinkContext, where: str) -> None:
+        """Takes up what the process before left behind.
+
+        Raises:
+            ComponentFailed: the journal or a file of the process before can't be worked with.
+        """
+        self.files = RollingFiles(store, plan, naming, context)
+        try:
+            self.files.open()
+        except OSError as error:
+            raise ComponentFailed(trouble("take up the work in", error.filename or where, error)) from error
+
+    def flush(self) -> int:
+        return self.files.flush()
+
+    def committed(self) -> None:
+        self.files.committed()
+
+    def rolled_back(self) -> None:
+        self.files.rolled_back()
+
+    def tick(self) -> bool:
+        return self.files.tick()
+
+    def releasing(self) -> None:
+        self.files.releasing()
+
+    def close(self) -> None:
+        if hasattr(self, "files"):
+            self.files.close()

@@ -1,0 +1,168 @@
+"""The options of the `hdfs` sink: Flume's whole list, with Flume's defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import tzinfo
+
+from shipper.api import (
+    Options,
+    at_least,
+    choice,
+    flag,
+    integer,
+    mapping,
+    milliseconds,
+    option,
+    path,
+    seconds,
+    size,
+    text,
+)
+from shipper.files import escapes
+from shipper.files.compress import find_codec
+from shipper.files.format import serializer_doubts, serializer_problems
+from shipper.files.timezones import time_zone
+from shipper.sinks.hdfs.store import address_problem
+
+_NO_CLUSTER = "it is for hdfs://, which is not in this build; file:/// works without it"
+_UNITS = ("second", "minute", "hour")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HdfsOptions(Options):
+    """Options of the hdfs sink."""
+
+    path: str = option("hdfs.path", path, help="Where the files go: a URI or a path, with escapes like %Y or %{host}.")
+    file_prefix: str = option("hdfs.filePrefix", text, "FlumeData",
+        help="What file names begin with; with escapes.")  # fmt: skip
+    file_suffix: str | None = option("hdfs.fileSuffix", text, None,
+        help="What file names end in, dot and all; by default the codec's, as in .gz.")  # fmt: skip
+    in_use_prefix: str = option("hdfs.inUsePrefix", text, "", help="Before the name of a file that is being written.")
+    in_use_suffix: str = option(
+        "hdfs.inUseSuffix", text, ".tmp", help="Behind the name of a file that is being written."
+    )
+    empty_in_use_suffix: bool = option("hdfs.emptyInUseSuffix", flag, False,
+        help="Files have their final names from the start.")  # fmt: skip
+    roll_interval_s: float = option("hdfs.rollInterval", at_least(seconds, 0), 30.0,
+        help="A file ends after so many seconds; 0 = never.")  # fmt: skip
+    roll_size_bytes: int = option("hdfs.rollSize", at_least(size, 0), 1024,
+        help="A file ends after so many bytes of event bodies, before compression; 0 = never.")  # fmt: skip
+    roll_rows: int = option("hdfs.rollCount", at_least(integer, 0), 10,
+        help="A file ends after so many events; 0 = never.")  # fmt: skip
+    idle_timeout_s: float = option("hdfs.idleTimeout", at_least(seconds, 0), 0.0,
+        help="A file ends when nothing came for so many seconds; 0 = never.")  # fmt: skip
+    batch_size: int = option("hdfs.batchSize", at_least(integer, 1), 100,
+        help="Events of a full transaction in Flume's counters; a literal bound with strictBatch.")  # fmt: skip
+    codec: str | None = option("hdfs.codeC", text, None,
+        help="gzip, bzip2, lz4, snappy, zstd or deflate, in the form that Hadoop reads.")  # fmt: skip
+    file_type: str = option("hdfs.fileType", choice("SequenceFile", "DataStream", "CompressedStream"), "SequenceFile",
+        help="What the files are.")  # fmt: skip
+    write_format: str = option("hdfs.writeFormat", choice("Writable", "Text"), "Writable",
+        help="What the values of a SequenceFile are: BytesWritable or Text.")  # fmt: skip
+    serializer: str = option("serializer", text, "TEXT",
+        help="How an event becomes bytes in a DataStream or CompressedStream.")  # fmt: skip
+    serializer_options: Mapping[str, str] = option("serializer.*", mapping(), {}, help="Options of the serializer.")
+    max_open_files: int = option("hdfs.maxOpenFiles", at_least(integer, 1), 5000,
+        help="With more, the file that was written longest ago ends.")  # fmt: skip
+    round: bool = option("hdfs.round", flag, False, help="Round the time in escapes down.")
+    round_value: int = option("hdfs.roundValue", integer, 1, help="To a multiple of so many units.")
+    round_unit: str = option("hdfs.roundUnit", text, "second", help="second, minute or hour.")
+    time_zone: tzinfo | None = option("hdfs.timeZone", time_zone, None,  # noqa: RUF009
+        help="Of the times in escapes: Europe/Berlin, GMT+8, PST; by default the machine's.")  # fmt: skip
+    use_local_time_stamp: bool = option("hdfs.useLocalTimeStamp", flag, False,
+        help="Take the time in escapes from the clock, not from the header timestamp.")  # fmt: skip
+    close_tries: int = option("hdfs.closeTries", integer, 0,
+        help="How often a rename is tried; 0 or less = until it works.")  # fmt: skip
+    retry_interval_s: float = option("hdfs.retryInterval", seconds, 180.0,
+        help="Seconds between two tries to rename; 0 or less = one try only.")  # fmt: skip
+    call_timeout_s: float | None = option("hdfs.callTimeout", at_least(milliseconds, 0), None,
+        help="Milliseconds that a call to a cluster may take. No effect on a local file system.")  # fmt: skip
+    threads_pool_size: int | None = option("hdfs.threadsPoolSize", at_least(integer, 1), None,
+        help="No effect: this sink writes with one process (see workers), not with a pool of threads.")  # fmt: skip
+    roll_timer_pool_size: int | None = option("hdfs.rollTimerPoolSize", at_least(integer, 1), None,
+        help="No effect: files are rolled by time in the loop that writes them, without threads.")  # fmt: skip
+    min_block_replicas: int | None = option("hdfs.minBlockReplicas", at_least(integer, 0), None,
+        help="Replicas below which a file of a cluster ends early. No effect on a local file system.")  # fmt: skip
+    raw_local: bool | None = option("hdfs.useRawLocalFileSystem", flag, None,
+        help="No effect: local files never have .crc files, and every batch reaches them.")  # fmt: skip
+    append_support: bool | None = option("hdfs.append.support", flag, None,
+        help="No effect on a local file system, where files can always be continued.")  # fmt: skip
+    kerberos_principal: str | None = option("hdfs.kerberosPrincipal", text, None, refused=_NO_CLUSTER,
+        help="Who to be on a cluster with Kerberos.")  # fmt: skip
+    kerberos_keytab: str | None = option("hdfs.kerberosKeytab", text, None, refused=_NO_CLUSTER,
+        help="The key of the principal.")  # fmt: skip
+    proxy_user: str | None = option("hdfs.proxyUser", text, None, refused=_NO_CLUSTER,
+        help="Whom to act for on a cluster.")  # fmt: skip
+
+    @property
+    def rounding(self) -> escapes.Rounding | None:
+        """How times in escapes are rounded; None = not."""
+        unit = self.round_unit.strip().lower()
+        return escapes.Rounding(value=self.round_value, unit=unit) if self.round and unit in _UNITS else None
+
+    @property
+    def open_suffix(self) -> str:
+        """What stands behind the name of a file that is being written."""
+        return "" if self.empty_in_use_suffix else self.in_use_suffix
+
+    def problems(self) -> list[tuple[str, str]]:
+        found: list[tuple[str, str]] = []
+        if (problem := address_problem(self.path)) is not None:
+            found.append(("hdfs.path", problem))
+        for key, template in (("hdfs.path", self.path), ("hdfs.filePrefix", self.file_prefix)):
+            found += [(key, f"{key} = {template}: {problem}") for problem in escapes.problems(template)]
+        for key, value in (
+            ("hdfs.fileSuffix", self.file_suffix or ""),
+            ("hdfs.inUsePrefix", self.in_use_prefix),
+            ("hdfs.inUseSuffix", self.in_use_suffix),
+        ):
+            if "/" in value or "\0" in value:
+                found.append((key, f"{key} = {value}: no / is possible in a part of a file name"))
+        if self.round and (unit := self.round_unit.strip().lower()) in _UNITS:
+            most = 24 if unit == "hour" else 60
+            if not 1 <= self.round_value <= most:
+                found.append(("hdfs.roundValue", f"hdfs.roundValue = {self.round_value}: must be 1 to {most} with "
+                              f"hdfs.roundUnit = {unit}"))  # fmt: skip
+        found += self._format_problems()
+        return found
+
+    def _format_problems(self) -> list[tuple[str, str]]:
+        found: list[tuple[str, str]] = []
+        if self.codec is None and self.file_type == "CompressedStream":
+            found.append(("hdfs.codeC", "hdfs.fileType = CompressedStream needs hdfs.codeC, as in hdfs.codeC = gzip"))
+        if self.codec is not None and self.file_type == "DataStream":
+            found.append(("hdfs.codeC", f"hdfs.codeC = {self.codec} can't be used with hdfs.fileType = DataStream, "
+                          "which is not compressed: set hdfs.fileType = CompressedStream"))  # fmt: skip
+        elif self.codec is not None:
+            try:
+                find_codec(self.codec)
+            except ValueError as problem:
+                found.append(("hdfs.codeC", f"hdfs.codeC = {self.codec}: {problem}"))
+        if self.file_type != "SequenceFile":
+            found += serializer_problems("serializer", self.serializer, self.serializer_options)
+        return found
+
+    def doubts(self) -> list[tuple[str, str]]:
+        found: list[tuple[str, str]] = []
+        if self.round and self.round_unit.strip().lower() not in _UNITS:
+            found.append(("hdfs.roundUnit", f"hdfs.roundUnit = {self.round_unit} is none of second, minute and hour: "
+                          "times are not rounded, as in Flume"))  # fmt: skip
+        for key, template in (("hdfs.path", self.path), ("hdfs.filePrefix", self.file_prefix)):
+            for escape in escapes.Template(template).unknown:
+                found.append(
+                    (key, f"{key} = {template}: {escape} means nothing and becomes an empty text, as in Flume")
+                )
+        if self.file_type != "SequenceFile":
+            found += serializer_doubts("serializer", self.serializer, self.serializer_options)
+        return found
+
+    def without_effect(self) -> list[str]:
+        """What was set and has nothing to do here: a sentence each, for the start."""
+        inert = ("call_timeout_s", "threads_pool_size", "roll_timer_pool_size", "min_block_replicas", "raw_local",
+                 "append_support")  # fmt: skip
+        declared = {field.name: field.metadata["option"] for field in fields(self)}
+        return [
+            f"{declared[name].key} is set: {declared[name].help}" for name in inert if getattr(self, name) is not None
+        ]

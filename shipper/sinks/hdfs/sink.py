@@ -1,0 +1,149 @@
+"""`hdfs`: events into files of a cluster or a local directory, by path escapes, rolled, compressed, renamed when whole.
+
+While a file is written it is `<path>/<inUsePrefix><prefix>.<counter><suffix><inUseSuffix>`, and then
+`<path>/<prefix>.<counter><suffix>`. The counter of a path and prefix begins at the clock's milliseconds and goes up
+by one a file; a name that is taken is stepped over, and nothing is ever overwritten.
+
+After a death the sink goes on with the files it had open, cut to what was delivered, and finishes the renames that
+were due: nothing is lost, nothing comes twice, and no file keeps its in-use name. A compressed file has one complete
+member a transaction, so it can be read up to the last one at any time.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+from shipper.api import Clock, EventBatch, SinkContext
+from shipper.files.bucket import Buckets
+from shipper.files.compress import find_codec
+from shipper.files.escapes import Template
+from shipper.files.format import serializer_recipe
+from shipper.files.open_file import Recipe
+from shipper.files.roll import RollLimits
+from shipper.files.rolling import RollingPlan
+from shipper.files.rolling_sink import RollingSink
+from shipper.files.timezones import local_zone
+from shipper.sinks.hdfs.config import HdfsOptions
+from shipper.sinks.hdfs.store import path_of, scheme_of, store_of
+
+#: Compressed files get better and fewer members when rows are gathered for a moment.
+_LINGER_COMPRESSED_S = 1.0
+_REMEDY = "add a timestamp interceptor to the source, or set hdfs.useLocalTimeStamp = true"
+_SLASHES = re.compile(r"/{2,}")
+
+
+class HdfsSink(RollingSink[HdfsOptions]):
+    """Writes events to files whose paths depend on the events."""
+
+    Options = HdfsOptions
+    aliases = ("hdfs", "org.apache.flume.sink.hdfs.hdfseventsink")
+    counted = (
+        "ConnectionCreatedCount", "ConnectionClosedCount", "ConnectionFailedCount",
+        "BatchEmptyCount", "BatchUnderflowCount", "BatchCompleteCount",
+        "EventDrainAttemptCount", "EventDrainSuccessCount", "EventWriteFail", "ChannelReadFail",
+    )  # fmt: skip
+
+    @property
+    def linger_s(self) -> float:
+        return _LINGER_COMPRESSED_S if self.options.codec is not None else 0.0
+
+    def open(self, context: SinkContext) -> None:
+        options = self.options
+        self._explain(context)
+        zone = options.time_zone or local_zone()
+        self._root = path_of(options.path)
+        if not self._root.startswith("/"):
+            self._root = os.path.join(os.getcwd(), self._root)
+        templates = [
+            Template(self._root, zone, options.rounding),
+            Template(options.file_prefix, zone, options.rounding),
+        ]
+        self._keys: dict[tuple[str, ...], str] = {}
+        self._buckets = Buckets(templates, context.clock, use_clock=options.use_local_time_stamp, remedy=_REMEDY)
+        recipe, extension = _recipe(options)
+        plan = RollingPlan(
+            limits=RollLimits(
+                rows=options.roll_rows,
+                size_bytes=options.roll_size_bytes,
+                interval_s=options.roll_interval_s,
+                idle_s=options.idle_timeout_s,
+            ),
+            recipe=recipe,
+            open_files_max=options.max_open_files,
+            rename_tries=options.close_tries,
+            rename_retry_s=options.retry_interval_s,
+        )
+        suffix = extension if options.file_suffix is None else options.file_suffix
+        names = _Names(options.in_use_prefix, suffix, options.open_suffix, context.clock)
+        self.begin(store_of(options.path), plan, names, context, options.path)
+
+    def deliver(self, batch: EventBatch) -> None:
+        for texts, rows in self._buckets.groups(batch):
+            key = self._keys.get(texts)
+            self.files.append(key if key is not None else self._key(texts), rows)
+
+    def _key(self, texts: tuple[str, ...]) -> str:
+        """The bucket of a path and a prefix: the two joined, as Flume has it."""
+        if len(self._keys) > 4 * self.options.max_open_files:
+            self._keys.clear()
+        key = self._keys[texts] = _SLASHES.sub("/", "/".join(texts))
+        return key
+
+    def _explain(self, context: SinkContext) -> None:
+        """What the person should know before the first file is there."""
+        options = self.options
+        if not scheme_of(options.path):
+            context.say("warning", f"hdfs.path = {options.path} has no scheme and is taken for a local directory of "
+                        f"this machine; write file://{options.path} to say so")  # fmt: skip
+        for sentence in options.without_effect():
+            context.say("info", sentence)
+        defaults = HdfsOptions(path=options.path)
+        for key, limit, ends in (
+            ("rollCount", options.roll_rows if options.roll_rows == defaults.roll_rows else 0, "{} events"),
+            (
+                "rollSize",
+                options.roll_size_bytes if options.roll_size_bytes == defaults.roll_size_bytes else 0,
+                "{} bytes",
+            ),
+            (
+                "rollInterval",
+                options.roll_interval_s if options.roll_interval_s == defaults.roll_interval_s else 0,
+                "{:g} s",
+            ),
+        ):
+            if limit:
+                context.say("warning", f"files end after {ends.format(limit)} because hdfs.{key} is {limit:g} (Flume's "
+                            f"default); hdfs.{key} = 0 stops that")  # fmt: skip
+
+
+class _Names:
+    """Names of the files of a bucket, by a counter that begins at the clock's milliseconds."""
+
+    def __init__(self, in_use_prefix: str, suffix: str, in_use_suffix: str, clock: Clock) -> None:
+        self._in_use_prefix = in_use_prefix
+        self._suffix = suffix
+        self._in_use_suffix = in_use_suffix
+        self._clock = clock
+        self._counters: dict[str, int] = {}
+        self._highest_retired = 0
+
+    def next(self, key: str) -> tuple[str, str]:
+        counter = self._counters.get(key)
+        if counter is None:
+            counter = max(self._clock.now_ms(), self._highest_retired)
+        counter = self._counters[key] = counter + 1
+        folder, _, prefix = key.rpartition("/")
+        name = f"{prefix}.{counter}{self._suffix}"
+        return f"{folder}/{self._in_use_prefix}{name}{self._in_use_suffix}", f"{folder}/{name}"
+
+    def retired(self, key: str) -> None:
+        # Not below what the bucket had: a clock that was set back must not send it over all its old names again.
+        self._highest_retired = max(self._highest_retired, self._counters.pop(key, 0))
+
+
+def _recipe(options: HdfsOptions) -> tuple[Recipe, str]:
+    """What is in the files, and the suffix that the codec gives them."""
+    codec = find_codec(options.codec) if options.codec is not None else None
+    recipe = serializer_recipe(options.serializer, options.serializer_options, codec)
+    return recipe, codec.suffix if codec is not None else ""
