@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shipper.batch.batch import EventBatch
+from shipper.api import EventBatch
 
 
 def fill_header(batch: EventBatch, name: str, value: str, *, preserve: bool) -> EventBatch:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shipper.batch.batch import EventBatch
-from shipper.config.field import Options, flag, option, text
+from shipper.api import EventBatch, Interceptor, Options, flag, option, text
 from shipper.interceptors._fill import fill_header
-from shipper.interceptors.interceptor import Interceptor
 
 
 @dataclass(frozen=True, kw_only=True)
