@@ -8,38 +8,37 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from shipper.config.plan import Plan
 
 
-def own_log_is_tailed(log_file: Path, sources: Mapping[str, Mapping[str, str]]) -> str | None:
-    """A warning for the person, or None when no source reads `log_file`.
-
-    Args:
-        sources: name of a source -> its properties as written, `type` among them (`plan` of the supervisor).
-    """
+def own_log_is_tailed(log_file: Path, plan: Plan) -> str | None:
+    """A warning for the person, or None when no source of the plan reads `log_file` or what it is rotated to."""
     path = os.path.join(os.path.realpath(log_file.parent), log_file.name)
     # The rotated file counts as well: a pattern that takes flume.log.1 takes our log in a little later.
-    for name, properties in sources.items():
-        for written, pattern in _patterns(properties):
+    for source in plan.sources:
+        for written, pattern in _patterns(source.type, source.properties):
             if any(pattern(candidate) for candidate in (path, f"{path}.1")):
                 return (
-                    f"{name} reads {written}, and that takes in shipper's own log {path}: each line shipped would make "
-                    f"new lines. Move the log (-Dflume.log.dir=DIR) or narrow the pattern of {name}."
+                    f"{source.name} reads {written}, and that takes in shipper's own log {path}: each line shipped "
+                    f"would make new lines. Move the log (-Dflume.log.dir=DIR) or narrow the pattern of {source.name}."
                 )
     return None
 
 
-def _patterns(properties: Mapping[str, str]) -> Iterator[tuple[str, _Matcher]]:
+def _patterns(kind: str, properties: Mapping[str, str]) -> Iterator[tuple[str, _Matcher]]:
     """What a source reads: (as the person wrote it, a predicate on absolute paths)."""
-    kind = properties.get("type", "").strip().lower().rpartition(".")[2]
-    if kind in ("taildir", "taildirsource"):
+    if kind == "taildir":
         for group in properties.get("filegroups", "").split():
             if written := properties.get(f"filegroups.{group}", "").strip():
                 yield written, _Matcher(os.path.dirname(written), _regex(os.path.basename(written)))
-    elif kind in ("exec", "execsource"):
+    elif kind == "exec":
         for written in _tailed_files(properties.get("command", "")):
             name = re.compile(fnmatch.translate(os.path.basename(written)))
             yield written, _Matcher(os.path.dirname(written), name)
-    elif kind in ("spooldir", "spooldirectorysource") and (written := properties.get("spoolDir", "").strip()):
+    elif kind == "spooldir" and (written := properties.get("spoolDir", "").strip()):
         yield written, _Matcher(written, _regex(properties.get("includePattern") or ".*"))
 
 

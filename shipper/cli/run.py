@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import cast
 
 from shipper.cli import log
 from shipper.cli.arguments import AgentCommand, HelpWanted, UsageError, parse_agent
@@ -80,9 +81,10 @@ def _run(command: AgentCommand) -> int:
     if command.conf_dir is None:
         log.say("INFO", "agent", "No configuration directory is set (-c DIR), so no flume-env.sh is read.")
     try:
+        from shipper.cli.view import TerminalView
         from shipper.workers import supervisor
 
-        return supervisor.run(command)
+        return supervisor.run(cast("supervisor.Command", command), TerminalView(command.system, command.background))
     except ConfigurationError as problem:
         log.say("ERROR", "agent", str(problem))
         return CONFIGURATION

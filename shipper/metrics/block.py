@@ -126,6 +126,7 @@ class Sample:
     """
 
     at_ms: int
+    wall_ms: int
     agent: str
     start_ms: int
     workers: tuple[WorkerSample, ...]
@@ -334,6 +335,7 @@ class MetricsBlock:
         taken = [entry for entry in self.entries if entry.kind != Kind.FREE]
         return Sample(
             at_ms=monotonic_ms(),
+            wall_ms=time.time_ns() // 1_000_000,
             agent=self.agent,
             start_ms=self.start_ms,
             workers=tuple(entry.sample() for entry in taken if entry.kind != Kind.CHANNEL),

@@ -8,12 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from shipper.metrics.block import Entry, Kind, MetricsBlock, Sample, State, WorkerSample
+from shipper.metrics.block import Entry, Kind, MetricsBlock, Sample
 from shipper.metrics.holdup import HoldUp, full_since_ms, hold_ups
-from shipper.units import format_seconds
-
-#: A worker that takes no step for so long is not ready: its loop goes round at least once a second.
-STUCK_MS = 30_000
 
 #: Channel -> its numbers under the names of `CHANNEL_NAMES` (`full_since_ms` is found out here).
 ChannelNumbers = Callable[[], Mapping[str, Mapping[str, int]]]
@@ -30,17 +26,17 @@ class Observer:
     def __init__(self, block: MetricsBlock, channels: ChannelNumbers) -> None:
         self.block = block
         self._channels = channels
-        self.before = self.now = self.fresh()
+        self.before = self.now = self.look()
 
     def tick(self) -> Sample:
         """Takes a sample; to be called about once a second. `before` and `now` are then the last two."""
         self.block.beat()
-        self.before, self.now = self.now, self.fresh()
+        self.before, self.now = self.now, self.look()
         for entry in self._channel_entries():
             entry.channel({"full_since_ms": full_since_ms(self.before, self.now, entry.name())})
         return self.now
 
-    def fresh(self) -> Sample:
+    def look(self) -> Sample:
         """The numbers of this moment, as an answer to a request needs them; `before` and `now` stay what they are."""
         numbers = self._channels()
         for entry in self._channel_entries():
@@ -51,24 +47,5 @@ class Observer:
         """Where each pipeline was held up between the last two samples."""
         return hold_ups(self.before, self.now)
 
-    def ready(self) -> tuple[bool, str]:
-        """Whether every worker makes progress, and a line for each that does not."""
-        sample = self.block.sample()
-        lines = [line for worker in sample.workers if (line := _unready(worker, sample.at_ms)) is not None]
-        return not lines, "\n".join(lines)
-
     def _channel_entries(self) -> list[Entry]:
         return [entry for entry in self.block.entries if entry.kind == Kind.CHANNEL]
-
-
-def _unready(worker: WorkerSample, now_ms: int) -> str | None:
-    who = f"{worker.name} (worker {worker.worker})"
-    if worker.state in (State.STARTING, State.FAILED, State.STOPPED, State.STOPPING):
-        reason = f": {worker.waits_for}" if worker.waits_for else ""
-        return f"{who} is {worker.state.name.lower()}{reason}"
-    progress_ms = worker.counters["progress_ms"]
-    if progress_ms and now_ms - progress_ms >= STUCK_MS:
-        return f"{who} has made no step for {format_seconds((now_ms - progress_ms) / 1000)}"
-    if worker.state == State.WAITING_TARGET and now_ms - worker.state_since_ms >= STUCK_MS:
-        return f"{who} can't deliver for {format_seconds((now_ms - worker.state_since_ms) / 1000)}: {worker.waits_for}"
-    return None
