@@ -175,7 +175,7 @@ class EventBatch:
                     found[name[len(HEADER) :]] = value
         return found
 
-    def with_header(self, name: str, values: str | None | pa.StringArray) -> EventBatch:
+    def with_header(self, name: str, values: str | pa.StringArray | None) -> EventBatch:
         """A batch whose header `name` is `values` in all rows: one string for all, or one value a row (null = absent)."""
         bare = self.without_header(name)
         if not isinstance(values, pa.Array):

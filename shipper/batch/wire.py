@@ -29,7 +29,7 @@ def bound(batch: EventBatch) -> int:
     extra = sum(len(o.stream) + len(o.anchor) + 64 for o in batch.origins)
     extra += sum(len(k) + len(v or "") for k, v in batch.constants.items())
     # JSON can make six bytes of one (control characters).
-    return int(batch.records.nbytes) + _STREAM_OVERHEAD_BYTES + columns * _COLUMN_OVERHEAD_BYTES + 6 * extra
+    return batch.size_bytes + _STREAM_OVERHEAD_BYTES + int(columns) * _COLUMN_OVERHEAD_BYTES + 6 * extra
 
 
 def encode(batch: EventBatch, memory: memoryview) -> int:

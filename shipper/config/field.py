@@ -72,7 +72,9 @@ size = Kind("size in bytes", parse_size)
 words = Kind("names separated by blanks", lambda value: tuple(value.split()))
 commas = Kind("names separated by commas", lambda value: tuple(v.strip() for v in value.split(",") if v.strip()))
 seconds = Kind("seconds", lambda value: parse_seconds(value, 1.0))
-milliseconds = Kind("milliseconds", lambda value: parse_seconds(value, 0.001))  #: the value in the dataclass is in seconds
+milliseconds = Kind(
+    "milliseconds", lambda value: parse_seconds(value, 0.001)
+)  #: the value in the dataclass is in seconds
 
 
 def choice(*names: str) -> Kind:
@@ -248,6 +250,4 @@ def unknown_keys(options: type[Options], keys: list[str], also: tuple[str, ...] 
     prefixes = tuple(d.key[:-1] for d in declared if d.kind.many) + tuple(k for k in also if k[-1] == ".")
     unknown = [k for k in keys if k not in known and not k.startswith(prefixes or ("\0",))]
     lower = {k.lower(): k for k in known}
-    return {
-        k: lower.get(k.lower()) or next(iter(difflib.get_close_matches(k, known, 1, 0.7)), None) for k in unknown
-    }
+    return {k: lower.get(k.lower()) or next(iter(difflib.get_close_matches(k, known, 1, 0.7)), None) for k in unknown}

@@ -96,8 +96,10 @@ class Ingest:
         if required and not self._commit(required):
             return False
         for route in routes:
-            if not route.required and route.batch.rows and not self._try(
-                [Route(route.channel, route.batch.with_origins(()))]
+            if (
+                not route.required
+                and route.batch.rows
+                and not self._try([Route(route.channel, route.batch.with_origins(()))])
             ):
                 self._counters.add("rows_optional_dropped", route.batch.rows)
         return True

@@ -21,7 +21,6 @@ from shipper.ring.layout import (
     PAD,
     PRODUCER_ASLEEP,
     WANTED,
-    CommitSlot,
     Frame,
     read_frame,
     slot_checksum,

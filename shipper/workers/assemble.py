@@ -88,7 +88,7 @@ def source_parts(spec: WorkerSpec, entry: Entry, duty: Duty, say: Say) -> Source
         interceptor, interceptor_options = component("interceptor", found)
         interceptors.append(interceptor(interceptor_options, clock))
     selector, selector_options = component("selector", spec.selector)
-    state_dir = Path(spec.state_dir) / "sources" / spec.name
+    state_dir = Path(spec.common.state_dir) / "sources" / spec.name
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def waiting_for(reason: str) -> None:
@@ -111,12 +111,12 @@ def sink_parts(spec: WorkerSpec, entries: dict[str, Entry], duty: Duty, say: Say
     assert spec.processor is not None
     clock = SystemClock()
     routes = [TakeRoute(spec.channel, Path(t.path), Path(t.page), Path(t.bell), t.home) for t in spec.takes]
-    side = TakeSide(routes, spec.sink_id, spec.poison)
+    side = TakeSide(routes, spec.sink_id, spec.common.poison)
     members: dict[str, GroupSink] = {}
     contexts: dict[str, SinkContext] = {}
     for found in spec.sinks:
         kind, options = component("sink", found)
-        state_dir = Path(spec.state_dir) / "sinks" / f"{found.name}.{spec.index}"
+        state_dir = Path(spec.common.state_dir) / "sinks" / f"{found.name}.{spec.index}"
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         entry = entries[found.name]
         quarantine = Quarantine(state_dir / "quarantine.jsonl", clock)
@@ -138,4 +138,3 @@ def sink_parts(spec: WorkerSpec, entries: dict[str, Entry], duty: Duty, say: Say
         waiting_for=waiting_for, say=say,
     )  # fmt: skip
     return SinkParts(members, contexts, side, delivery)
-

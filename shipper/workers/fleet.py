@@ -16,8 +16,8 @@ from shipper import log
 from shipper.metrics.block import Entry, State
 from shipper.ring.wait import Bell
 from shipper.workers.control import Control, Order, Phase
+from shipper.workers.kin import FINISHED, STOPPED
 from shipper.workers.launch import Template
-from shipper.workers.process import FINISHED, STOPPED
 from shipper.workers.spec import WorkerSpec
 
 _BACKOFF_MOST_S = 30.0

@@ -16,7 +16,7 @@ any more, or whose sink is gone, are drained by the sinks that the channel has n
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,14 +25,15 @@ from shipper import registry
 from shipper.channels.channel import Channel
 from shipper.channels.memory.channel import lane_name, lane_names
 from shipper.config.field import read_options
+from shipper.config.plan import ChannelPlan, ComponentPlan, Plan
 from shipper.errors import ConfigurationError
-from shipper.ring.lane import Lane
 from shipper.ring.layout import lane_key
 from shipper.ring.puts import PutPage
 from shipper.workers.instance import Instance
-from shipper.workers.spec import ChannelSpec, ComponentSpec, LaneSpec, WorkerSpec
+from shipper.workers.spec import ChannelSpec, Common, ComponentSpec, LaneSpec, WorkerSpec
 
-Plan = Mapping[str, Any]
+#: Worker -> path of its bell.
+Bells = Callable[[str], str]
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Grid:
         return self.sinks + self.sources
 
 
-def build(plan: Plan, instance: Instance, *, stop_deadline_s: float = 30.0, poison: bool = False) -> Grid:
+def build(plan: Plan, instance: Instance, *, poison: bool = False) -> Grid:
     """Makes (or finds) the segments of a plan and says who uses which.
 
     Raises:
@@ -75,9 +76,15 @@ def build(plan: Plan, instance: Instance, *, stop_deadline_s: float = 30.0, pois
     run_dir, state_dir = instance.run_dir, instance.state_dir
     for folder in (run_dir / "bells", run_dir / "puts", run_dir / "channels"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    producers = {c["name"]: _workers_of(plan, "sources", c["name"]) for c in plan["channels"]}
-    consumers = {c["name"]: _workers_of(plan, "groups", c["name"]) for c in plan["channels"]}
-    channels = {c["name"]: _channel(c) for c in plan["channels"]}
+    producers = {
+        c.name: [f"{s.name}.{i}" for s in plan.sources if c.name in s.channels for i in range(s.workers)]
+        for c in plan.channels
+    }
+    consumers = {
+        c.name: [f"{g.title}.{i}" for g in plan.groups if g.channel == c.name for i in range(g.workers)]
+        for c in plan.channels
+    }
+    channels = {c.name: _channel(c) for c in plan.channels}
     lanes: list[LaneRecord] = []
     for name, channel in channels.items():
         channel.prepare(run_dir / "channels" / name, producers[name], consumers[name])
@@ -91,60 +98,57 @@ def build(plan: Plan, instance: Instance, *, stop_deadline_s: float = 30.0, pois
     def bell(worker: str) -> str:
         return str(run_dir / "bells" / worker)
 
-    common = {
-        "run_dir": str(run_dir), "state_dir": str(state_dir), "stop_deadline_s": stop_deadline_s, "poison": poison,
-    }  # fmt: skip
+    common = Common(str(run_dir), str(state_dir), poison)
     specs: list[WorkerSpec] = []
-    for group in plan["groups"]:
-        name = group_name(group)
-        for index in range(group["workers"]):
-            me = f"{name}.{index}"
-            takes = _takes(lanes, group["channel"], me, consumers[group["channel"]], bell)
+    for group in plan.groups:
+        for index in range(group.workers):
+            me = f"{group.title}.{index}"
+            takes = _takes(lanes, group.channel, me, consumers[group.channel], bell)
             specs.append(
                 WorkerSpec(
-                    kind="sink", name=name, line=len(specs) + 1, sink_id=sink_id(me), index=index,
-                    count=group["workers"], bell=bell(me), channel=group["channel"], takes=takes,
-                    sinks=tuple(_component(sink) for sink in group["sinks"]),
-                    processor=_component({"name": name, **group["processor"]}),
-                    batch_bytes=group["batch_bytes"], linger_s=group["linger_s"], **common,
+                    kind="sink",
+                    name=group.title,
+                    line=len(specs) + 1,
+                    sink_id=sink_id(me),
+                    index=index,
+                    count=group.workers,
+                    bell=bell(me),
+                    channel=group.channel,
+                    takes=takes,
+                    sinks=tuple(_component(sink) for sink in group.sinks),
+                    processor=_component(group.processor),
+                    batch_bytes=group.sinks[0].batch_bytes,
+                    linger_s=group.sinks[0].linger_s,
+                    common=common,
                 )  # fmt: skip
             )
     sinks = len(specs)
-    for source in plan["sources"]:
-        for index in range(source["workers"]):
-            me = f"{source['name']}.{index}"
+    for source in plan.sources:
+        for index in range(source.workers):
+            me = f"{source.name}.{index}"
             into = tuple(
-                ChannelSpec(
-                    name, c["type"], dict(c["properties"]),
-                    tuple(
-                        LaneSpec(str(run_dir / "channels" / name / lane_name(me, sink)), bell(sink))
-                        for sink in consumers[name]
-                    ),
-                    tuple(
-                        (str(record.path), str(record.page))
-                        for record in lanes
-                        if record.channel == name and not record.path.name.startswith(f"{me}--")
-                    ),
-                )
-                for name in source["channels"]
-                for c in plan["channels"]
-                if c["name"] == name
-            )  # fmt: skip
+                _into(plan.channel(name), me, lanes, consumers[name], run_dir / "channels" / name, bell)
+                for name in source.channels
+            )
             specs.append(
                 WorkerSpec(
-                    kind="source", name=source["name"], line=len(specs) + 1, sink_id=0, index=index,
-                    count=source["workers"], bell=bell(me), source=_component(source), channels=into,
-                    interceptors=tuple(_component(i) for i in source["interceptors"]),
-                    selector=_component({"name": "selector", **source["selector"]}),
-                    page=str(run_dir / "puts" / me), batch_bytes=source["batch_bytes"], **common,
+                    kind="source",
+                    name=source.name,
+                    line=len(specs) + 1,
+                    sink_id=0,
+                    index=index,
+                    count=source.workers,
+                    bell=bell(me),
+                    source=_component(source),
+                    channels=into,
+                    interceptors=tuple(_component(found) for found in source.interceptors),
+                    selector=_component(source.selector),
+                    page=str(run_dir / "puts" / me),
+                    batch_bytes=source.batch_bytes,
+                    common=common,
                 )  # fmt: skip
             )
     return Grid(tuple(specs[sinks:]), tuple(specs[:sinks]), channels, tuple(lanes))
-
-
-def group_name(group: Mapping[str, Any]) -> str:
-    """How a sink group is called: by its name, or by that of its only sink."""
-    return str(group["name"] or group["sinks"][0]["name"])
 
 
 def sink_id(worker: str) -> int:
@@ -152,41 +156,40 @@ def sink_id(worker: str) -> int:
     return int.from_bytes(hashlib.blake2b(worker.encode(), digest_size=8).digest(), "little") | 1
 
 
-def waiting_rows(lanes: tuple[LaneRecord, ...]) -> dict[str, int]:
-    """Rows in each channel, from the cumulative counts in put pages and commit slots."""
-    found: dict[str, int] = {}
-    for record in lanes:
-        lane, page = Lane.open(record.path), PutPage.ensure(record.page)
-        put = page.lane(page.index(lane_key(record.channel, record.path.name)))
-        found[record.channel] = found.get(record.channel, 0) + put.rows - lane.committed().rows
-        lane.close()
-        page.close()
-    return found
+def _into(
+    channel: ChannelPlan, me: str, lanes: Sequence[LaneRecord], sinks: Sequence[str], directory: Path, bell: Bells
+) -> ChannelSpec:
+    """A channel as the source worker `me` sees it: a lane for each sink worker, and the lanes of other sources."""
+    mine = tuple(LaneSpec(str(directory / lane_name(me, sink)), bell(sink)) for sink in sinks)
+    rivals = tuple(
+        (str(record.path), str(record.page))
+        for record in lanes
+        if record.channel == channel.name and not record.path.name.startswith(f"{me}--")
+    )
+    return ChannelSpec(channel.name, channel.type, _properties(channel), mine, rivals)
 
 
-def _workers_of(plan: Plan, what: str, channel: str) -> list[str]:
-    if what == "sources":
-        return [f"{s['name']}.{i}" for s in plan["sources"] if channel in s["channels"] for i in range(s["workers"])]
-    return [f"{group_name(g)}.{i}" for g in plan["groups"] if g["channel"] == channel for i in range(g["workers"])]
+def _properties(channel: ChannelPlan) -> dict[str, str]:
+    return {**channel.properties, "strictBatch": "true"} if channel.strict_batch else dict(channel.properties)
 
 
-def _channel(found: Mapping[str, Any]) -> Channel[Any]:
-    kind = registry.find("channel", found["type"])
+def _channel(found: ChannelPlan) -> Channel[Any]:
+    kind = registry.find("channel", found.type)
     if kind is None:
-        raise ConfigurationError(f"channel {found['name']} has type {found['type']}, which this build does not have")
-    options, findings = read_options(kind.Options, found["properties"])
+        raise ConfigurationError(f"channel {found.name} has type {found.type}, which this build does not have")
+    options, findings = read_options(kind.Options, _properties(found))
     if options is None:
         raise ConfigurationError("; ".join(finding.message for finding in findings))
-    made: Channel[Any] = kind(found["name"], options)
+    made: Channel[Any] = kind(found.name, options)
     return made
 
 
-def _component(found: Mapping[str, Any]) -> ComponentSpec:
-    return ComponentSpec(found["name"], found["type"], dict(found["properties"]))
+def _component(found: ComponentPlan) -> ComponentSpec:
+    return ComponentSpec(found.name, found.type, dict(found.properties))
 
 
 def _takes(
-    lanes: list[LaneRecord], channel: str, me: str, consumers: list[str], bell: Any
+    lanes: Sequence[LaneRecord], channel: str, me: str, consumers: Sequence[str], bell: Bells
 ) -> tuple[LaneSpec, ...]:
     """The lanes that a sink worker may take from. A lane whose own sink is gone is at home with the first one."""
     takes = []

@@ -184,7 +184,7 @@ def _is_memory(path: Path) -> bool:
     buffer = ctypes.create_string_buffer(256)
     if ctypes.CDLL(None, use_errno=True).statfs(os.fsencode(path), buffer) != 0:
         return False
-    kind = int.from_bytes(buffer[:8], "little")
+    kind = int.from_bytes(buffer.raw[:8], "little")
     return kind in (_TMPFS, _RAMFS)
 
 

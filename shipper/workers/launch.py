@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
+from shipper.config.plan import Plan
+from shipper.config.problem import Problem
 from shipper.errors import ComponentFailed
 from shipper.workers.spec import WorkerSpec
 
@@ -19,6 +23,21 @@ _QUIET_LIBRARIES = {
     "OMP_NUM_THREADS": "1",
     "ARROW_IO_THREADS": "1",
 }
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A configuration as a template read it.
+
+    Attributes:
+        plan: None when it can't be run.
+        problems: everything that is wrong or doubtful.
+        counted: the Flume counters that each source and sink fills, by name.
+    """
+
+    plan: Plan | None
+    problems: list[Problem]
+    counted: dict[str, list[str]]
 
 
 class Template:
@@ -49,10 +68,8 @@ class Template:
         """Of the template."""
         return self._process.pid
 
-    def load(
-        self, files: Sequence[str], agent: str, system: Mapping[str, str], strict: bool
-    ) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
-        """Reads and checks a configuration: (plan or None, problems). Blocks about 0.4 s."""
+    def load(self, files: Sequence[str], agent: str, system: Mapping[str, str], strict: bool) -> Loaded:
+        """Reads and checks a configuration. Blocks about 0.4 s."""
         request = {
             "files": list(files),
             "agent": agent,
@@ -62,7 +79,8 @@ class Template:
         }
         self._send({"load": request})
         answer = self._receive()
-        return answer["plan"], answer["problems"]
+        plan = Plan.decode(orjson.dumps(answer["plan"])) if answer["plan"] is not None else None
+        return Loaded(plan, [Problem(**found) for found in answer["problems"]], answer["counted"])
 
     def ask_for(self, specs: Sequence[WorkerSpec]) -> None:
         """Asks for workers; `pids` has the answer."""
@@ -84,7 +102,7 @@ class Template:
     def _send(self, message: Mapping[str, Any]) -> None:
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(json.dumps(message, ensure_ascii=True).encode() + b"\n")
+            self._process.stdin.write(orjson.dumps(message) + b"\n")
             self._process.stdin.flush()
         except OSError as problem:
             raise ComponentFailed(f"the template of the workers is gone ({problem}); see the lines above") from problem
@@ -94,5 +112,5 @@ class Template:
         line = self._process.stdout.readline()
         if not line:
             raise ComponentFailed("the template of the workers died; see the lines above")
-        answer: dict[str, Any] = json.loads(line)
+        answer: dict[str, Any] = orjson.loads(line)
         return answer

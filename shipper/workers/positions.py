@@ -77,9 +77,10 @@ class Positions:
         os.replace(temporary, self._path)
 
 
-def _checked(line: bytes) -> list[list[object]] | None:
+def _checked(line: bytes) -> list[tuple[str, int, int, str]] | None:
     checksum, _, record = line.partition(b" ")
     try:
-        return orjson.loads(record) if int(checksum, 16) == isal_zlib.crc32(record) else None
+        whole = int(checksum, 16) == isal_zlib.crc32(record)
+        return [tuple(origin) for origin in orjson.loads(record)] if whole else None
     except ValueError:
         return None

@@ -3,17 +3,12 @@
 It is forked by the template and belongs to the supervisor as soon as the template has exited. It ignores the signals
 that a terminal or a service manager sends to everybody: it stops at the supervisor's word. It dies with the
 supervisor, at whatever instruction it is: a killed worker leaves nothing to repair.
-
-Exit codes: 0 stopped in order, 3 it can't go on (the supervisor restarts it with back-off), 4 its source is finished.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import os
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,39 +18,16 @@ from shipper.metrics.block import Entry, MetricsBlock, State
 from shipper.workers import assemble, sink_worker, source_worker
 from shipper.workers.control import Control, Phase
 from shipper.workers.duty import Duty
+from shipper.workers.kin import FINISHED, GAVE_UP, STOPPED, call_oneself
 from shipper.workers.spec import WorkerSpec
-
-STOPPED, GAVE_UP, FINISHED = 0, 3, 4
-_PR_SET_PDEATHSIG = 1
-_PR_SET_NAME = 15
-_ADOPTION_S = 10.0
-
-
-def belong_to(supervisor: int) -> None:
-    """Waits until this process is the supervisor's child, and asks to die with it. Exits when it is gone already."""
-    deadline = time.monotonic() + _ADOPTION_S
-    while os.getppid() != supervisor:
-        if time.monotonic() > deadline or not Path(f"/proc/{supervisor}").exists():
-            os._exit(GAVE_UP)
-        time.sleep(0.0005)
-    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != supervisor:  # it died between the two lines above
-        os._exit(GAVE_UP)
-
-
-def prctl(option: int, value: int) -> None:
-    """Linux's prctl(2) with one argument."""
-    ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
 
 
 def main(spec: WorkerSpec) -> int:
     """Runs the worker; its exit code. Errors of the world are one log line, ours have a traceback in the log."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
-    with contextlib.suppress(AttributeError):
-        name = ctypes.create_string_buffer(f"shipper {spec.label}".encode()[:15])
-        ctypes.CDLL(None).prctl(_PR_SET_NAME, name, 0, 0, 0)
-    run_dir = Path(spec.run_dir)
+    call_oneself(f"shipper {spec.label}")
+    run_dir = Path(spec.common.run_dir)
     control = Control.open(run_dir / "control")
     block = MetricsBlock.open(run_dir / "metrics")
     components = [spec.source] if spec.source is not None else list(spec.sinks)

@@ -52,4 +52,3 @@ def _carry(source: Source[object], ingest: Ingest, batch: EventBatch, duty: Duty
         if not source.refused(batch, "no room in a required channel within its keep-alive"):
             return False
     return True
-

@@ -43,6 +43,20 @@ class ComponentSpec:
 
 
 @dataclass(frozen=True)
+class Common:
+    """What all workers of an agent are told.
+
+    Attributes:
+        run_dir, state_dir: of the instance.
+        poison: overwrite the ring behind every take commit, to find views that outlive it (tests).
+    """
+
+    run_dir: str
+    state_dir: str
+    poison: bool = False
+
+
+@dataclass(frozen=True)
 class WorkerSpec:
     """One worker process.
 
@@ -52,10 +66,8 @@ class WorkerSpec:
         line: in the control page, from 1.
         sink_id: how lanes and commit slots name this sink worker; the same over restarts; 0 for sources.
         index, count: which of how many workers of the same component.
-        run_dir, state_dir: of the instance.
         bell: path of this worker's bell.
         page: path of a source's put page.
-        settle: True when the worker before died: a sink undoes what was not committed before it takes anything.
     """
 
     kind: str
@@ -64,9 +76,8 @@ class WorkerSpec:
     sink_id: int
     index: int
     count: int
-    run_dir: str
-    state_dir: str
     bell: str
+    common: Common
     source: ComponentSpec | None = None
     interceptors: tuple[ComponentSpec, ...] = ()
     selector: ComponentSpec | None = None
@@ -78,8 +89,6 @@ class WorkerSpec:
     takes: tuple[LaneSpec, ...] = ()
     batch_bytes: int = 1 << 20
     linger_s: float | None = None
-    poison: bool = False
-    stop_deadline_s: float = 30.0
 
     @property
     def label(self) -> str:
@@ -101,6 +110,7 @@ class WorkerSpec:
             return tuple(LaneSpec(**lane) for lane in found)
 
         values = dict(data)
+        values["common"] = Common(**values["common"])
         for key in ("source", "selector", "processor"):
             values[key] = component(values[key])
         for key in ("interceptors", "sinks"):

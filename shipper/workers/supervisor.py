@@ -18,27 +18,28 @@ import signal
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from shipper import log
-from shipper.errors import ConfigurationError
-from shipper.metrics.block import Kind, MetricsBlock
+from shipper.config.plan import Plan
+from shipper.config.problem import Problem
+from shipper.metrics.block import Entry, Kind, MetricsBlock
 from shipper.metrics.observer import Observer
-from shipper.metrics.server import MetricsServer
 from shipper.ring.wait import Bell
 from shipper.units import format_size
 from shipper.workers import instance as instances
+from shipper.workers import kin
 from shipper.workers.control import Control, Order
 from shipper.workers.fleet import Fleet, Worker
 from shipper.workers.grid import Grid, build
-from shipper.workers.launch import Template
+from shipper.workers.launch import Loaded, Template
 from shipper.workers.meters import Meters
-from shipper.workers.process import prctl
+from shipper.workers.monitor import serve
+from shipper.workers.spec import ComponentSpec, WorkerSpec
 
 CLEAN, CONFIGURATION, GAVE_UP = 0, 1, 3
 DRAIN_DEADLINE_S = 30.0
 _CLOSE_DEADLINE_S = 10.0
-_PR_SET_CHILD_SUBREAPER = 36
 _TICK_S = 1.0
 
 
@@ -59,10 +60,10 @@ class Command(Protocol):
 class View(Protocol):
     """What shows a person the numbers while the agent runs."""
 
-    def problems(self, problems: list[dict[str, Any]]) -> None:
+    def problems(self, problems: list[Problem]) -> None:
         """What is wrong with, or doubtful in, the configuration."""
 
-    def plan(self, plan: Mapping[str, Any]) -> None:
+    def plan(self, plan: Plan) -> None:
         """What a dry run would run."""
 
     def sample(self, observer: Observer) -> None:
@@ -80,33 +81,39 @@ def run(command: Command, view: View) -> int:
         ComponentFailed: no room, or another process is in the way.
     """
     instances.raise_descriptor_limit()
-    prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    kin.adopt_orphans()
     read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
     os.set_inheritable(write_fd, True)
     template = Template(write_fd)
     try:
-        plan, problems = template.load(
-            [str(file) for file in command.files], command.agent, command.system, command.strict
-        )
-        view.problems(problems)
-        if plan is None:
+        loaded: Loaded | None = _load(command, template, view)
+        if loaded is None or loaded.plan is None:
+            template.close()
             return CONFIGURATION
         if command.dry_run:
-            view.plan(plan)
+            template.close()
+            view.plan(loaded.plan)
             return CLEAN
-        instance = instances.find(
-            command.agent, command.files[0], run_dir=command.run_dir, state_dir=command.state_dir
-        )
+        instance = instances.find(command.agent, command.files[0], run_dir=command.run_dir, state_dir=command.state_dir)
         instance.claim()
     except BaseException:
         template.close()
         raise
     with contextlib.closing(instance):
         supervisor = Supervisor(command, view, instance, read_fd, write_fd)
-        while plan is not None:
-            code, plan = supervisor.run(plan, template)
-            template = None
+        used: Template | None = template
+        code = CLEAN
+        while loaded is not None:
+            code, loaded = supervisor.run(loaded, used)
+            used = None
         return code
+
+
+def _load(command: Command, template: Template, view: View) -> Loaded | None:
+    """Reads the files; None when they can't be run. The person is told why."""
+    loaded = template.load([str(file) for file in command.files], command.agent, command.system, command.strict)
+    view.problems(loaded.problems)
+    return loaded if loaded.plan is not None else None
 
 
 class Supervisor:
@@ -130,10 +137,12 @@ class Supervisor:
         self._file_times = self._times()
         self._next_look_s = time.monotonic() + command.poll_interval_s
 
-    def run(self, plan: dict[str, Any], template: Template | None) -> tuple[int, dict[str, Any] | None]:
+    def run(self, loaded: Loaded, template: Template | None) -> tuple[int, Loaded | None]:
         """Runs one configuration to its end: (exit code, the next configuration or None)."""
+        plan = loaded.plan
+        assert plan is not None
         started_ms = time.time_ns() // 1_000_000
-        grid = build(plan, self._instance, stop_deadline_s=DRAIN_DEADLINE_S, poison=bool(os.environ.get("SHIPPER_POISON")))
+        grid = build(plan, self._instance, poison=bool(os.environ.get("SHIPPER_POISON")))
         self._say_places(grid)
         control = Control.create(self._instance.run_dir / "control")
         components = [(spec, found) for spec in grid.workers for found in (*spec.sinks, spec.source) if found]
@@ -144,9 +153,9 @@ class Supervisor:
         fleet = Fleet(self._book(grid, components, block, started_ms), control, self._log_write_fd)
         meters = Meters(grid)
         observer = Observer(block, meters.channels)
-        server = MetricsServer.wanted(self._command.system, plan, observer, meters.base(), fleet.ready)
+        server = serve(self._command.system, plan, loaded.counted, observer, meters.base(), fleet.ready)
         if server is not None:
-            server.register(self._selector)
+            self._selector.register(server.fileno(), selectors.EVENT_READ, server.serve)
         try:
             started = fleet.launch(fleet.workers, template)
             self._selector.register(started.fileno, selectors.EVENT_READ, lambda: self._arrived(fleet, started))
@@ -157,7 +166,8 @@ class Supervisor:
             fleet.kill()
             self._view.end()
             if server is not None:
-                server.close(self._selector)
+                self._selector.unregister(server.fileno())
+                server.close()
             left = meters.rows()
             meters.close()
             fleet.close()
@@ -168,7 +178,7 @@ class Supervisor:
 
     # --- the loop
 
-    def _loop(self, fleet: Fleet, observer: Observer) -> dict[str, Any] | None:
+    def _loop(self, fleet: Fleet, observer: Observer) -> Loaded | None:
         """Until somebody wants it to stop; the next configuration when that is why."""
         ticked_s = time.monotonic()
         announced = False
@@ -249,9 +259,7 @@ class Supervisor:
 
     def _signalled(self) -> None:
         for number in self._signals.read():
-            if number in (signal.SIGINT, signal.SIGTERM):
-                self._stop_asked += 1
-            elif number == signal.SIGHUP and not _has_terminal():
+            if number in (signal.SIGINT, signal.SIGTERM) or (number == signal.SIGHUP and not _has_terminal()):
                 self._stop_asked += 1
             elif number == signal.SIGHUP:
                 self._reload_asked = True
@@ -269,7 +277,7 @@ class Supervisor:
                 found[file] = file.stat().st_mtime_ns
         return found
 
-    def _look_at_files(self) -> dict[str, Any] | None:
+    def _look_at_files(self) -> Loaded | None:
         """The new configuration when the files changed and hold a good one. The whole agent restarts with it."""
         self._next_look_s = time.monotonic() + self._command.poll_interval_s
         asked, self._reload_asked = self._reload_asked, False
@@ -279,26 +287,22 @@ class Supervisor:
         self._file_times = times
         template = Template(self._log_write_fd)
         try:
-            plan, problems = template.load(
-                [str(file) for file in self._command.files],
-                self._command.agent,
-                self._command.system,
-                self._command.strict,
-            )
+            loaded = _load(self._command, template, self._view)
         finally:
             template.close()
-        self._view.problems(problems)
-        if plan is None:
+        if loaded is None:
             log.say("ERROR", "agent", "the changed configuration can't be run; the agent goes on with the one before")
             return None
         log.say("INFO", "agent", "the configuration has changed: restarting with the new one")
-        return plan
+        return loaded
 
     # --- what it says
 
     def _say_places(self, grid: Grid) -> None:
         run, state = self._instance.run_place, self._instance.state_place
-        log.say("INFO", "agent", f"channels lie in {self._instance.run_dir} ({run.reason}); removed by {run.removed_by}")
+        log.say(
+            "INFO", "agent", f"channels lie in {self._instance.run_dir} ({run.reason}); removed by {run.removed_by}"
+        )
         log.say("INFO", "agent", f"state lies in {self._instance.state_dir} ({state.reason})")
         if not instances.is_memory(self._instance.run_dir):
             log.say("WARN", "agent", f"{run.path} is not in memory (tmpfs): rings on a disk are slow; see run.dir")
@@ -308,17 +312,19 @@ class Supervisor:
     def _say_left(self, left: Mapping[str, int]) -> None:
         for channel, rows in left.items():
             if rows:
-                log.say("WARN", channel, f"{rows} events stay in the channel; the next start of this agent delivers them")
+                log.say(
+                    "WARN", channel, f"{rows} events stay in the channel; the next start of this agent delivers them"
+                )
         if not any(left.values()):
             instances.remove_empty(self._instance.run_dir)
         log.say("INFO", "agent", f"{self._command.agent} has stopped")
 
     def _book(
-        self, grid: Grid, components: list[tuple[Any, Any]], block: MetricsBlock, started_ms: int
+        self, grid: Grid, components: list[tuple[WorkerSpec, ComponentSpec]], block: MetricsBlock, started_ms: int
     ) -> list[Worker]:
         """Describes every entry of the metrics block, and opens the books of every worker."""
         entries = iter(block.entries)
-        books: dict[int, list[Any]] = {spec.line: [] for spec in grid.workers}
+        books: dict[int, list[Entry]] = {spec.line: [] for spec in grid.workers}
         indices: dict[int, list[int]] = {spec.line: [] for spec in grid.workers}
         for index, (spec, found) in enumerate(components):
             entry = next(entries)
@@ -366,5 +372,3 @@ def _was_hung_up() -> bool:
             if os.readlink(f"/proc/self/fd/{fd}").startswith("/dev/pts/") and not os.isatty(fd):
                 return True
     return False
-
-

@@ -5,7 +5,7 @@ by exec, so it has no thread, no client and no lock of anybody; it opens nothing
 
 It talks with the supervisor through its standard input and output, one JSON object a line::
 
-    -> {"load": {files, agent, system, environment, strict}}     <- {"plan": {...} | null, "problems": [...]}
+    -> {"load": {files, agent, system, environment, strict}}     <- {"plan": {...} | null, "problems": [...], "counted": {...}}
     -> {"fork": [spec, ...], "supervisor": pid}                  <- {"pids": [...]}
     -> end of file                                               exits
 
@@ -25,7 +25,7 @@ from typing import Any
 import orjson
 
 from shipper import log, registry
-from shipper.workers import process
+from shipper.workers import kin, process
 from shipper.workers.spec import WorkerSpec
 
 
@@ -49,7 +49,18 @@ def _load(request: Mapping[str, Any]) -> dict[str, Any]:
     plan, problems = load(
         request["files"], request["agent"], request["system"], request["environment"], request["strict"]
     )
-    return {"plan": plan, "problems": problems}
+    counted: dict[str, list[str]] = {}
+    if plan is not None:
+        for source in plan.sources:
+            counted[source.name] = _counted("source", source.type)
+        for group in plan.groups:
+            counted.update({sink.name: _counted("sink", sink.type) for sink in group.sinks})
+    return {"plan": plan, "problems": problems, "counted": counted}
+
+
+def _counted(family: str, type_name: str) -> list[str]:
+    kind = registry.find(family, type_name)
+    return list(kind.counted) if kind is not None else []
 
 
 def _fork(specs: list[WorkerSpec], supervisor: int) -> list[int]:
@@ -75,13 +86,13 @@ def _fork(specs: list[WorkerSpec], supervisor: int) -> list[int]:
 
 def _become(spec: WorkerSpec, supervisor: int) -> None:
     """The child's side of the fork; never returns."""
-    code = process.GAVE_UP
+    code = kin.GAVE_UP
     try:
         nothing = os.open(os.devnull, os.O_RDWR)
         os.dup2(nothing, 0)
         os.dup2(nothing, 1)
         os.close(nothing)
-        process.belong_to(supervisor)
+        kin.belong_to(supervisor)
         code = process.main(spec)
     except BaseException as problem:
         log.defect(spec.label, problem)

@@ -26,7 +26,10 @@ class MemoryOptions(Options):
     """Options of the memory channel."""
 
     capacity: int | None = option(
-        "capacity", at_least(integer, 1), None, help="Events it holds at most; without it, the ring's bytes are the bound."
+        "capacity",
+        at_least(integer, 1),
+        None,
+        help="Events it holds at most; without it, the ring's bytes are the bound.",
     )
     transaction_capacity: int | None = option(
         "transactionCapacity", at_least(integer, 1), None,
