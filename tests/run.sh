@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# The tests, from nothing: installs shipper with its test tools into .venv-test, checks style and types, runs the tests.
+# Arguments go to pytest: `bash tests/run.sh tests/ring -k wrap`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. examples/_environment.sh
+environment .venv-test '.[test]'
+python_of .venv-test -m ruff check shipper tests perf
+python_of .venv-test -m ruff format --check shipper tests perf
+python_of .venv-test -m mypy
+python_of .venv-test -m pytest "$@"
