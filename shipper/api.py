@@ -1,6 +1,8 @@
 """All that a component may import: re-exports only. Built-in components and plugins use the same door."""
 
+from shipper.batch import columns
 from shipper.batch.batch import EventBatch, Headers, Origin
+from shipper.batch.java_map import java_map_order, rows_by_headers
 from shipper.clock import Clock, SystemClock
 from shipper.config.field import (
     REQUIRED,
@@ -33,6 +35,6 @@ __all__ = [
     "REQUIRED", "Bytes", "Clock", "ComponentFailed", "ConfigurationError", "Counters", "DamagedData", "EventBatch",
     "Headers", "Interceptor", "Options", "Origin", "Processor", "Refused", "RetryLater", "Route", "Selector",
     "Serializer", "ShipperError", "Sink", "SinkContext", "Source", "SourceContext", "SystemClock", "Waiter",
-    "at_least", "choice", "commas", "decimal", "flag", "integer", "mapping", "milliseconds", "option", "path",
-    "seconds", "size", "text", "words",
+    "at_least", "choice", "columns", "commas", "decimal", "flag", "integer", "java_map_order", "mapping",
+    "milliseconds", "option", "path", "rows_by_headers", "seconds", "size", "text", "words",
 ]  # fmt: skip
