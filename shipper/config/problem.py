@@ -26,7 +26,7 @@ class Problem:
         fix: lines ready to be copied into the file.
         consequence: what happens because of it ("sink k1 is left out").
         agent: whose problem it is; empty when the line belongs to none.
-        code, component, code_key: Flume's own name for it and what Flume says it about, where Flume has one.
+        flume: what Flume's own validation says about it, as in "ERROR CONFIG_ERROR component=a1 key=k2".
     """
 
     severity: str
@@ -39,9 +39,7 @@ class Problem:
     fix: tuple[str, ...] = ()
     consequence: str = ""
     agent: str = ""
-    code: str = ""
-    component: str = ""
-    code_key: str = ""
+    flume: tuple[str, ...] = ()
 
     @property
     def place(self) -> str:

@@ -33,6 +33,10 @@ _HALF = re.compile("[\ud800-\udfff]")
 _PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 _PLAIN = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
 
+#: What a message shows in the place of a password.
+HIDDEN = "(hidden)"
+_SECRET = re.compile(r"(?i)(password|passwd|secret|token)(?!file)[^.]*\Z")
+
 #: What `java.lang.String.trim` takes off; Python's own `strip` takes other characters.
 JAVA_BLANKS = "".join(map(chr, range(0x21)))
 
@@ -45,6 +49,7 @@ class Property:
         key, value: after the escapes of the dialect; neither is trimmed at the end.
         file, line: where the value that counts stands; the first line of a continued one.
         overridden: (file, line) of the earlier places of the same key, oldest first.
+        secret: True when the value came out of a config filter, so that no message may show it.
     """
 
     key: str
@@ -52,10 +57,16 @@ class Property:
     file: str
     line: int
     overridden: tuple[tuple[str, int], ...] = field(default=())
+    secret: bool = False
+
+    @property
+    def shown(self) -> str:
+        """The value as messages may show it."""
+        return HIDDEN if self.secret or _SECRET.search(self.key) else self.value
 
     def problem(self, severity: str, message: str, **more: object) -> Problem:
         """A problem with this line."""
-        fields: dict[str, object] = {"file": self.file, "line": self.line, "key": self.key, "value": self.value}
+        fields: dict[str, object] = {"file": self.file, "line": self.line, "key": self.key, "value": self.shown}
         return Problem(severity, message, **{**fields, **more})  # type: ignore[arg-type]
 
 

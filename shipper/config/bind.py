@@ -1,0 +1,387 @@
+"""Binding: the topology of an agent meets the classes that are there, and becomes a plan.
+
+`load` is the whole way from files to a plan: properties -> placeholders -> agents -> config filters -> topology ->
+options of every component. Each step tells all its problems and goes on, so that a person sees them at once.
+
+What is left out follows Flume (a component whose options are wrong, a group whose processor can't work), with three
+differences, all of them because Flume's answer helps nobody:
+
+- a type, or a key, that Flume has and this build can't honour is an error: nothing starts. The file is right, and
+  less than what it asks for must not run silently.
+- when no source, or no sink, is left of those that the file asks for, that is an error. Flume stays up and does
+  nothing.
+- a sink that can't run is taken out of its group; Flume's whole load fails.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from shipper import registry
+from shipper.config import agents, filters, placeholders, topology
+from shipper.config.agents import Component, RawAgent
+from shipper.config.field import Options, declarations, read_options
+from shipper.config.lookup import Found, look_up
+from shipper.config.options import (
+    ChannelKeys,
+    Checked,
+    GroupKeys,
+    PollableSourceKeys,
+    SinkKeys,
+    SourceKeys,
+    check_options,
+)
+from shipper.config.plan import ChannelPlan, ComponentPlan, Plan, SinkGroupPlan, SinkPlan, SourcePlan
+from shipper.config.problem import Problem, in_order, strictly
+from shipper.config.properties import Property, read_files
+from shipper.errors import ConfigurationError
+
+#: Sources that Flume polls; all others have threads of their own there and ignore the back-off keys.
+POLLABLE = ("seq", "taildir", "jms", "kafka", "stress")
+
+#: The keys that hold a batch size, in all families.
+_BATCH_KEYS = ("batchSize", "hdfs.batchSize", "sink.batchSize", "batch-size", "flumeBatchSize")
+
+
+def load(
+    files: Iterable[str | Path],
+    agent: str,
+    system_properties: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] | None = None,
+    strict: bool = False,
+) -> tuple[Plan | None, list[Problem]]:
+    """The plan of one agent, with everything there is to say about its files.
+
+    Args:
+        files: as on the command line; a later one overrides an earlier one key by key.
+        system_properties: `-D` flags, for `${sys:...}` and the EnvVarResolverProperties switch.
+        environment: for `${env:...}` and config filters; this process's own when None.
+        strict: warnings are errors.
+
+    Returns:
+        The plan, None when a problem is an error; and the problems in the order of the lines.
+    """
+    paths = [str(file) for file in files]
+    properties, problems = read_files(paths)
+    system = {} if system_properties is None else system_properties
+    env = dict(os.environ) if environment is None else environment
+    resolved = placeholders.resolve(properties, system, env)
+    problems += resolved.problems
+    found, misplaced = agents.sort_by_agent(resolved.properties, resolved.variables)
+    problems += misplaced
+    plan = None
+    if agent in found:
+        real = tuple(os.path.realpath(path) for path in paths)
+        plan, wrong = bind(found[agent], env, real)
+        problems += wrong
+    else:
+        problems.append(_no_such_agent(agent, found, properties, paths))
+    problems = [p for p in problems if not p.agent or p.agent == agent] + _others(agent, found, problems)
+    if strict:
+        problems = strictly(problems)
+    problems = in_order(problems)
+    return (None if any(p.severity == "error" for p in problems) else plan), problems
+
+
+def agent_names(files: Iterable[str | Path]) -> list[str]:
+    """The agents that the files describe, in order."""
+    return list(agents.sort_by_agent(read_files(files)[0], None)[0])
+
+
+def component(family: str, type_name: str, properties: Mapping[str, str]) -> tuple[type[Any], Any]:
+    """The class and the options of a part of a plan: how a worker makes what its spec names.
+
+    Raises:
+        ConfigurationError: the plan was made by another build, or by hand.
+    """
+    found = registry.find(family, type_name)
+    if found is None:
+        raise ConfigurationError(f"the {type_name} {family} is not in this build")
+    options, findings = read_options(found.Options, properties)
+    if options is None:
+        raise ConfigurationError("; ".join(f.message for f in findings if f.severity == "error"))
+    return found, options
+
+
+def bind(raw: RawAgent, environment: Mapping[str, str], files: Sequence[str]) -> tuple[Plan, list[Problem]]:
+    """What of an agent can run, and what is wrong with it. Whether it may run is for the caller to decide."""
+    problems = filters.apply(raw, environment)
+    agent, wrong = topology.judge(raw)
+    problems += wrong
+    binding = _Binding(agent)
+    plan = binding.plan(tuple(files))
+    problems += binding.problems
+    for list_name, left in (("sources", plan.sources), ("sinks", plan.groups)):
+        if agent.valid and raw.components[list_name] and not left:
+            message = f"None of the {list_name} of agent {raw.name} can run, so nothing would ever arrive."
+            setting = raw.lists.get(list_name) or next(iter(raw.components[list_name].values())).first
+            problems.append(Problem("error", message, setting.file, setting.line))
+    return plan, [replace(p, agent=raw.name) for p in problems]
+
+
+@dataclass
+class _Binding:
+    """One walk over a topology: channels, sources, sinks, groups."""
+
+    agent: topology.Agent
+    problems: list[Problem] = field(default_factory=list)
+    _channels: dict[str, tuple[ChannelPlan, Any]] = field(default_factory=dict)
+
+    def plan(self, files: tuple[str, ...]) -> Plan:
+        """What can run."""
+        for name, component in self.agent.channels.items():
+            self._channel(name, component)
+        bound = (self._source(name, *parts) for name, parts in self.agent.sources.items())
+        sources = tuple(source for source in bound if source is not None)
+        groups = tuple(self._sinks())
+        used = {channel for source in sources for channel in source.channels} | {group.channel for group in groups}
+        for name, component in self.agent.channels.items():
+            if name in self._channels and name not in used:
+                self._drop(
+                    component.first, f"{component.titled} has neither a source nor a sink.", component.title, "warning"
+                )
+        channels = tuple(plan for name, (plan, _) in self._channels.items() if name in used)
+        return Plan(agent=self.agent.name, files=files, sources=sources, channels=channels, groups=groups)
+
+    def _channel(self, name: str, component: Component) -> None:
+        found = self._find("channel", component, "type")
+        if found is None:
+            return
+        checked = self._check(component, found, ChannelKeys, topology=("type",), forgiving=found.name == "memory")
+        if checked.options is not None:
+            plan = ChannelPlan(
+                name=name, type=found.name, properties=checked.properties, strict_batch=checked.keys.strict_batch
+            )
+            self._channels[name] = plan, checked.options
+
+    def _source(self, name: str, component: Component, listed: tuple[str, ...]) -> SourcePlan | None:
+        found = self._find("source", component, "type")
+        channels = tuple(channel for channel in listed if channel in self._channels)
+        selector = self._selector(component, channels)
+        interceptors = self._interceptors(component)
+        if found is None:
+            return None
+        own = PollableSourceKeys if found.name in POLLABLE else SourceKeys
+        known = ("type", "channels", "channel", "interceptors", "interceptors.", "selector.")
+        checked = self._check(component, found, own, topology=known)
+        if not channels:
+            self._drop(component.first, f"{component.titled} has no channel that runs.", component.title)
+        if checked.options is None or selector is None or interceptors is None or not channels:
+            return None
+        if not self._fits(component, found, checked.options, channels):
+            return None
+        keys = checked.keys
+        if keys.workers > 1 and not (found.type.listens or found.type.replayable):
+            message = f"A {found.name} source can't be shared by {keys.workers} workers: each would read everything."
+            self.problems.append(component.settings["workers"].problem("error", message))
+        return SourcePlan(
+            name=name,
+            type=found.name,
+            properties=checked.properties,
+            channels=channels,
+            interceptors=interceptors,
+            selector=selector,
+            workers=keys.workers,
+            batch_bytes=keys.batch_bytes,
+            backoff_increment_s=getattr(keys, "backoff_increment_s", None),
+            backoff_max_s=getattr(keys, "backoff_max_s", None),
+            replayable=found.type.replayable,
+            light=found.type.light,
+            listens=found.type.listens,
+        )
+
+    def _selector(self, source: Component, channels: tuple[str, ...]) -> ComponentPlan | None:
+        found = self._find("selector", source, "selector.type", default="replicating")
+        if found is None:
+            return None
+        checked = self._check(source, found, None, prefix="selector.", topology=("type",))
+        if checked.options is None or not channels:
+            return None
+        wrong = found.type.wiring_problems(checked.options, channels)
+        for key, message in wrong:
+            self._drop(source.settings.get(f"selector.{key}") or source.first, message, source.title)
+        return None if wrong else ComponentPlan(type=found.name, properties=checked.properties)
+
+    def _interceptors(self, source: Component) -> tuple[ComponentPlan, ...] | None:
+        listed = tuple((source.get("interceptors") or "").split())
+        plans: list[ComponentPlan | None] = []
+        for name in listed:
+            prefix = f"interceptors.{name}."
+            found = self._find("interceptor", source, f"{prefix}type")
+            if found is None:
+                plans.append(None)
+                continue
+            checked = self._check(source, found, None, prefix=prefix, topology=("type",))
+            usable = checked.options is not None
+            plans.append(ComponentPlan(name=name, type=found.name, properties=checked.properties) if usable else None)
+        unlisted = {
+            key.split(".")[1]: s for key, s in reversed(source.settings.items()) if key.startswith("interceptors.")
+        }
+        for name, setting in unlisted.items():
+            if name not in listed:
+                message = (
+                    f"Interceptor {name} of {source.title} does not run: {source.prefix}interceptors does not list it."
+                )
+                fix = (f"{source.prefix}interceptors = {' '.join([*listed, name])}",)
+                self.problems.append(setting.problem("warning", message, fix=fix))
+        usable_plans = tuple(plan for plan in plans if plan is not None)
+        return usable_plans if len(usable_plans) == len(plans) else None
+
+    def _sinks(self) -> Iterable[SinkGroupPlan]:
+        bound: dict[str, tuple[SinkPlan, int]] = {}
+        for name, (component, channel) in self.agent.sinks.items():
+            if (made := self._sink(name, component, channel)) is not None:
+                bound[name] = made
+        grouped = {sink for _, sinks in self.agent.groups.values() for sink in sinks}
+        for name, (plan, workers) in bound.items():
+            if name not in grouped:
+                default = ComponentPlan(type="default")
+                yield SinkGroupPlan(name=None, processor=default, sinks=(plan,), channel=plan.channel, workers=workers)
+        for name, (component, sinks) in self.agent.groups.items():
+            there = {sink: bound[sink] for sink in sinks if sink in bound}
+            if (group := self._group(name, component, there)) is not None:
+                yield group
+
+    def _sink(self, name: str, component: Component, channel: str) -> tuple[SinkPlan, int] | None:
+        found = self._find("sink", component, "type")
+        if found is None:
+            return None
+        checked = self._check(component, found, SinkKeys, topology=("type", "channel", "channels"))
+        if channel not in self._channels:
+            self._drop(component.first, f"Channel {channel} of {component.title} does not run.", component.title)
+            return None
+        if checked.options is None or not self._fits(component, found, checked.options, (channel,)):
+            return None
+        keys = checked.keys
+        plan = SinkPlan(
+            name=name,
+            type=found.name,
+            properties=checked.properties,
+            channel=channel,
+            batch_bytes=keys.batch_bytes,
+            linger_s=keys.linger_s,
+        )
+        return plan, keys.workers
+
+    def _group(self, name: str, group: Component, sinks: dict[str, tuple[SinkPlan, int]]) -> SinkGroupPlan | None:
+        loser = f"{group.title} with its sinks"
+        found = self._find("processor", group, "processor.type", default="default", loser=loser)
+        if found is None:
+            return None
+        checked = check_options(group, found.type.Options, None, prefix="processor.", topology=("type",), loser=loser)
+        self.problems += checked.problems
+        # The group's own keys are judged apart: everything else in it belongs to the processor.
+        own = check_options(group, Options, GroupKeys, topology=("type", "sinks", "processor."))
+        self.problems += own.problems
+        if not sinks:
+            self._drop(group.first, f"No sink of {group.title} can run.", group.title)
+            return None
+        channels = {plan.channel: plan.name for plan, _ in sinks.values()}
+        if len(channels) > 1:
+            pairs = " and ".join(f"{sink} from {channel}" for channel, sink in channels.items())
+            message = f"The sinks of a group take from one channel here, but {pairs}. Make a group for each channel."
+            self.problems.append(group.settings["sinks"].problem("error", message))
+            return None
+        if checked.options is None:
+            return None
+        wrong = found.type.wiring_problems(checked.options, tuple(sinks))
+        for key, message in wrong:
+            self._drop(group.settings.get(key) or group.first, f"{group.titled}: {message}.", loser)
+        if wrong:
+            return None
+        return SinkGroupPlan(
+            name=name,
+            processor=ComponentPlan(type=found.name, properties=checked.properties),
+            sinks=tuple(plan for plan, _ in sinks.values()),
+            channel=next(iter(channels)),
+            workers=own.keys.workers or max(workers for _, workers in sinks.values()),
+        )
+
+    def _fits(self, component: Component, found: Found, options: Options, channels: Sequence[str]) -> bool:
+        """Says it when the batch size is more than a transaction of the channel; False under `strictBatch`."""
+        batch = _number(found.type.Options, options, _BATCH_KEYS)
+        if batch is None:
+            return True
+        key, rows = batch
+        fits = True
+        for name in channels:
+            plan, channel_options = self._channels[name]
+            limit = _number(type(channel_options), channel_options, ("transactionCapacity",))
+            if limit is None or rows <= limit[1]:
+                continue
+            setting = component.settings.get(key) or component.first
+            message = (
+                f"{component.prefix}{key} = {rows} is more than transactionCapacity = {limit[1]} of channel {name}"
+            )
+            if plan.strict_batch:
+                message += ", and strictBatch of the channel is on."
+                fits = False
+            else:
+                message += f". Flume would leave {component.title} out; here both are only numbers of its counters."
+            fix = (f"{self.agent.channels[name].prefix}transactionCapacity = {rows}",)
+            consequence = f"{component.title} is left out" if plan.strict_batch else ""
+            severity = "dropped" if plan.strict_batch else "warning"
+            self.problems.append(setting.problem(severity, message, fix=fix, consequence=consequence))
+        return fits
+
+    def _find(
+        self, family: str, component: Component, key: str, default: str | None = None, loser: str | None = None
+    ) -> Found | None:
+        found, problem = look_up(family, component, key, default, loser or component.title)
+        if problem is not None:
+            self.problems.append(problem)
+        return found
+
+    def _check(self, component: Component, found: Found, keys: type[Options] | None, **more: Any) -> Checked:
+        checked = check_options(component, found.type.Options, keys, **more)
+        self.problems += checked.problems
+        return checked
+
+    def _drop(self, setting: Property, message: str, loser: str, severity: str = "dropped") -> None:
+        self.problems.append(setting.problem(severity, message, consequence=f"{loser} is left out"))
+
+
+def _number(declared_by: type[Options], options: Options, keys: Sequence[str]) -> tuple[str, int] | None:
+    """The key and value of the first whole number among the options, None when there is none."""
+    for name, declared in declarations(declared_by).items():
+        if declared.key in keys and isinstance(value := getattr(options, name), int):
+            return declared.key, value
+    return None
+
+
+def _no_such_agent(
+    agent: str, found: Mapping[str, RawAgent], properties: Mapping[str, Property], paths: Sequence[str]
+) -> Problem:
+    """The name after `-n` is in no file."""
+    import difflib
+
+    where = ", ".join(paths)
+    if found:
+        names = ", ".join(found)
+        near = difflib.get_close_matches(agent, found, 1, 0.5)
+        only = next(iter(found)) if len(found) == 1 else None
+        message = f"There is no agent {agent} in {where}; there is {names}."
+        return Problem("error", message, where, nearest=f"-n {near[0]}" if near else f"-n {only}" if only else None)
+    message = f"{where} describes no agent. Its keys should begin with the agent's name, as in {agent}.sources = r1."
+    if not properties:
+        message = f"There is not one key in {where}."
+    return Problem("error", message, where)
+
+
+def _others(agent: str, found: Mapping[str, RawAgent], problems: Sequence[Problem]) -> list[Problem]:
+    """One line for each other agent of the files that has problems."""
+    notes = []
+    for name, raw in found.items():
+        if name == agent:
+            continue
+        wrong = len([p for p in problems if p.agent == name]) + len(topology.judge(raw)[1])
+        if wrong:
+            first = next(iter([*raw.lists.values(), *(c.first for c in raw.all_components())]))
+            many = "1 problem" if wrong == 1 else f"{wrong} problems"
+            message = f"Agent {name} of the same file has {many}; 'shipper check -n {name}' shows them."
+            notes.append(Problem("note", message, first.file, first.line))
+    return notes
