@@ -68,7 +68,7 @@ def stat(name: str | None = None, run_dir: Path | None = None, as_json: bool = F
         return 0 if found else 1
     if not found:
         wanted = f"agent {name}" if name else "an agent"
-        looked = ", ".join(str(place) for place in places(run_dir)) or "any place"
+        looked = ", ".join(str(place) for place in places(run_dir)) or "the usual places"
         print(f"shipper stat: no sign of {wanted} of this user in {looked}.", file=sys.stderr)
         print("An agent with a place of its own is found by: shipper stat --run-dir DIR", file=sys.stderr)
         return 1
