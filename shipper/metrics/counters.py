@@ -28,6 +28,7 @@ NAMES: Final = (
     "lag_bytes",              # bytes known to wait behind the source's position
     "open_files",             # files open now
     "truncated_lines", "decode_errors", "files_lost", "rows_dropped", "rows_optional_dropped",
+    "rows_set_aside",         # rows in the quarantine file
     "progress_ms",            # monotonic ms of the last step that moved data or found nothing to do
     "state",                  # see State in metrics/block.py
 )  # fmt: skip

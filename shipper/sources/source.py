@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Generic, Protocol, TypeVar
@@ -50,6 +50,7 @@ class SourceContext:
         positions: the last committed origin of each stream, as the channels have it.
         state_dir: where this source may keep files of its own.
         strict: True when `strictBatch` makes Flume's batchSize literal.
+        say: one line for the person, the same text at most once in 30 s: `say("warning", "...")`.
     """
 
     name: str
@@ -63,6 +64,7 @@ class SourceContext:
     batch_bytes: int = 1 << 20
     strict: bool = False
     positions: Mapping[str, Origin] = field(default_factory=dict)
+    say: Callable[[str, str], None] = lambda level, line: None
 
 
 class Source(ABC, Generic[O]):

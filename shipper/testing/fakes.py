@@ -59,13 +59,15 @@ def source_context(
     worker: int = 0,
     workers: int = 1,
     positions: dict[str, Origin] | None = None,
+    said: list[tuple[str, str]] | None = None,
 ) -> SourceContext:
-    """A context for a source under test."""
+    """A context for a source under test; lines for the person are appended to `said`."""
     clock = clock or ManualClock()
+    lines = said if said is not None else []
     return SourceContext(
         name="r1", clock=clock, waiter=waiter or FakeWaiter(clock), counters=Counters.private(), state_dir=state_dir,
         worker=worker, workers=workers, rows_max=rows_max, batch_bytes=batch_bytes, strict=strict,
-        positions=positions or {},
+        positions=positions or {}, say=lambda level, line: lines.append((level, line)),
     )  # fmt: skip
 
 

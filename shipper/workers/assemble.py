@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shipper import registry
 from shipper.channels.memory.channel import MemoryChannel
 from shipper.channels.memory.put import LaneRoute, PutSide, open_put_side
 from shipper.channels.memory.take import TakeRoute, TakeSide
 from shipper.clock import SystemClock
-from shipper.config.field import read_options
-from shipper.errors import ConfigurationError
+from shipper.config.bind import component
 from shipper.metrics.block import Entry, State
 from shipper.pipeline.deliver import Delivery, GroupSink
 from shipper.pipeline.ingest import Ingest
@@ -22,7 +20,7 @@ from shipper.sinks.sink import SinkContext
 from shipper.sources.source import Source, SourceContext
 from shipper.workers.duty import Duty
 from shipper.workers.positions import Positions
-from shipper.workers.spec import ComponentSpec, WorkerSpec
+from shipper.workers.spec import WorkerSpec
 
 Say = Callable[[str, str], None]
 
@@ -51,28 +49,13 @@ class SinkParts:
     delivery: Delivery
 
 
-def component(family: str, spec: ComponentSpec) -> tuple[type[Any], Any]:
-    """The class of a component and its options.
-
-    Raises:
-        ConfigurationError: the supervisor let something through that does not hold: says what.
-    """
-    kind = registry.find(family, spec.type)
-    if kind is None:
-        raise ConfigurationError(f"{spec.name}: there is no {family} of type {spec.type} in this build")
-    options, findings = read_options(kind.Options, spec.properties)
-    if options is None:
-        raise ConfigurationError(f"{spec.name}: " + "; ".join(f.message for f in findings if f.severity == "error"))
-    return kind, options
-
-
 def source_parts(spec: WorkerSpec, entry: Entry, duty: Duty, say: Say) -> SourceParts:
     """Builds a source worker. Nothing is open yet but the segments."""
     assert spec.source is not None and spec.selector is not None
     clock = SystemClock()
     channels, keep_alives, rows_max, strict = {}, [], [ROWS_MAX], False
     for channel in spec.channels:
-        _, options = component("channel", ComponentSpec(channel.name, channel.type, channel.properties))
+        _, options = component("channel", channel.type, channel.properties)
         channels[channel.name] = (options, [LaneRoute(Path(lane.path), Path(lane.bell)) for lane in channel.lanes])
         keep_alives.append(options.keep_alive_s)
         bound = MemoryChannel(channel.name, options).rows_max
@@ -82,12 +65,12 @@ def source_parts(spec: WorkerSpec, entry: Entry, duty: Duty, say: Say) -> Source
     side = open_put_side(Path(spec.page), channels, rivals)
     positions = Positions(Path(f"{spec.page}.positions"))
     positions.store(side.last_origins())
-    kind, options = component("source", spec.source)
+    kind, options = component("source", spec.source.type, spec.source.properties)
     interceptors = []
     for found in spec.interceptors:
-        interceptor, interceptor_options = component("interceptor", found)
+        interceptor, interceptor_options = component("interceptor", found.type, found.properties)
         interceptors.append(interceptor(interceptor_options, clock))
-    selector, selector_options = component("selector", spec.selector)
+    selector, selector_options = component("selector", spec.selector.type, spec.selector.properties)
     state_dir = Path(spec.common.state_dir) / "sources" / spec.name
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -115,7 +98,7 @@ def sink_parts(spec: WorkerSpec, entries: dict[str, Entry], duty: Duty, say: Say
     members: dict[str, GroupSink] = {}
     contexts: dict[str, SinkContext] = {}
     for found in spec.sinks:
-        kind, options = component("sink", found)
+        kind, options = component("sink", found.type, found.properties)
         state_dir = Path(spec.common.state_dir) / "sinks" / f"{found.name}.{spec.index}"
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         entry = entries[found.name]
@@ -125,7 +108,7 @@ def sink_parts(spec: WorkerSpec, entries: dict[str, Entry], duty: Duty, say: Say
             name=found.name, clock=clock, counters=entry.counters, state_dir=state_dir, say=say, worker=spec.index,
             workers=spec.count, committed_sequence=side.sequence(),
         )  # fmt: skip
-    processor, processor_options = component("processor", spec.processor)
+    processor, processor_options = component("processor", spec.processor.type, spec.processor.properties)
     first = next(iter(members.values()))
 
     def waiting_for(reason: str) -> None:

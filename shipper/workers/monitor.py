@@ -7,11 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 from shipper import log
 from shipper.config.plan import Plan
-from shipper.metrics.block import Kind
+from shipper.metrics.block import Kind, State, WorkerSample
 from shipper.metrics.export import Component, Exporter
 from shipper.metrics.observer import Observer
 from shipper.metrics.server import HOST, PORT, Answers, MetricsServer
+from shipper.units import format_seconds
 
+#: Nothing has moved and nothing was looked at for so long: the worker hangs.
+_STUCK_MS = 30_000
 _TYPES = ("http", "prometheus")
 
 
@@ -53,8 +56,11 @@ def serve(
     exporter = Exporter(components, base)
 
     def ready() -> tuple[bool, str]:
-        fine, sentence = observer.ready()
-        return (fine, sentence) if all_ready() or not fine else (False, "not every component has started")
+        now = observer.block.sample()
+        lines = [line for worker in now.workers if (line := _unready(worker, now.at_ms))]
+        if not all_ready():
+            lines.append("not every component has started")
+        return not lines, "\n".join(lines)
 
     answers = Answers(
         flume_json=lambda: exporter.flume_json(observer.look()),
@@ -65,3 +71,16 @@ def serve(
     server = MetricsServer(answers, system.get("flume.monitoring.host", HOST), int(text))
     log.say("INFO", "agent", f"metrics are served on http://{server.host}:{server.port}/metrics")
     return server
+
+
+def _unready(worker: WorkerSample, now_ms: int) -> str:
+    """Why a worker can't be called healthy, "" when it can: liveness means progress."""
+    who = f"{worker.name} (worker {worker.worker})"
+    if worker.state in (State.STARTING, State.FAILED, State.STOPPED, State.STOPPING):
+        return f"{who} is {worker.state.name.lower()}: {worker.waits_for}".removesuffix(": ")
+    step_ms = worker.counters["progress_ms"]
+    if step_ms and now_ms - step_ms >= _STUCK_MS:
+        return f"{who} has made no step for {format_seconds((now_ms - step_ms) / 1000)}"
+    if worker.state == State.WAITING_TARGET and now_ms - worker.state_since_ms >= _STUCK_MS:
+        return f"{who} can't deliver for {format_seconds((now_ms - worker.state_since_ms) / 1000)}: {worker.waits_for}"
+    return ""

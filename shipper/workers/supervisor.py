@@ -66,6 +66,9 @@ class View(Protocol):
     def plan(self, plan: Plan) -> None:
         """What a dry run would run."""
 
+    def starting(self, plan: Plan) -> None:
+        """A plan is about to run."""
+
     def sample(self, observer: Observer) -> None:
         """Once a second."""
 
@@ -144,6 +147,7 @@ class Supervisor:
         started_ms = time.time_ns() // 1_000_000
         grid = build(plan, self._instance, poison=bool(os.environ.get("SHIPPER_POISON")))
         self._say_places(grid)
+        self._view.starting(plan)
         control = Control.create(self._instance.run_dir / "control")
         components = [(spec, found) for spec in grid.workers for found in (*spec.sinks, spec.source) if found]
         block = MetricsBlock.create(
