@@ -20,7 +20,8 @@ def joined(*parts: bytes | pa.Array) -> pa.BinaryArray:
     """The parts of each row, one after the other.
 
     Args:
-        parts: bytes that are the same in all rows, or a binary or utf8 column without nulls; at least one column.
+        parts: bytes that are the same in all rows, or a binary or utf8 column; at least one column. A null makes the
+            whole row null.
     """
     columns: list[Any] = []
     constant = b""
