@@ -115,11 +115,11 @@ def bind(raw: RawAgent, environment: Mapping[str, str], files: Sequence[str]) ->
     binding = _Binding(agent)
     plan = binding.plan(tuple(files))
     problems += binding.problems
+    told = any(p.severity == "error" for p in problems)
     for list_name, left in (("sources", plan.sources), ("sinks", plan.groups)):
-        if agent.valid and raw.components[list_name] and not left:
+        if raw.components[list_name] and list_name in raw.lists and not left and not told:
             message = f"None of the {list_name} of agent {raw.name} can run, so nothing would ever arrive."
-            setting = raw.lists.get(list_name) or next(iter(raw.components[list_name].values())).first
-            problems.append(Problem("error", message, setting.file, setting.line))
+            problems.append(Problem("error", message, raw.lists[list_name].file))
     return plan, [replace(p, agent=raw.name) for p in problems]
 
 
@@ -138,9 +138,11 @@ class _Binding:
         bound = (self._source(name, *parts) for name, parts in self.agent.sources.items())
         sources = tuple(source for source in bound if source is not None)
         groups = tuple(self._sinks())
+        asked = {channel for _, listed in self.agent.sources.values() for channel in listed}
+        asked |= {channel for _, channel in self.agent.sinks.values()}
         used = {channel for source in sources for channel in source.channels} | {group.channel for group in groups}
         for name, component in self.agent.channels.items():
-            if name in self._channels and name not in used:
+            if name not in asked:
                 self._drop(
                     component.first, f"{component.titled} has neither a source nor a sink.", component.title, "warning"
                 )
@@ -153,9 +155,8 @@ class _Binding:
             return
         checked = self._check(component, found, ChannelKeys, topology=("type",), forgiving=found.name == "memory")
         if checked.options is not None:
-            plan = ChannelPlan(
-                name=name, type=found.name, properties=checked.properties, strict_batch=checked.keys.strict_batch
-            )
+            strict_batch = checked.keys.strict_batch or getattr(checked.options, "strict_batch", False)
+            plan = ChannelPlan(name=name, type=found.name, properties=checked.properties, strict_batch=strict_batch)
             self._channels[name] = plan, checked.options
 
     def _source(self, name: str, component: Component, listed: tuple[str, ...]) -> SourcePlan | None:
@@ -203,7 +204,8 @@ class _Binding:
             return None
         wrong = found.type.wiring_problems(checked.options, channels)
         for key, message in wrong:
-            self._drop(source.settings.get(f"selector.{key}") or source.first, message, source.title)
+            setting = source.settings.get(f"selector.{key}") or source.first
+            self._drop(setting, f"{source.prefix}selector.{key}: {message}.", source.title)
         return None if wrong else ComponentPlan(type=found.name, properties=checked.properties)
 
     def _interceptors(self, source: Component) -> tuple[ComponentPlan, ...] | None:
@@ -290,7 +292,8 @@ class _Binding:
             return None
         wrong = found.type.wiring_problems(checked.options, tuple(sinks))
         for key, message in wrong:
-            self._drop(group.settings.get(key) or group.first, f"{group.titled}: {message}.", loser)
+            setting = group.settings.get(key) or group.settings.get(f"processor.{key}") or group.first
+            self._drop(setting, f"{group.titled}: {message}.", loser)
         if wrong:
             return None
         return SinkGroupPlan(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from shipper.config.agents import Component
@@ -161,9 +162,8 @@ def check_options(
         ] + again
     refused = {d.key for d in declarations(options).values() if d.refused is not None}
     problems += [part.problem(f, "error" if f.key in refused else "dropped") for f in findings]
-    known_topology = (*(k for k in topology), *own_names)
-    for key, near in unknown_keys(options, list(rest), known_topology).items():
-        problems.append(part.unknown(key, near, options, tuple(own_names)))
+    for key, near in unknown_keys(options, list(rest), (*topology, *own_names)).items():
+        problems.append(part.unknown(key, near, options, topology, tuple(own_names)))
     return Checked(made, read_keys, rest, problems)
 
 
@@ -195,19 +195,35 @@ class Part:
         value = "" if finding.value else finding.value
         return first.problem(severity, message, key=full_key, value=value, consequence=consequence)
 
-    def unknown(self, key: str, near: str | None, options: type[Options], own: tuple[str, ...]) -> Problem:
+    def unknown(
+        self, key: str, near: str | None, options: type[Options], topology: tuple[str, ...], own: tuple[str, ...]
+    ) -> Problem:
         """A key that nobody declared."""
-        known = [k for d in declarations(options).values() for k in (d.key, *d.aliases)] + list(own)
-        longer = [k for k in known if k.lower().endswith("." + key.lower())]
-        if len(longer) == 1:
-            near = longer[0]
+        known = [k for d in declarations(options).values() for k in (d.key, *d.aliases)]
+        near = _nearest(key, [*known, *own], topology) or near
         setting = self.component.settings[self.prefix + key]
-        type_name = self.component.get(self.prefix + "type") or self.component.get("type") or ""
-        whose = self.loser if not self.prefix else f"{self.prefix.rstrip('.')} of {self.component.title}"
-        message = f"{setting.key}: {whose} ({type_name}) has no such key, so the line has no effect."
+        type_name = self.component.get(self.prefix + "type") or ""
+        whose = f"{self.prefix.rstrip('.')} of {self.component.title}" if self.prefix else self.component.title
+        whose += f" ({type_name})" if type_name else ""
+        message = f"{setting.key} has no effect: {whose} has no such key."
         full = None if near is None else self.component.prefix + self.prefix + near
-        fix = () if full is None else (f"{full} = {setting.shown}",)
-        return setting.problem("warning", message, nearest=full, fix=fix)
+        return setting.problem("warning", message, nearest=full if full is None else f"{full} = {setting.shown}")
+
+
+def _nearest(key: str, known: list[str], topology: tuple[str, ...]) -> str | None:
+    """The key that was meant, by the mistakes that people make: a part of the key left out, or another sink's part."""
+    prefixes = [name for name in topology if name[-1] == "."]
+    if f"{key}." in prefixes:
+        return f"{key}.type"
+    head, dot, rest = key.partition(".")
+    if dot:
+        near = get_close_matches(head.lower() + dot, prefixes, 1, 0.75) or (["processor."] if head == "policy" else [])
+        if near and near[0] in prefixes:
+            return near[0] + rest
+    longer = [name for name in known if name.lower().endswith("." + key.lower())]
+    last = key.lower().rpartition(".")[2]
+    same = [name for name in known if name.lower().rpartition(".")[2] == last]
+    return next((found[0] for found in (longer, same) if len(found) == 1), None)
 
 
 def _is_number(options: type[Options], key: str) -> bool:

@@ -98,7 +98,11 @@ class _Resolver:
     ) -> None:
         self._properties = properties
         self._system = {**_machine_properties(), **system}
-        self._environment = environment
+        # Bytes that are no UTF-8 come as lone surrogates, which no JSON can carry: they become what Java makes of them.
+        self._environment = {
+            name: value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+            for name, value in environment.items()
+        }
         self._bare_environment = system.get("propertiesImplementation") == ENVIRONMENT_SWITCH
         self._now = now
         self._done: dict[str, str] = {}

@@ -48,7 +48,8 @@ class Problem:
 
     def one_line(self) -> str:
         """All of it on one line, for a log."""
-        parts = [f"{self.place}: " if self.place else "", self.message]
+        about = f"{self.key}: " if self.key and self.key not in self.message and self.key not in self.fix else ""
+        parts = [f"{self.place}: " if self.place else "", about, self.message]
         if self.nearest:
             parts.append(f" Did you mean {self.nearest}?")
         if self.consequence:

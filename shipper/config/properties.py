@@ -77,7 +77,7 @@ def read_files(paths: Iterable[str | Path]) -> tuple[dict[str, Property], list[P
     for path in paths:
         data = _read(Path(path), problems)
         if data is not None:
-            found, wrong = parse(data, str(path))
+            found, wrong = parse(data, os.fsencode(path).decode("utf-8", "replace"))
             problems += wrong
             problems += _repeated(found)
             merge(merged, found)
