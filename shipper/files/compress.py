@@ -30,6 +30,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 from isal import isal_zlib
 
+from shipper.config.field import Kind
 from shipper.serializers.serializer import Bytes
 
 #: raw bytes in a block: 262,144 less what incompressible data may grow by (n / 255 + 16, n / 6 + 32)
@@ -75,6 +76,9 @@ def find_codec(name: str) -> Codec:
         f"must be one of {', '.join(c.name for c in CODECS)}, or the name of Hadoop's class"
         + (f"; did you mean {near[0]}?" if near else "")
     )
+
+
+codec_name = Kind("name of a codec", lambda value: find_codec(value).name)
 
 
 def _gzip(data: Bytes) -> bytes:
