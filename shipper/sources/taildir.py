@@ -8,7 +8,6 @@ which bytes are a line are Flume's.
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,7 +36,6 @@ from shipper.sources._tail.java_regex import compile_java
 from shipper.sources._tail.lines import NewlineRule
 from shipper.sources._tail.tail import Tail, TailSettings
 
-_LOG = logging.getLogger("shipper.source.taildir")
 _FOREVER = (1 << 63) - 1
 
 
@@ -171,7 +169,7 @@ class TaildirSource(Source[TaildirOptions]):
             inotify=options.inotify,
         )
         self._counters = context.counters
-        self._tail = Tail(groups, settings, context, _LOG)
+        self._tail = Tail(groups, settings, context)
         self._tail.open()
 
     def poll(self, wait_s: float) -> EventBatch | None:

@@ -3,21 +3,24 @@
 What is known about a file is what a look at it says; the watch only says where to look. Identity is (device, inode)
 while we run, because an inode can't be used again as long as we hold the file open, plus the marks of `identity.py`
 where we did not: after a restart, and after a file was closed because it was idle.
+
+This file is longer than others because finding and losing a file are one decision: what a name shows now, against what
+was known of it and of its inode.
 """
 
 from __future__ import annotations
 
-import logging
+import errno
 import os
 import stat as stats
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from shipper.clock import Clock
+from shipper.api import Clock
 from shipper.sources._tail.group import FileGroup
-from shipper.sources._tail.identity import FileKey, Mark, key_of
-from shipper.sources._tail.watch import DirectoryWatch
+from shipper.sources._tail.identity import Mark, key_of
+from shipper.sources._tail.watch import DirectoryWatch, Say
 from shipper.sources._tail.watched import WatchedFile
 
 Identity = tuple[int, int]
@@ -30,6 +33,14 @@ class _Listing:
     times: tuple[tuple[str, int], ...]
     paths: list[str]
     settled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    path: str
+    stat: os.stat_result
+    group: FileGroup
+    listed: bool
 
 
 class FileSet:
@@ -47,10 +58,10 @@ class FileSet:
         groups: Sequence[FileGroup],
         watch: DirectoryWatch,
         clock: Clock,
-        log: logging.Logger,
+        say: Say,
         *,
         stream_prefix: str,
-        mine: Callable[[FileKey], bool],
+        mine: Callable[[Identity], bool],
         place: Callable[[WatchedFile, int, bool], None],
         descriptors_max: int,
         cache_listing: bool,
@@ -59,7 +70,7 @@ class FileSet:
         self.known: dict[Identity, WatchedFile] = {}
         self._watch = watch
         self._clock = clock
-        self._log = log
+        self._say_line = say
         self._prefix = stream_prefix
         self._mine = mine
         self._place = place
@@ -68,35 +79,37 @@ class FileSet:
         self._by_place: dict[str, WatchedFile] = {}
         self._listings: dict[FileGroup, _Listing] = {}
         self._open: dict[WatchedFile, None] = {}  # in order of use
-        self._others: dict[Identity, str] = {}  # files of other workers
         self._said: dict[str, str] = {}
-        self._first = True
         self._claimed: dict[str, FileGroup] = {}
+        self._first = True
 
     # --- finding
 
     def find(self) -> list[WatchedFile]:
-        """Looks at all names again: the files that are new, renamed or grown, oldest change first."""
-        found: dict[Identity, tuple[str, os.stat_result, FileGroup]] = {}
+        """Looks at all names again: the files that have something to read, oldest change first."""
+        found: dict[Identity, _Found] = {}
         for group in self.groups:
             for directory in group.directories():
                 self._watch.add(directory)
             for path in self._listing(group):
-                self._look_up(path, group, found)
+                self._look_up(path, group, found, listed=True)
         for path, group in self._claimed.items():
-            self._look_up(path, group, found, claimed=True)
+            self._look_up(path, group, found, listed=False)
         self._claimed.clear()
         changed = []
-        for identity, (path, stat, group) in sorted(found.items(), key=lambda item: item[1][1].st_mtime_ns):
-            file = self.known.get(identity) or self._adopt(path, group)
+        for identity, seen in sorted(found.items(), key=lambda item: item[1].stat.st_mtime_ns):
+            file = self.known.get(identity) or self._adopt(seen.path, seen.group)
             if file is None:
                 continue
-            self._settle(file, path, listed=group.matches(path))
-            if self.grown(file, stat):
+            self._settle(file, seen.path, listed=seen.listed)
+            if self.grown(file, seen.stat):
                 changed.append(file)
-        for identity in self.known.keys() - found.keys():
-            if self._left(self.known[identity]):
-                changed.append(self.known[identity])
+        missing = [self.known[identity] for identity in self.known.keys() - found.keys()]
+        places = _Places()
+        for file in missing:
+            self._settle(file, self._place_of(file, places), listed=False)
+            if self.look(file):
+                changed.append(file)
         self._first = False
         return changed
 
@@ -111,14 +124,9 @@ class FileSet:
         group = next((group for group in self.groups if group.matches(mark.path)), None)
         if group is None or identity in self.known:
             return None
-        place = _place_of(identity, os.path.dirname(mark.path))
-        if place is None:
-            return None
-        file = self._adopt(place, group)
-        if file is not None:
-            file.path = mark.path
-            self._left(file)
-        return file
+        places = _Places()
+        place = places.of(identity, os.path.dirname(mark.path)) or places.of(identity, _real_directory(mark.path))
+        return self._adopt(place, group, mark.path) if place is not None else None
 
     def at(self, path: str) -> WatchedFile | None:
         """The known file that the watch calls `path`."""
@@ -140,7 +148,7 @@ class FileSet:
             return True
         if stat.st_mtime_ns != file.modified_ns:
             file.modified_ns = stat.st_mtime_ns
-            return self.opened(file) and not file.unmoved()
+            return file.offset > 0 and self.opened(file) and not file.unmoved()
         return False
 
     def look(self, file: WatchedFile) -> bool:
@@ -149,7 +157,7 @@ class FileSet:
             stat = os.fstat(file.fd) if file.fd >= 0 else os.stat(file.place or file.path)
         except OSError:
             return False
-        return (stat.st_dev, stat.st_ino) == (file.key.device, file.key.inode) and self.grown(file, stat)
+        return (stat.st_dev, stat.st_ino) == file.identity and self.grown(file, stat)
 
     def __iter__(self) -> Iterator[WatchedFile]:
         return iter(self.known.values())
@@ -163,11 +171,8 @@ class FileSet:
             return True
         if file.place is None:
             return False
-        self._make_room()
-        try:
-            fd = os.open(file.place, _OPEN)
-        except OSError as problem:
-            self._say(file.place, f"can't be opened: {problem.strerror}; trying again")
+        fd = self._try_open(file.place)
+        if fd is None:
             return False
         if key_of(fd, os.fstat(fd)) != file.key:  # renamed since; the next look finds out where to
             os.close(fd)
@@ -184,7 +189,7 @@ class FileSet:
     def release(self, file: WatchedFile) -> None:
         """Forgets a file."""
         self.close_file(file)
-        self.known.pop((file.key.device, file.key.inode), None)
+        self.known.pop(file.identity, None)
         self._forget_place(file)
 
     def close(self) -> None:
@@ -199,60 +204,47 @@ class FileSet:
 
     # --- inside
 
-    def _look_up(
-        self,
-        path: str,
-        group: FileGroup,
-        found: dict[Identity, tuple[str, os.stat_result, FileGroup]],
-        claimed: bool = False,
-    ) -> None:
+    def _look_up(self, path: str, group: FileGroup, found: dict[Identity, _Found], *, listed: bool) -> None:
         try:
             stat = os.stat(path)
         except OSError as problem:
-            if not claimed:
+            if listed and problem.errno != errno.ENOENT:
                 self._say(path, f"can't be looked at: {problem.strerror}; trying again")
             return
         identity = (stat.st_dev, stat.st_ino)
-        if identity in found or identity in self._others:
+        if identity in found or not self._mine(identity):
             return
-        if not stats.S_ISREG(stat.st_mode):
-            if not stats.S_ISDIR(stat.st_mode):
-                self._say(path, "is no regular file: left alone")
-            return
-        found[identity] = (path, stat, group)
+        if stats.S_ISREG(stat.st_mode):
+            found[identity] = _Found(path, stat, group, listed)
+        else:
+            what = "a directory" if stats.S_ISDIR(stat.st_mode) else "no regular file"
+            self._say(path, f"is {what}: left alone")
 
-    def _adopt(self, path: str, group: FileGroup) -> WatchedFile | None:
-        """Opens and places a file that was not known."""
-        self._make_room()
-        try:
-            fd = os.open(path, _OPEN)
-        except OSError as problem:
-            if problem.errno != 2:
-                self._say(path, f"can't be read: {problem.strerror}; trying again")
+    def _adopt(self, place: str, group: FileGroup, path: str | None = None) -> WatchedFile | None:
+        """Opens and places a file that was not known; `path` is its name in the group if it has another one now."""
+        fd = self._try_open(place)
+        if fd is None:
             return None
         stat = os.fstat(fd)
-        identity = (stat.st_dev, stat.st_ino)
         key = key_of(fd, stat)
-        if not stats.S_ISREG(stat.st_mode) or identity in self.known or not self._mine(key):
-            os.close(fd)  # renamed between the listing and here, or not ours
-            if identity not in self.known and stats.S_ISREG(stat.st_mode):
-                self._others[identity] = path
+        identity = (key.device, key.inode)
+        if not stats.S_ISREG(stat.st_mode) or identity in self.known or not self._mine(identity):
+            os.close(fd)  # something else got this name since it was listed
             return self.known.get(identity)
-        file = WatchedFile(key, f"{self._prefix}{key.stream}", path, group)
+        file = WatchedFile(key, f"{self._prefix}{key.stream}", path or place, group)
         file.fd = fd
+        if path is not None:
+            file.place = place
+            file.listed = False
+            file.left_s = self._clock.monotonic_s()
+        file.size = stat.st_size
         file.changed_s = self._clock.monotonic_s()
         self._open[file] = None
         self.known[identity] = file
-        self._said.pop(path, None)
-        self._note_place(file, path)
+        self._said.pop(place, None)
+        self._note_place(file, place)
         self._place(file, stat.st_size, self._first)
         return file
-
-    def _left(self, file: WatchedFile) -> bool:
-        """A known file matches no longer: where is it now? True when it has something to read."""
-        directory = os.path.dirname(file.place or file.path)
-        self._settle(file, _place_of((file.key.device, file.key.inode), directory), listed=False)
-        return self.look(file)
 
     def _settle(self, file: WatchedFile, place: str | None, *, listed: bool) -> None:
         """Notes where a file was seen; another place than before, or none, means that it was left by its writer."""
@@ -268,17 +260,27 @@ class FileSet:
                 file.path = place
             self._note_place(file, place)
 
+    def _place_of(self, file: WatchedFile, places: _Places) -> str | None:
+        """Where a file is that no longer has a matching name; None when it was deleted."""
+        if file.fd >= 0 and os.fstat(file.fd).st_nlink == 0:
+            return None
+        place = places.of(file.identity, file.directory)
+        return place or places.of(file.identity, os.path.dirname(file.place or file.path))
+
     def _note_place(self, file: WatchedFile, place: str) -> None:
         """The watch speaks of real paths: behind a symbolic link, another directory has to be watched too."""
         self._by_place[place] = file
         real = os.path.realpath(place)
+        file.directory = os.path.dirname(real)
         if real != place:
             self._by_place[real] = file
-            self._watch.add(os.path.dirname(real))
+            self._watch.add(file.directory)
+        file.places = (place, real)
 
     def _forget_place(self, file: WatchedFile) -> None:
-        for place in [place for place, there in self._by_place.items() if there is file]:
-            del self._by_place[place]
+        for place in file.places:
+            if self._by_place.get(place) is file:
+                del self._by_place[place]
 
     def _listing(self, group: FileGroup) -> list[str]:
         """The paths that match; from memory while no directory of the group has changed."""
@@ -294,22 +296,70 @@ class FileSet:
         listing = self._listings[group] = _Listing(times, group.listing(), settled)
         return listing.paths
 
-    def _make_room(self) -> None:
+    def _try_open(self, path: str) -> int | None:
         while len(self._open) >= self._descriptors_max:
-            oldest = next((f for f in self._open if f.seen_to == f.offset and f.place is not None), None)
-            self.close_file(oldest or next(iter(self._open)))
+            self._close_one()
+        while True:
+            try:
+                return os.open(path, _OPEN)
+            except OSError as problem:
+                if problem.errno in (errno.EMFILE, errno.ENFILE) and self._open:
+                    self._say("files", "are more than this process may open (ulimit -n): they take turns")
+                    self._close_one()
+                    continue
+                if problem.errno != errno.ENOENT:
+                    self._say(path, f"can't be read: {problem.strerror}; trying again")
+                return None
+
+    def _close_one(self) -> None:
+        """Closes the file that was used longest ago; one that could be lost only if there is no other."""
+        safe = next((file for file in self._open if file.seen_to == file.offset and file.left_s is None), None)
+        self.close_file(safe or next(iter(self._open)))
 
     def _say(self, path: str, what: str) -> None:
         if self._said.get(path) != what:
             self._said[path] = what
-            self._log.warning("%s %s", path, what)
+            self._say_line("warning", f"{path} {what}")
 
 
-def belongs_to(worker: int, workers: int) -> Callable[[FileKey], bool]:
+class _Places:
+    """Which name an inode has, directory by directory; each is listed once however many files are looked for."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, dict[int, str]] = {}
+
+    def of(self, identity: Identity, directory: str) -> str | None:
+        """The path in `directory` of a file, under whatever name."""
+        if directory not in self._names:
+            try:
+                with os.scandir(directory) as entries:
+                    self._names[directory] = {entry.inode(): entry.path for entry in entries}
+            except OSError:
+                self._names[directory] = {}
+        path = self._names[directory].get(identity[1])
+        if path is None:
+            return None
+        try:
+            stat = os.lstat(path)
+        except OSError:
+            return None
+        return path if (stat.st_dev, stat.st_ino) == identity else None
+
+
+def belongs_to(worker: int, workers: int) -> Callable[[Identity], bool]:
     """Deals files to workers by their identity, so that a renamed file stays with its worker."""
     if workers == 1:
-        return lambda key: True
-    return lambda key: zlib.crc32(b"%d:%d" % (key.device, key.inode)) % workers == worker
+        return lambda identity: True
+    return lambda identity: zlib.crc32(b"%d:%d" % identity) % workers == worker
+
+
+def in_directory(identity: Identity, path: str) -> bool:
+    """True when a file is still somewhere in the directory of `path`."""
+    return _Places().of(identity, os.path.dirname(path)) is not None
+
+
+def _real_directory(path: str) -> str:
+    return os.path.dirname(os.path.realpath(path))
 
 
 def _modified_ns(directory: str) -> int:
@@ -317,15 +367,3 @@ def _modified_ns(directory: str) -> int:
         return os.stat(directory).st_mtime_ns
     except OSError:
         return 0
-
-
-def _place_of(identity: Identity, directory: str) -> str | None:
-    """Where in `directory` a file is, under whatever name."""
-    try:
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                if entry.inode() == identity[1] and entry.stat(follow_symlinks=False).st_dev == identity[0]:
-                    return entry.path
-    except OSError:
-        pass
-    return None

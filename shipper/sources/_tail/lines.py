@@ -29,8 +29,8 @@ class LineRule(Protocol):
     def ends(self, data: memoryview) -> Offsets:
         """0, then the place behind each line end in `data`."""
 
-    def rows(self, data: memoryview, offsets: Offsets) -> tuple[pa.RecordBatch, int]:
-        """The lines between `offsets` as (records, trim)."""
+    def rows(self, data: memoryview, offsets: Offsets, returns: bool) -> tuple[pa.RecordBatch, int]:
+        """The lines between `offsets` as (records, trim); `returns` says whether there is a `\\r` in `data`."""
 
 
 class NewlineRule:
@@ -39,8 +39,8 @@ class NewlineRule:
     def ends(self, data: memoryview) -> Offsets:
         return line_ends(data)
 
-    def rows(self, data: memoryview, offsets: Offsets) -> tuple[pa.RecordBatch, int]:
-        return strip_carriage_returns(data, offsets)
+    def rows(self, data: memoryview, offsets: Offsets, returns: bool) -> tuple[pa.RecordBatch, int]:
+        return strip_carriage_returns(data, offsets) if returns else (rows_of(data, offsets), 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,8 @@ class LineReader:
             FileChanged: nothing was read; the file has to be started over.
         """
         block, view = self._block, self._view
+        if file.seen_to - file.offset >= len(block) and not finish and self._unfinished(file):
+            return None
         while True:
             anchor_bytes = len(file.anchor)
             filled = os.preadv(file.fd, [view], file.offset - anchor_bytes)
@@ -102,7 +104,7 @@ class LineReader:
                     offsets, more = offsets[: rows_max + 1], True
                 elif view is not self._view:
                     offsets = offsets[:2]  # the long line alone; what follows is read in the usual block
-                return self._lines(file, view, anchor_bytes, offsets, more)
+                return self._lines(file, block, view, anchor_bytes, offsets, filled, more)
             if file.skipping:
                 self._advance(file, view, anchor_bytes, len(data), skipping=True)
             elif len(data) >= self._line_bytes_max:
@@ -121,13 +123,16 @@ class LineReader:
             if not more:
                 return None
 
-    def _lines(self, file: WatchedFile, view: memoryview, anchor_bytes: int, offsets: Offsets, more: bool) -> Lines:
+    def _lines(
+        self, file: WatchedFile, block: bytearray, view: memoryview, anchor_bytes: int, offsets: Offsets, filled: int,
+        more: bool,
+    ) -> Lines:  # fmt: skip
         first = file.offset
-        seen_to = first + len(view) - anchor_bytes if more else 0
         length = int(offsets[-1])
-        records, trim = self._rule.rows(view[anchor_bytes : anchor_bytes + length], offsets)
+        returns = block.find(b"\r", anchor_bytes, anchor_bytes + length) >= 0
+        records, trim = self._rule.rows(view[anchor_bytes : anchor_bytes + length], offsets, returns)
         self._advance(file, view, anchor_bytes, length)
-        file.seen_to = max(file.offset, seen_to)
+        file.seen_to = first + filled - anchor_bytes
         return Lines(records, trim, first, offsets[:-1], more)
 
     def _piece(self, file: WatchedFile, view: memoryview, anchor_bytes: int, length: int, skipping: bool) -> Lines:
@@ -146,6 +151,17 @@ class LineReader:
         if len(head) < HEAD_BYTES:
             head += bytes(view[anchor_bytes : min(end, anchor_bytes + HEAD_BYTES - len(head))])
         file.advance(file.offset + length, bytes(view[max(0, end - ANCHOR_BYTES) : end]), head, skipping)
+
+    def _unfinished(self, file: WatchedFile) -> bool:
+        """True when what was added to a long unfinished line does not finish it: no need to read all of it again."""
+        while file.seen_to - file.offset < self._line_bytes_max and file.unmoved():
+            filled = os.preadv(file.fd, [self._view], file.seen_to)
+            if not filled:
+                return True
+            if len(self._rule.ends(self._view[:filled])) > 1:
+                return False
+            file.seen_to += filled
+        return False
 
     def _pass_hole(self, file: WatchedFile, data: memoryview) -> bool:
         """Goes behind a run of NULs that is longer than a line may be: the hole that a truncated log leaves.

@@ -7,151 +7,159 @@ person or by Flume: then it alone counts, and a line is said for each file.
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 
-from shipper.api import SourceContext
+from shipper.api import Origin, SourceContext
 from shipper.sources._tail import flume_positions
-from shipper.sources._tail.files import FileSet, Identity
+from shipper.sources._tail.files import FileSet, Identity, in_directory
 from shipper.sources._tail.flume_positions import FlumePosition
 from shipper.sources._tail.identity import FileKey, Mark
 from shipper.sources._tail.positions import PositionStore, Remembered
-from shipper.sources._tail.watched import WatchedFile
-
-if TYPE_CHECKING:
-    from shipper.sources._tail.tail import TailSettings
+from shipper.sources._tail.watched import WatchedFile, printable
 
 
 class Memory:
     """The places of the last run, and the writing of this run's.
 
+    Args:
+        name: what the positions belong to.
+        json_path: Flume's position file, or None to have none.
+
     `changed` says that a place moved since the last save.
     """
 
-    def __init__(self, settings: TailSettings, context: SourceContext, log: logging.Logger) -> None:
-        self._json_path = settings.position_file
-        self._log = log
+    def __init__(self, name: str, json_path: str | None, context: SourceContext) -> None:
+        self._json_path = json_path
+        self._say = context.say
+        self._alone = context.workers == 1
         self._writes_json = context.worker == 0
-        self._store = PositionStore(context.state_dir, settings.name, context.worker)
+        self._store = PositionStore(context.state_dir, name, context.worker)
         remembered = self._store.load()
         self._run = remembered.run + 1
         self._written = remembered.written
         self._by_hand = False
         self._flume: dict[int, FlumePosition] = {}
-        self._channel: dict[str, Mark] = {}
         self._marks: dict[FileKey, Mark] = {}
-        self._used: set[FileKey] = set()
+        self._by_inode: defaultdict[int, list[FileKey]] = defaultdict(list)
+        self._opened = False
         self.epoch = remembered.epoch
         self.changed = False
-        self._decide(remembered, context, settings.name)
-        self.stream_prefix = f"tail:{settings.name}:{self.epoch}:"
+        self._decide(remembered, context.positions, f"tail:{name}:")
+        for key in self._marks:
+            self._by_inode[key.inode].append(key)
+        self.stream_prefix = f"tail:{name}:{self.epoch}:"
+
+    @property
+    def known(self) -> bool:
+        """True when anything at all is remembered: this is not the first start."""
+        return bool(self._marks or self._flume or self._opened)
 
     def mark_for(self, file: WatchedFile, size: int) -> Mark | None:
-        """Where a newly found, open file was left, or None when nothing that is known fits it."""
-        if self._flume:
-            return self._flume_mark(file, size)
-        told = self._channel.get(file.stream)
-        known = [(file.key, told)] if told is not None else []
-        known += [(key, mark) for key, mark in self._marks.items() if key.inode == file.key.inode]
-        known.sort(key=lambda entry: entry[0] != file.key)
-        for key, mark in known:
-            if mark.fits(file.fd, size) and (key == file.key or mark.head_bytes):
-                self._used.add(key)
+        """Where a newly found, open file was left, or None when nothing that is known fits it. Asked once a file."""
+        if (entry := self._flume.pop(file.key.inode, None)) is not None:
+            return self._flume_mark(entry, file, size)
+        if (mark := self._marks.pop(file.key, None)) is not None:
+            if mark.fits(file.fd, size):
                 return mark
-        if any(key == file.key for key, _ in known):
-            self._used.add(file.key)
-            self._log.info("%s is no longer what was read last time: reading it from its beginning", file.path)
+            self._say("info", f"{file.path} is no longer what was read last time: reading it from its beginning")
             return None
+        for key in self._by_inode.get(file.key.inode, ()):
+            mark = self._marks.get(key)
+            # Disks get other numbers at reboot. Another generation on the same disk is the inode used again, as a rule.
+            safe = mark is not None and mark.head_bytes > 0 and (key.device != file.key.device or mark.strong)
+            if mark is not None and safe and mark.fits(file.fd, size):
+                return self._marks.pop(key)
         return self._restored(file, size)
 
     def unplaced(self) -> Iterator[tuple[Identity, Mark]]:
         """Files that were followed last time and have not been found under a matching name."""
-        for key, mark in self._marks.items():
-            if key not in self._used:
-                yield (key.device, key.inode), mark
+        for key, mark in list(self._marks.items()):
+            yield (key.device, key.inode), mark
 
     def opened(self, files: FileSet) -> None:
-        """All files of the first listing are placed. A decision by hand is written down, so that it is made once."""
+        """All files of the first listing are placed. A decision by hand is written down, so that it is made once.
+
+        What was remembered of a file that is gone is dropped, unless its whole directory is empty or gone: that may be
+        a disk which is not mounted yet.
+        """
+        peopled = {os.path.dirname(file.path) for file in files}
+        self._marks = {key: mark for key, mark in self._marks.items() if self._may_come_back(key, mark, peopled)}
+        self._opened = True
         if self._by_hand:
             self.save(files, sync=True)
-        self._marks.clear()
-        self._channel.clear()
-        self._flume.clear()
 
     def save(self, files: Iterable[WatchedFile], *, sync: bool = False) -> None:
         """Writes the committed places down, if any moved.
 
         Order: our store names the JSON that will be there and the one that is, then the JSON is replaced. If the
-        process dies between the two, the store knows either.
+        process dies between the two, the store knows either. Nothing is written before the first listing is done:
+        a start that failed must not forget.
         """
-        if not self.changed and not sync:
+        if not self._opened or not (self.changed or sync):
             return
         known = list(files)
-        content, written = None, None
-        if self._json_path is not None and self._writes_json:
-            listed = (file for file in known if file.listed)
-            content = flume_positions.render(FlumePosition(f.key.inode, f.committed, f.path) for f in listed)
-            written = flume_positions.fingerprint(content)
         marks = [(file.key, file.committed, file.committed_anchor) for file in known]
+        marks += [(key, mark.offset, mark.anchor) for key, mark in self._marks.items()]
         try:
-            if content is None or self._json_path is None or written is None:
-                self._store.save(self._run, self.epoch, (), marks, sync=sync)
+            if self._json_path is None or not (self._writes_json or sync):
+                self._store.save(self._run, self.epoch, self._written, marks, sync=sync)
             else:
+                listed = [FlumePosition(f.key.inode, f.committed, f.path) for f in known if f.listed]
+                content = flume_positions.render(listed if self._alone else self._with_siblings(listed))
+                written = flume_positions.fingerprint(content)
                 self._store.save(self._run, self.epoch, self._written | {written}, marks, sync=sync)
                 flume_positions.write(self._json_path, content)
                 self._written = {written}
         except OSError as problem:
-            self._log.error("positions can't be saved: %s; lines may come twice after a restart", problem)
+            self._say(
+                "error",
+                f"writing positions to {problem.filename}: {problem.strerror}; lines may come twice after a restart",
+            )
             return
         self.changed = False
 
     # --- inside
 
-    def _decide(self, remembered: Remembered, context: SourceContext, name: str) -> None:
+    def _decide(self, remembered: Remembered, positions: Mapping[str, Origin], ours: str) -> None:
         """Who is believed."""
         content = flume_positions.read(self._json_path) if self._json_path is not None else None
+        streams = {stream: origin for stream, origin in positions.items() if stream.startswith(ours)}
         if remembered.written:
             self._by_hand = content is None or flume_positions.fingerprint(content) not in remembered.written
-        elif not remembered.found and not context.positions:
-            self._by_hand = content is not None
+        else:
+            self._by_hand = content is not None and not remembered.found and not streams
         entries: list[FlumePosition] = []
         if self._by_hand and content is not None:
             try:
                 entries = flume_positions.parse(content)
             except ValueError as problem:
                 self._by_hand = False
-                self._log.error("%s is no position file: %s; going on with what we know", self._json_path, problem)
+                self._say("error", f"{self._json_path} is no position file: {problem}; going on with what we know")
         if self._by_hand:
             self.epoch += 1
             self._flume = {entry.inode: entry for entry in entries}
             if content is None:
-                self._log.info("%s is gone: every file is read as if it was new", self._json_path)
+                self._say("info", f"{self._json_path} is gone: every file is read as if it was new")
             return
         self._marks = remembered.marks
-        self._channel_marks(context, name)
+        epochs = {stream: stream[len(ours) :].partition(":") for stream in streams}
+        self.epoch = max([self.epoch, *(int(epoch) for epoch, _, _ in epochs.values())])
+        for stream, (epoch, _, key) in epochs.items():
+            if int(epoch) == self.epoch:
+                device, inode, generation = (int(part, 16) for part in key.split("."))
+                origin = streams[stream]
+                self._marks[FileKey(device, inode, generation)] = Mark.of(origin.end, origin.anchor)
 
-    def _channel_marks(self, context: SourceContext, name: str) -> None:
-        ours = f"tail:{name}:"
-        epochs = [int(s[len(ours) :].split(":")[0]) for s in context.positions if s.startswith(ours)]
-        self.epoch = max([self.epoch, *epochs])
-        current = f"{ours}{self.epoch}:"
-        for stream, origin in context.positions.items():
-            if stream.startswith(current):
-                mark = Mark.of(origin.end, origin.anchor)
-                self._channel[stream] = mark
-                device, inode, generation = (int(part, 16) for part in stream[len(current) :].split("."))
-                self._marks[FileKey(device, inode, generation)] = mark
-
-    def _flume_mark(self, file: WatchedFile, size: int) -> Mark | None:
-        entry = self._flume.get(file.key.inode)
-        if entry is None or entry.offset > size:
+    def _flume_mark(self, entry: FlumePosition, file: WatchedFile, size: int) -> Mark | None:
+        if entry.offset > size:
+            self._say("info", f"{file.path} is shorter than {self._json_path} says: reading it from its beginning")
             return None
         if entry.path != file.path and entry.offset and os.pread(file.fd, 1, entry.offset - 1) != b"\n":
             return None  # the inode was used again: nobody ends a read inside a line
-        self._log.info("%s: going on at byte %d, as %s says", file.path, entry.offset, self._json_path)
-        return Mark(entry.offset, path=file.path)
+        self._say("info", f"{file.path}: going on at byte {entry.offset}, as {self._json_path} says")
+        return Mark(entry.offset, path=entry.path)
 
     def _restored(self, file: WatchedFile, size: int) -> Mark | None:
         """The mark of a file that stood at this path and is gone, if all that is known of its content is here.
@@ -160,8 +168,21 @@ class Memory:
         equal, so a short file is rather read again.
         """
         for key, mark in self._marks.items():
-            if mark.path == file.path and key not in self._used and mark.strong and mark.fits(file.fd, size):
-                self._used.add(key)
-                self._log.info("%s is a copy of the file that stood here: going on at byte %d", file.path, mark.offset)
-                return mark
+            if mark.path == printable(file.path) and mark.strong and mark.fits(file.fd, size):
+                if in_directory((key.device, key.inode), file.path):
+                    continue
+                self._say("info", f"{file.path} is a copy of the file that stood here: going on at byte {mark.offset}")
+                return self._marks.pop(key)
         return None
+
+    @staticmethod
+    def _may_come_back(key: FileKey, mark: Mark, peopled: set[str]) -> bool:
+        return os.path.dirname(mark.path) not in peopled or in_directory((key.device, key.inode), mark.path)
+
+    def _with_siblings(self, listed: list[FlumePosition]) -> list[FlumePosition]:
+        """Our entries, and those of the source's other workers as they last saved them."""
+        inodes = {entry.inode for entry in listed}
+        marks = self._store.load(note=False).marks
+        return listed + [
+            FlumePosition(key.inode, mark.offset, mark.path) for key, mark in marks.items() if key.inode not in inodes
+        ]

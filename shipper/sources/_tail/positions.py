@@ -59,8 +59,8 @@ class PositionStore:
         self._stem = f"tail-{name}-{worker}"
         self._generation = 0
 
-    def load(self) -> Remembered:
-        """All that is remembered under our name, by any worker."""
+    def load(self, *, note: bool = True) -> Remembered:
+        """All that is remembered under our name, by any worker; `note` our own slot's generation."""
         remembered = Remembered()
         newest: dict[str, tuple[int, dict[str, object]]] = {}
         for path in sorted(self._directory.glob(f"tail-{self._name}-*.[01]")):
@@ -68,7 +68,8 @@ class PositionStore:
             slot = _read_slot(path)
             if slot is not None and slot[0] > newest.get(path.stem, (-1, {}))[0]:
                 newest[path.stem] = slot
-        self._generation = newest.get(self._stem, (0, {}))[0]
+        if note:
+            self._generation = newest.get(self._stem, (0, {}))[0]
         runs: dict[FileKey, int] = {}
         for _, content in newest.values():
             run, files, written = content["run"], content["files"], content["json"]

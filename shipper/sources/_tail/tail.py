@@ -1,8 +1,8 @@
 """A tail: reads files as they grow, whole lines only, one file a batch, each file in its turn.
 
 Theory of operation. `_look` finds out what may have changed (the watch's word, a sweep when it is due) and queues the
-files that have something to read. `_next` takes the file whose turn it is, reads one block, and makes a batch of it that
-shares the block. `committed` moves the place that a restart will find. Rules of this file:
+files that have something to read. `_next` takes the file whose turn it is, reads one block, and makes a batch of it
+that shares the block. `committed` moves the place that a restart will find. Rules of this file:
 
 * A file leaves the queue only when its end was seen; what is written after that is found by the next look.
 * What is handed out lies between `committed` and `offset`; nothing is released before the two meet.
@@ -12,8 +12,6 @@ shares the block. `committed` moves the place that a restart will find. Rules of
 
 from __future__ import annotations
 
-import logging
-import os
 import resource
 from collections import deque
 from collections.abc import Sequence
@@ -24,14 +22,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shipper.api import EventBatch, Origin, SourceContext
-from shipper.sources._tail import memory
 from shipper.sources._tail.files import FileSet, belongs_to
 from shipper.sources._tail.group import FileGroup
+from shipper.sources._tail.identity import Mark
 from shipper.sources._tail.lines import FileChanged, LineReader, LineRule, Lines
+from shipper.sources._tail.memory import Memory
 from shipper.sources._tail.watch import DirectoryWatch
-from shipper.sources._tail.watched import WatchedFile
+from shipper.sources._tail.watched import WatchedFile, printable
 
 _LOOK_S = 0.05  # while there is work, ask the watch this often
+_PACE_S = 0.001  # after a small batch, give the writer this long: 1,000 small batches a second are enough
+_VAIN_S = 0.005
 _TEND_S = 1.0  # how often files that were left or fell idle are looked after
 _DESCRIPTORS_KEPT = 64  # for everything else that a worker opens
 
@@ -73,18 +74,16 @@ class TailSettings:
 class Tail:
     """The engine: a source's five verbs over some groups of files."""
 
-    def __init__(
-        self, groups: Sequence[FileGroup], settings: TailSettings, context: SourceContext, log: logging.Logger
-    ) -> None:
+    def __init__(self, groups: Sequence[FileGroup], settings: TailSettings, context: SourceContext) -> None:
         self._settings = settings
         self._context = context
         self._clock = context.clock
         self._counters = context.counters
-        self._log = log
-        self._memory = memory.Memory(settings, context, log)
-        self._watch = DirectoryWatch(settings.inotify, log)
+        self._say = context.say
+        self._memory = Memory(settings.name, settings.position_file, context)
+        self._watch = DirectoryWatch(settings.inotify, context.say)
         self._files = FileSet(
-            groups, self._watch, context.clock, log,
+            groups, self._watch, context.clock, context.say,
             stream_prefix=self._memory.stream_prefix,
             mine=belongs_to(context.worker, context.workers),
             place=self._place,
@@ -100,9 +99,11 @@ class Tail:
         self._empty_sweeps = 0
         now_s = self._clock.monotonic_s()
         self._look_s = self._sweep_s = now_s
-        self._tend_s = now_s + _TEND_S
+        self._tend_s = now_s + min(_TEND_S, settings.save_interval_s)
         self._save_s = now_s + settings.save_interval_s
         self._nothing_said = False
+        self._paced_s = 0.0
+        self._in_vain = False
 
     # --- the five verbs
 
@@ -120,6 +121,9 @@ class Tail:
         clock = self._clock
         now_s = clock.monotonic_s()
         deadline_s = now_s + wait_s
+        if not self._ready and now_s < min(self._paced_s, deadline_s):
+            self._context.waiter.wait(min(self._paced_s, deadline_s) - now_s)
+            now_s = clock.monotonic_s()
         while True:
             if not self._ready or now_s >= self._look_s:
                 self._look(now_s)
@@ -129,8 +133,12 @@ class Tail:
             if now_s >= deadline_s:
                 return None
             until_s = min(deadline_s, self._sweep_s, self._tend_s)
-            fileno = self._watch.fileno
-            readable = self._context.waiter.wait(max(0.0, until_s - now_s), (fileno,) if fileno >= 0 else ())
+            fds: tuple[int, ...] = (self._watch.fileno,) if self._watch.fileno >= 0 else ()
+            if self._in_vain:
+                # Others write in our directories: do not run for each of their lines.
+                until_s, fds = min(until_s, now_s + _VAIN_S), ()
+            readable = self._context.waiter.wait(max(0.0, until_s - now_s), fds)
+            self._in_vain = bool(readable)
             now_s = clock.monotonic_s()
             if not readable and now_s < until_s:
                 return None  # the worker was rung
@@ -174,7 +182,7 @@ class Tail:
         for old, new in changes.moved:
             self._files.moved(old, new)
         if changes.overflow:
-            self._log.info("too much happened to be told of each change: looking at every file")
+            self._say("info", "more happened than the kernel keeps count of: looking at every file")
         if changes.names or now_s >= self._sweep_s:
             self._sweep(now_s)
         for path in changes.written:
@@ -194,7 +202,7 @@ class Tail:
         if not self._files.known and not self._nothing_said:
             self._nothing_said = True
             names = ", ".join(group.name for group in self._files.groups)
-            self._log.warning("no file matches %s yet: looking on", names)
+            self._say("warning", f"no file matches {names} yet: looking on")
 
     def _tend(self, now_s: float) -> None:
         """Looks after files that nobody wakes us for: those that were renamed or deleted, and those that fell idle."""
@@ -204,35 +212,46 @@ class Tail:
             lag_bytes += max(0, file.size - file.offset)
             if file.queued:
                 continue
-            if file.left_s is not None:
-                self._tend_left(file, now_s)
-            elif file.fd >= 0 and now_s - file.changed_s > settings.idle_timeout_s and file.committed == file.offset:
+            if file.left_s is not None and self._tend_left(file, now_s):
+                continue
+            if file.fd >= 0 and now_s - file.changed_s > settings.idle_timeout_s and file.committed == file.offset:
                 self._files.close_file(file)
         self._lag_bytes = lag_bytes
         self._counters.set("open_files", self._files.open_files)
-        self._tend_s = now_s + _TEND_S
         if now_s >= self._save_s:
             self._save_s = now_s + settings.save_interval_s
             self._memory.save(self._files)
+        self._tend_s = min(now_s + _TEND_S, max(self._save_s, now_s + _LOOK_S))
 
-    def _tend_left(self, file: WatchedFile, now_s: float) -> None:
+    def _tend_left(self, file: WatchedFile, now_s: float) -> bool:
+        """Looks after a file that was renamed or deleted; True when it was queued or released."""
         assert file.left_s is not None
         if self._files.look(file):
             self._queue(file)
-            return
+            return True
+        settings = self._settings
         quiet_s = now_s - max(file.left_s, file.changed_s)
-        if quiet_s < self._settings.rotate_wait_s:
-            return
-        if file.seen_to > file.offset and not file.skipping:
-            # Nobody will finish the last line of a file that was left and is silent since.
-            file.tail_due = True
+        if quiet_s < settings.rotate_wait_s:
+            return False
+        if file.seen_to > file.offset and not file.skipping and self._files.opened(file):
+            file.tail_due = True  # nobody will finish the last line of a file that was left and is silent since
             self._queue(file)
-            return
-        forgotten = file.place is None or quiet_s > self._settings.idle_timeout_s
-        if not file.listed and file.committed == file.offset and forgotten:
-            self._by_stream.pop(file.stream, None)
-            self._files.release(file)
-            self._memory.changed = True
+            return True
+        if file.listed or file.committed != file.offset:
+            return False
+        if file.place is None or quiet_s > settings.idle_timeout_s:
+            self._release(file)
+            return True
+        return False
+
+    def _release(self, file: WatchedFile) -> None:
+        unread_bytes = max(file.size, file.seen_to) - file.offset
+        if unread_bytes > 0 and not file.skipping:
+            self._counters.add("files_lost")
+            self._say("error", f"{file.path} was deleted before its last {unread_bytes} bytes were read")
+        self._by_stream.pop(file.stream, None)
+        self._files.release(file)
+        self._memory.changed = True
 
     def _queue(self, file: WatchedFile, *, first: bool = False) -> None:
         if file.queued:
@@ -273,9 +292,11 @@ class Tail:
         try:
             return self._reader.read(file, rows_max, finish=file.tail_due)
         except FileChanged:
-            self._log.info("%s was truncated or written anew: reading it from its beginning", file.path)
+            self._say("info", f"{file.path} was truncated or written anew: reading it from its beginning")
         except OSError as problem:
-            self._log.warning("%s can't be read at byte %d: %s; trying again", file.path, file.offset, problem.strerror)
+            self._counters.add("EventReadFail")
+            where = f"{file.path} at byte {file.offset}"
+            self._say("warning", f"reading {where}: {problem.strerror}; trying again")
             self._files.close_file(file)
             return None
         file.start_over()
@@ -296,10 +317,9 @@ class Tail:
             self._reader.cut_lines = 0
             if not file.too_long_said:
                 file.too_long_said = True
-                self._log.warning(
-                    "%s has a line of more than maxLineBytes = %d at byte %d: its rest is dropped",
-                    file.path, settings.line_bytes_max, lines.first,
-                )  # fmt: skip
+                limit = f"more than maxLineBytes = {settings.line_bytes_max}"
+                self._say("warning", f"{file.path}: the line at byte {lines.first} has {limit}: its rest is dropped")
+        self._paced_s = 0.0 if lines.more else self._clock.monotonic_s() + _PACE_S
         origin = Origin(file.stream, lines.first, file.offset, file.mark_text)
         batch = EventBatch(lines.records, trim=lines.trim, constants=constants, origins=(origin,))
         if settings.byte_offset_header is None:
@@ -313,13 +333,8 @@ class Tail:
         mark = self._memory.mark_for(file, size)
         if mark is not None:
             file.resume(mark)
+            if mark.path != printable(file.path) and file.left_s is None:
+                file.left_s = self._clock.monotonic_s()  # renamed while nobody looked
         elif at_start and self._settings.skip_to_end:
-            file.go_to(size)
-            file.committed = size
-            file.committed_anchor = file.mark_text
+            file.resume(Mark(size))
         self._memory.changed = True
-
-
-def printable(path: str) -> str:
-    """A path as header text: bytes of a name that are no UTF-8 become U+FFFD."""
-    return os.fsencode(path).decode("utf-8", "replace")

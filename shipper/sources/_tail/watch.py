@@ -8,8 +8,8 @@ there is no watch and the sweep does it alone; that is said once.
 from __future__ import annotations
 
 import errno
-import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import inotify_simple
@@ -22,6 +22,10 @@ _MASK = (
 _NAMES_CHANGED = _FLAGS.CREATE | _FLAGS.DELETE | _FLAGS.MOVED_FROM | _FLAGS.MOVED_TO | _FLAGS.ATTRIB
 _DIRECTORY_GONE = _FLAGS.DELETE_SELF | _FLAGS.MOVE_SELF | _FLAGS.IGNORED | _FLAGS.UNMOUNT
 _NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "afs", "lustre", "fuse", "virtiofs")
+
+
+#: (level, line for the person)
+Say = Callable[[str, str], None]
 
 
 @dataclass
@@ -46,11 +50,11 @@ class DirectoryWatch:
 
     Args:
         enabled: False leaves everything to the sweep.
-        log: where the one line goes when a directory can't be watched.
+        say: where the one line goes when a directory can't be watched.
     """
 
-    def __init__(self, enabled: bool, log: logging.Logger) -> None:
-        self._log = log
+    def __init__(self, enabled: bool, say: Say) -> None:
+        self._say = say
         self._paths: dict[int, str] = {}
         self._watches: dict[str, int] = {}
         self._blind: set[str] = set()
@@ -77,10 +81,7 @@ class DirectoryWatch:
             return
         if (kind := _network_kind(directory)) is not None:
             self._blind.add(directory)
-            self._log.info(
-                "%s is on %s, where the kernel does not tell of changes by others: looking at it now and then",
-                directory, kind,
-            )  # fmt: skip
+            self._say("info", f"{directory} is on {kind}, which tells of no changes: looking at it now and then")
             return
         try:
             watch = self._inotify.add_watch(directory, _MASK)
@@ -144,7 +145,7 @@ class DirectoryWatch:
         advice = ""
         if problem.errno in (errno.ENOSPC, errno.EMFILE):
             advice = "; raise fs.inotify.max_user_watches or max_user_instances to be told at once"
-        self._log.warning("can't watch %s (%s): looking at it now and then%s", what, problem.strerror, advice)
+        self._say("warning", f"can't watch {what} ({problem.strerror}): looking at it now and then{advice}")
 
 
 def _network_kind(directory: str) -> str | None:

@@ -19,6 +19,7 @@ class WatchedFile:
         key, stream: what file it is, and its name in origins.
         path: the last path that matched the group; goes into headers and position files.
         place: where the file can be opened now; differs from `path` after a rename out of the group, None when nowhere.
+        places, directory: the names by which the watch may call it, and the real directory of the last one.
         fd: open descriptor, or -1.
         head, anchor: the file's first bytes, and those just before `offset`.
         skipping: `offset` lies in an over-long line whose rest is dropped.
@@ -29,23 +30,26 @@ class WatchedFile:
     """
 
     __slots__ = (
-        "anchor", "changed_s", "committed", "committed_anchor", "fd", "group", "head", "key", "left_s", "listed",
-        "modified_ns", "offset", "path", "place", "queued", "seen_to", "size", "skipping", "stream", "tail_due",
-        "too_long_said",
+        "anchor", "changed_s", "committed", "committed_anchor", "directory", "fd", "group", "head", "identity", "key",
+        "left_s", "listed", "lost_said", "modified_ns", "offset", "path", "place", "places", "queued", "seen_to",
+        "size", "skipping", "stream", "tail_due", "too_long_said",
     )  # fmt: skip
 
     def __init__(self, key: FileKey, stream: str, path: str, group: FileGroup) -> None:
         self.key = key
+        self.identity = (key.device, key.inode)
         self.stream = stream
         self.path = path
         self.place: str | None = path
+        self.places: tuple[str, ...] = ()
+        self.directory = os.path.dirname(path)
         self.group = group
         self.fd = -1
         self.offset = 0
         self.seen_to = 0
         self.size = 0
         self.committed = 0
-        self.committed_anchor = anchor_text(0, 0, 0, 0, False, path)
+        self.committed_anchor = anchor_text(0, 0, 0, 0, False, printable(path))
         self.head = b""
         self.anchor = b""
         self.skipping = False
@@ -56,18 +60,15 @@ class WatchedFile:
         self.queued = False
         self.tail_due = False
         self.too_long_said = False
+        self.lost_said = False
 
     @property
     def mark_text(self) -> str:
         """What must be true of the file for `offset` to be used."""
         return anchor_text(
-            len(self.head), zlib.crc32(self.head), len(self.anchor), zlib.crc32(self.anchor), self.skipping, self.path
-        )
-
-    @property
-    def mark(self) -> Mark:
-        """The committed place, for position files."""
-        return Mark.of(self.committed, self.committed_anchor)
+            len(self.head), zlib.crc32(self.head), len(self.anchor), zlib.crc32(self.anchor), self.skipping,
+            printable(self.path),
+        )  # fmt: skip
 
     def go_to(self, offset: int, *, skipping: bool = False) -> None:
         """Makes `offset` the next place to read. The file must be open."""
@@ -106,3 +107,8 @@ class WatchedFile:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+
+
+def printable(path: str) -> str:
+    """A path as text: bytes of a name that are no UTF-8 become U+FFFD."""
+    return path if path.isascii() else os.fsencode(path).decode("utf-8", "replace")
