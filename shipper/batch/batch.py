@@ -176,7 +176,7 @@ class EventBatch:
         return found
 
     def with_header(self, name: str, values: str | pa.StringArray | None) -> EventBatch:
-        """A batch whose header `name` is `values` in all rows: one string for all, or one value a row (null = absent)."""
+        """A batch whose header `name` is `values`: one string for all rows, or one value a row (null = absent)."""
         bare = self.without_header(name)
         if not isinstance(values, pa.Array):
             bare.constants[name] = values
@@ -210,7 +210,7 @@ class EventBatch:
         return EventBatch(self.records, trim=self.trim, constants=self.constants, origins=origins)
 
     def slice(self, start: int, rows: int | None = None) -> EventBatch:
-        """Rows `start` to `start + rows` (to the end when None), sharing memory. Origins are not cut: they stay whole."""
+        """Rows `start` to `start + rows` (to the end when None), sharing memory. Origins are not cut."""
         return self._like(self.records.slice(start, rows))
 
     def filter(self, mask: pa.BooleanArray) -> EventBatch:

@@ -93,11 +93,12 @@ class Channel(ABC, Generic[O]):
         """Rows that one put may have at most; None when the file does not bound the channel by rows."""
 
     @abstractmethod
-    def prepare(self, directory: Path, producers: Sequence[str], consumers: Sequence[str]) -> None:
+    def prepare(self, directory: Path, producers: Sequence[str], consumers: Sequence[str], ring_bytes: int) -> None:
         """Makes what workers will open: called once, before any of them starts.
 
         Args:
             directory: of the channel, in the run directory.
             producers: names of the source workers (`r1.0`).
             consumers: names of the sink workers (`k1.0`).
+            ring_bytes: shared memory that the channel may take when its options do not say.
         """

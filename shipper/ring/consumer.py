@@ -31,6 +31,18 @@ from shipper.shared.words import LINE_BYTES, full_fence
 _REREAD_S = 0.002
 
 
+def disown(lane: Lane, sink: int) -> bool:
+    """Frees a lane whose holder `sink` is dead and could not be settled: others may take from it now.
+
+    What it delivered and did not commit comes twice. Only the supervisor may. False when it is not so.
+    """
+    if lane.words.load(HOLDER) != sink or not lane.segment.try_lock(CONSUMER_ROLE):
+        return False
+    lane.words.publish(HOLDER, 0)
+    lane.segment.unlock(CONSUMER_ROLE)
+    return True
+
+
 class Consumer:
     """One process's take side of one lane.
 

@@ -38,6 +38,8 @@ class SinkContext:
         worker, workers: which of how many workers of this sink this is.
         state_dir: where this sink keeps its journal and staged files.
         committed_sequence: the largest sink sequence that a commit stored for this sink, 0 when none.
+        run_id: names the rings that hold those commits. A journal that was written under another run id is the only
+            witness left (reboot, clean stop): all of it counts then.
         say: one line for the person, at most once in 30 s for the same text: `say("warning", "...")`.
     """
 
@@ -49,6 +51,7 @@ class SinkContext:
     worker: int = 0
     workers: int = 1
     committed_sequence: int = 0
+    run_id: str = ""
 
 
 class Sink(ABC, Generic[O]):

@@ -106,7 +106,7 @@ def sink_parts(spec: WorkerSpec, entries: dict[str, Entry], duty: Duty, say: Say
         members[found.name] = GroupSink(found.name, kind(options), entry.counters, quarantine)
         contexts[found.name] = SinkContext(
             name=found.name, clock=clock, counters=entry.counters, state_dir=state_dir, say=say, worker=spec.index,
-            workers=spec.count, committed_sequence=side.sequence(),
+            workers=spec.count, committed_sequence=side.sequence(), run_id=spec.common.run_id,
         )  # fmt: skip
     processor, processor_options = component("processor", spec.processor.type, spec.processor.properties)
     first = next(iter(members.values()))

@@ -11,9 +11,12 @@ import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from shipper import log
 from shipper.metrics.block import Entry, State
+from shipper.ring.consumer import disown
+from shipper.ring.lane import Lane
 from shipper.ring.wait import Bell
 from shipper.workers.control import Control, Order, Phase
 from shipper.workers.kin import FINISHED, STOPPED
@@ -22,6 +25,7 @@ from shipper.workers.spec import WorkerSpec
 
 _BACKOFF_MOST_S = 30.0
 _STEADY_S = 60.0
+_SETTLES_MOST = 3
 
 
 @dataclass
@@ -169,3 +173,20 @@ class Fleet:
             return
         worker.due_s = time.monotonic() + back_off_s
         log.say("WARN", spec.label, f"the worker {how}; it is started again in {back_off_s:.0f} s")
+        if worker.failures >= _SETTLES_MOST and spec.kind == "sink":
+            _hand_over(spec)
+
+
+def _hand_over(spec: WorkerSpec) -> None:
+    """Lets other sinks of the channel have the lanes of one that could not be settled."""
+    if all(lane.home for lane in spec.takes):
+        return
+    for route in spec.takes:
+        with contextlib.closing(Lane.open(Path(route.path))) as lane:
+            if disown(lane, spec.sink_id):
+                log.say(
+                    "WARN",
+                    spec.label,
+                    f"could not be settled; {route.path} is open to other sinks of the channel, "
+                    f"and what it delivered there without a commit comes twice",
+                )

@@ -23,14 +23,17 @@ from typing import Any
 
 from shipper import registry
 from shipper.channels.channel import Channel
-from shipper.channels.memory.channel import lane_name, lane_names
+from shipper.channels.memory.channel import RING_BYTES_DEFAULT, RING_BYTES_LEAST, lane_name, lane_names
 from shipper.config.field import read_options
 from shipper.config.plan import ChannelPlan, ComponentPlan, Plan
 from shipper.errors import ConfigurationError
 from shipper.ring.layout import lane_key
 from shipper.ring.puts import PutPage
-from shipper.workers.instance import Instance
+from shipper.workers.instance import Instance, cgroup_limit_bytes, free_memory_bytes
 from shipper.workers.spec import ChannelSpec, Common, ComponentSpec, LaneSpec, WorkerSpec
+
+#: All channels of an agent together have at most so many bytes of rings, unless the file asks for more.
+AGENT_RING_BYTES = 256 << 20
 
 #: Worker -> path of its bell.
 Bells = Callable[[str], str]
@@ -86,8 +89,9 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False) -> Grid:
     }
     channels = {c.name: _channel(c) for c in plan.channels}
     lanes: list[LaneRecord] = []
+    ring_bytes = _ring_bytes(run_dir, sum(not (run_dir / "channels" / name).exists() for name in channels))
     for name, channel in channels.items():
-        channel.prepare(run_dir / "channels" / name, producers[name], consumers[name])
+        channel.prepare(run_dir / "channels" / name, producers[name], consumers[name], ring_bytes)
         for file, (producer, _) in lane_names(run_dir / "channels" / name).items():
             page_path = run_dir / "puts" / producer
             page = PutPage.ensure(page_path)
@@ -98,7 +102,7 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False) -> Grid:
     def bell(worker: str) -> str:
         return str(run_dir / "bells" / worker)
 
-    common = Common(str(run_dir), str(state_dir), poison)
+    common = Common(str(run_dir), str(state_dir), instance.run_id(), poison)
     specs: list[WorkerSpec] = []
     for group in plan.groups:
         for index in range(group.workers):
@@ -171,6 +175,15 @@ def _into(
 
 def _properties(channel: ChannelPlan) -> dict[str, str]:
     return {**channel.properties, "strictBatch": "true"} if channel.strict_batch else dict(channel.properties)
+
+
+def _ring_bytes(run_dir: Path, new: int) -> int:
+    """Bytes of the rings of a channel whose file does not say: bounded by what the machine has to give."""
+    limit = cgroup_limit_bytes()
+    bounds = [RING_BYTES_DEFAULT, AGENT_RING_BYTES // max(new, 1), free_memory_bytes(run_dir) // 2 // max(new, 1)]
+    if limit is not None:
+        bounds.append(limit // 8 // max(new, 1))
+    return max(min(bounds), RING_BYTES_LEAST)
 
 
 def _channel(found: ChannelPlan) -> Channel[Any]:

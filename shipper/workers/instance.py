@@ -79,6 +79,18 @@ class Instance:
                 f"from another file"
             )
 
+    def run_id(self) -> str:
+        """Names the present contents of the run directory: another one after it was removed (reboot, clean stop)."""
+        path = self.run_dir / "id"
+        try:
+            return path.read_text()
+        except FileNotFoundError:
+            # Written whole under another name first: a torn id would look like a new run directory.
+            fresh = path.with_suffix(".new")
+            fresh.write_text(os.urandom(8).hex())
+            os.replace(fresh, path)
+            return path.read_text()
+
     def close(self) -> None:
         """Gives the instance up."""
         if self._lock is not None:

@@ -48,11 +48,13 @@ class Common:
 
     Attributes:
         run_dir, state_dir: of the instance.
+        run_id: names the present contents of the run directory.
         poison: overwrite the ring behind every take commit, to find views that outlive it (tests).
     """
 
     run_dir: str
     state_dir: str
+    run_id: str = ""
     poison: bool = False
 
 

@@ -5,7 +5,7 @@ by exec, so it has no thread, no client and no lock of anybody; it opens nothing
 
 It talks with the supervisor through its standard input and output, one JSON object a line::
 
-    -> {"load": {files, agent, system, environment, strict}}     <- {"plan": {...} | null, "problems": [...], "counted": {...}}
+    -> {"load": {files, agent, system, environment, strict}}     <- {"plan": ... or null, "problems": [...], "counted": ...}
     -> {"fork": [spec, ...], "supervisor": pid}                  <- {"pids": [...]}
     -> end of file                                               exits
 

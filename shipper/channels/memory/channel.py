@@ -93,10 +93,10 @@ class MemoryChannel(Channel[MemoryOptions]):
         # says that a transaction carries.
         return max(options.capacity // 2, min(options.transaction_capacity or 1, options.capacity))
 
-    def prepare(self, directory: Path, producers: Sequence[str], consumers: Sequence[str]) -> None:
+    def prepare(self, directory: Path, producers: Sequence[str], consumers: Sequence[str], ring_bytes: int) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        ring_bytes = self.options.ring_bytes or RING_BYTES_DEFAULT
-        per_lane = ring_bytes // max(len(producers) * len(consumers), 1)
+        lanes = max(len(producers) * len(consumers), 1)
+        per_lane = max((self.options.ring_bytes or ring_bytes) // lanes, 64 << 10)
         if self.options.ring_bytes is None:
             per_lane = max(per_lane, RING_BYTES_LEAST)
         for producer in producers:
