@@ -258,9 +258,11 @@ def _inherited(conf_dir: Path | None, environment: Mapping[str, str], notes: lis
     """`-D` flags that Java would get from `flume-env.sh` and the environment; the command line stands over them."""
     found: dict[str, str] = {}
     if conf_dir is not None and (conf_dir / "flume-env.sh").is_file():
-        from shipper.config.environment import system_properties  # reads the file; never runs it
+        from shipper.config.environment import read_environment  # reads the script's text; never runs it
 
-        found.update(system_properties(conf_dir))
+        flags, unknown = read_environment(conf_dir, environment)
+        found.update(flags)
+        notes.extend(unknown)
     for variable in ("JAVA_OPTS", "FLUME_JAVA_OPTS"):
         for word in environment.get(variable, "").split():
             if word.startswith("-D") and len(word) > 2:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from shipper import log
 from shipper.errors import ComponentFailed
 
 PORT = 41414
@@ -211,7 +212,11 @@ class MetricsServer:
             return _response(HTTPStatus.BAD_REQUEST, b"not a request\n"), 0
         if length > BODY_BYTES_MAX:
             return _response(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, b"request body too large\n"), 0
-        status, kind, body = self._page(method.upper(), _path(target), headers)
+        try:
+            status, kind, body = self._page(method.upper(), _path(target), headers)
+        except Exception as problem:  # a defect in a page must not take the agent down that it describes
+            log.defect("metrics", problem)
+            status, kind, body = HTTPStatus.INTERNAL_SERVER_ERROR, TEXT_TYPE, b"this page failed; the log has more\n"
         return _response(status, body, kind, with_body=method.upper() != "HEAD"), length
 
     def _page(self, method: str, path: str, headers: Mapping[str, str]) -> tuple[HTTPStatus, str, bytes]:

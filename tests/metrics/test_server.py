@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from shipper import log
 from shipper.errors import ComponentFailed
 from shipper.metrics import server as module
 from shipper.metrics.server import Answers, MetricsServer
@@ -206,6 +207,21 @@ def test_sleepers_do_not_lock_others_out(served: Served) -> None:
     assert body(served.ask(b"GET /metrics HTTP/1.1\r\n\r\n")) == JSON
     for client in sleepers:
         client.close()
+
+
+def test_a_page_that_fails_is_500_and_the_others_go_on(served: Served) -> None:
+    """A defect of ours in one page is logged, and does not end the agent."""
+    said: list[str] = []
+    earlier = log.current()
+    log.configure(log.Log([("ERROR", lambda level, component, text: said.append(text))]))
+    served.server._answers = Answers(lambda: [][0], lambda: TEXT, lambda: (True, ""))
+    try:
+        assert status(served.ask(b"GET /metrics HTTP/1.1\r\n\r\n")) == 500
+    finally:
+        log.configure(earlier)
+    assert body(served.ask(b"GET /metrics/prometheus HTTP/1.1\r\n\r\n")) == TEXT
+    assert len(said) == 1
+    assert said[0].startswith("unexpected IndexError: list index out of range (at ")
 
 
 def test_a_large_answer_reaches_a_client_that_reads_slowly() -> None:
