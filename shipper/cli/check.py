@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -55,7 +55,7 @@ def check(
             for problem in these:
                 page.problem(problem)
     for name, plan in plans.items():
-        page.line(_verdict(name, plan, [p for p in problems if p.agent in ("", name)]))
+        page.line(_verdict(name, plan, [p for p in problems if len(names) == 1 or p.agent in ("", name)]))
     return 1 if any(problem.severity in ("error", "dropped") for problem in problems) else 0
 
 
@@ -93,9 +93,8 @@ class _Page:
 
     def problem(self, problem: Problem) -> None:
         """The place and the sentence; below them the line as it is, and the line as it should be."""
-        message = problem.message + (f" {_sentence(problem.consequence)}" if problem.consequence else "")
         place = f"{problem.place}: " if problem.place else ""
-        self._folded(f"  {place}", message)
+        self._folded(f"  {place}", problem.text)
         if problem.key:
             separator = " = " if problem.value else ""
             self._aside("found", problem.key + separator + _one_line(problem.value))
@@ -127,16 +126,7 @@ class _Page:
         return f"\x1b[{colour}m{text}\x1b[0m" if self._colour else text
 
 
-def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}."
-
-
 def _one_line(value: str, most: int = 100) -> str:
     """A value in one line without control characters, cut where nobody reads on."""
     shown = "".join(char if char.isprintable() else repr(char)[1:-1] for char in value)
     return shown if len(shown) <= most else f"{shown[:most]}..."
-
-
-def problem_lines(problems: Iterable[Problem]) -> list[str]:
-    """The problems as lines of a log."""
-    return [f"{_TITLES[problem.severity]}: {problem.one_line()}" for problem in problems]

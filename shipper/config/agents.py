@@ -169,6 +169,15 @@ def _misplaced(agent: str, key: str, setting: Property) -> Problem:
         message = f"{setting.key} names a {LISTS[list_name]} but no key of it, so the line is ignored."
         fix = (f"{setting.key}.type = {setting.value}",) if rest else ()
         return setting.problem("warning", message, agent=agent, flume=flume, fix=fix)
+    if (missing := agent.lower().rstrip("s")) in ("source", "channel", "sink"):
+        message = f"{setting.key} begins with {agent} where the agent's name should be. The line is ignored."
+        return setting.problem(
+            "warning",
+            message,
+            agent=agent,
+            flume=flume,
+            nearest=f"AGENT.{missing}s.{key if '.' in key else f'{key}.type'}",
+        )
     lists = {name.lower(): name for name in LISTS}
     lists |= {name.lower()[:-1]: name for name in LISTS}
     near = lists.get(list_name.lower()) or next(iter(difflib.get_close_matches(list_name, LISTS, 1, 0.6)), None)

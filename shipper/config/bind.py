@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from shipper.config.agents import Component, RawAgent
 from shipper.config.field import Options, declarations, read_options
 from shipper.config.lookup import Found, look_up
 from shipper.config.options import (
+    POLLABLE,
     ChannelKeys,
     Checked,
     GroupKeys,
@@ -39,9 +41,6 @@ from shipper.config.plan import ChannelPlan, ComponentPlan, Plan, SinkGroupPlan,
 from shipper.config.problem import Problem, in_order, strictly
 from shipper.config.properties import Property, read_files
 from shipper.errors import ConfigurationError
-
-#: Sources that Flume polls; all others have threads of their own there and ignore the back-off keys.
-POLLABLE = ("seq", "taildir", "jms", "kafka", "stress")
 
 #: The keys that hold a batch size, in all families.
 _BATCH_KEYS = ("batchSize", "hdfs.batchSize", "sink.batchSize", "batch-size", "flumeBatchSize")
@@ -80,7 +79,8 @@ def load(
         problems += wrong
     else:
         problems.append(_no_such_agent(agent, found, properties, paths))
-    problems = [p for p in problems if not p.agent or p.agent == agent] + _others(agent, found, problems)
+    if found:
+        problems = [p for p in problems if not p.agent or p.agent == agent] + _others(agent, found, problems)
     if strict:
         problems = strictly(problems)
     problems = in_order(problems)
@@ -360,19 +360,18 @@ def _no_such_agent(
     agent: str, found: Mapping[str, RawAgent], properties: Mapping[str, Property], paths: Sequence[str]
 ) -> Problem:
     """The name after `-n` is in no file."""
-    import difflib
-
     where = ", ".join(paths)
     if found:
         names = ", ".join(found)
-        near = difflib.get_close_matches(agent, found, 1, 0.5)
+        near = get_close_matches(agent, found, 1, 0.5)
         only = next(iter(found)) if len(found) == 1 else None
         message = f"There is no agent {agent} in {where}; there is {names}."
         return Problem("error", message, where, nearest=f"-n {near[0]}" if near else f"-n {only}" if only else None)
-    message = f"{where} describes no agent. Its keys should begin with the agent's name, as in {agent}.sources = r1."
     if not properties:
-        message = f"There is not one key in {where}."
-    return Problem("error", message, where)
+        return Problem("error", f"There is not one key in {where}.", where)
+    message = f"There is no agent {agent} in the file, nor any other: keys begin with the agent's name."
+    fix = tuple(f"{agent}.{line}" for line in ("sources = r1", "channels = c1", "sinks = k1"))
+    return Problem("error", message, where, fix=fix)
 
 
 def _others(agent: str, found: Mapping[str, RawAgent], problems: Sequence[Problem]) -> list[Problem]:

@@ -68,4 +68,4 @@ def look_up(
 
 def _there(family: str) -> str:
     names = registry.modules(family)
-    return f"There is {', '.join(names)}." if names else f"There is no {family} at all."
+    return f"This build has {', '.join(names)}." if names else f"This build has no {family}."

@@ -31,6 +31,9 @@ from shipper.config.plan import BATCH_BYTES
 from shipper.config.problem import Problem
 from shipper.config.properties import HIDDEN, Property
 
+#: Sources that Flume polls; all others have threads of their own there and ignore the back-off keys.
+POLLABLE = ("seq", "taildir", "jms", "kafka", "stress")
+
 _workers = at_least(integer, 1, 256)
 _batch_bytes = at_least(size, 1 << 12, 1 << 28)
 

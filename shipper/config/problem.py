@@ -46,14 +46,18 @@ class Problem:
         """`a1.properties:12`, or what of it is known."""
         return f"{self.file}:{self.line}" if self.line else self.file
 
+    @property
+    def text(self) -> str:
+        """The message and its consequence as sentences."""
+        ended = self.message if self.message[-1:] in ".:!?" else f"{self.message}."
+        return f"{ended} {self.consequence[0].upper()}{self.consequence[1:]}." if self.consequence else ended
+
     def one_line(self) -> str:
         """All of it on one line, for a log."""
         about = f"{self.key}: " if self.key and self.key not in self.message and self.key not in self.fix else ""
-        parts = [f"{self.place}: " if self.place else "", about, self.message]
+        parts = [f"{self.place}: " if self.place else "", about, self.text]
         if self.nearest:
             parts.append(f" Did you mean {self.nearest}?")
-        if self.consequence:
-            parts.append(f" {self.consequence[0].upper()}{self.consequence[1:]}.")
         if self.fix:
             parts.append(" Write: " + " | ".join(self.fix))
         return "".join(parts)

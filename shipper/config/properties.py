@@ -205,12 +205,17 @@ def _mojibake(key: str, value: str, file: str, line: int) -> list[Problem]:
         meant_key, meant = key.encode("latin-1").decode("utf-8"), value.encode("latin-1").decode("utf-8")
     except UnicodeDecodeError:
         return []  # not UTF-8, so it is what Java takes it for
+    shown, read = (meant_key, key) if value.isascii() else (meant, value)
     message = (
-        f"The line is UTF-8, but properties files are ISO-8859-1: what the editor shows as {meant!r} is read as "
-        f"{value!r}, as in Flume."
+        f"The line is UTF-8, but properties files are ISO-8859-1: what an editor shows as {_cut(shown)!r} is read as "
+        f"{_cut(read)!r}, as in Flume."
     )
     fix = f"{_escaped(meant_key)} = {_escaped(meant)}"
     return [Problem("warning", message, file, line, key, value, fix=(fix,))]
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:40]}..."
 
 
 def _escaped(text: str) -> str:
