@@ -5,9 +5,9 @@ by exec, so it has no thread, no client and no lock of anybody; it opens nothing
 
 It talks with the supervisor through its standard input and output, one JSON object a line::
 
-    -> {"load": {files, agent, system, environment, strict}}     <- {"plan": ... or null, "problems": [...], "counted": ...}
-    -> {"fork": [spec, ...], "supervisor": pid}                  <- {"pids": [...]}
-    -> end of file                                               exits
+    -> {"load": {files, agent, system, ...}}       <- {"plan": ... or null, "problems": [...], "counted": {...}}
+    -> {"fork": [spec, ...], "supervisor": pid}    <- {"pids": [...]}
+    -> end of file                                 exits
 
 Python's rule that a process with threads should not fork does not bite here: the one thread that exists belongs to
 Arrow's allocator, takes no part in what a worker does, and the tests fork on every supported Python.
