@@ -90,7 +90,7 @@ class Log:
         now_s = self._monotonic_s()
         self.tick()
         for line in text.splitlines():
-            line = printable(line)
+            line = printable(line.rstrip())
             if line and (level == "STACK" or self._repeats.is_news((level, component, line), now_s)):
                 self._emit(level, component, line)
 

@@ -180,7 +180,7 @@ def _known(word: str) -> tuple[str, str | None]:
     if found is None:
         dashed = "--" + name.lstrip("-")
         found = _only({s for s in known if s.startswith(dashed) and len(dashed) > 3})
-    if found is None and word[:2] in _ATTACHED and not word.startswith("--") and not _nearest(name):
+    if found is None and word[:2] in _ATTACHED and word[1] != "-" and not _nearest(name, 0.8):
         found, value_here = word[:2], word[2:].removeprefix("=")
     if found is None:
         meant = _nearest(name)
@@ -199,14 +199,15 @@ def _only(spellings: Iterable[str]) -> str | None:
     return found[0] if len({_FLAGS.get(s) or _VALUES.get(s) or s for s in found}) == 1 else None
 
 
-def _nearest(name: str) -> str | None:
+def _nearest(name: str, likeness: float = 0.7) -> str | None:
+    """The long option that a person may have meant."""
     import difflib  # only a person who mistyped pays for it
 
-    if "fil" in name.lower():
+    bare = name.lstrip("-").lower()
+    if bare in ("fil", "file", "files"):
         return "--conf-file"
     known = [s for s in (*_FLAGS, *_VALUES, *_REFUSED) if s.startswith("--")]
-    dashed = "--" + name.lstrip("-").lower()
-    return next(iter(difflib.get_close_matches(dashed, known, 1, 0.7)), None)
+    return next(iter(difflib.get_close_matches(f"--{bare}", known, 1, likeness)), None)
 
 
 def _example(spelling: str) -> str:

@@ -1,0 +1,67 @@
+"""The commands of `shipper` and `flume-ng`, through their entry points."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from shipper.cli.main import COMMANDS, flume_ng, main
+
+
+def test_version_has_five_lines_as_flumes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["version"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 5
+    assert lines[0].startswith("Shipper ")
+    assert re.fullmatch(r"From source with checksum [0-9a-f]{32}", lines[4])
+
+
+@pytest.mark.parametrize("spelling", ["help", "--help", "-h"])
+def test_help_names_every_command(spelling: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert flume_ng([spelling]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("Usage: flume-ng COMMAND")
+    assert all(f"\n  {name} " in out for name in COMMANDS)
+
+
+def test_no_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert "a command is missing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("command", "said"), [
+    ("avro-client", "flume-ng avro-client: the avro client is not in this build."),
+    ("tool", "flume-ng tool: FCINTEGRITYTOOL repairs"),
+    ("password", "flume-ng password: no Flume since 1.9"),
+    ("monitor", "flume-ng monitor: Flume has no such command. A running agent is shown by: shipper stat NAME"),
+    ("sources", "flume-ng sources: Flume has no such command."),
+    ("sinks", "flume-ng sinks: Flume has no such command."),
+    ("agnet", "flume-ng: there is no command 'agnet'; did you mean 'agent'?"),
+    ("x", "flume-ng: there is no command 'x'."),
+])  # fmt: skip
+def test_other_commands_are_refused_by_name(command: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert flume_ng([command, "-n", "a1"]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith(said)
+    assert captured.out == ""
+
+
+def test_node_is_the_old_name_of_agent(capsys: pytest.CaptureFixture[str]) -> None:
+    assert flume_ng(["node", "-h"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == "flume-ng: 'node' is the old name of 'agent'.\n"
+    assert captured.out.startswith("Usage: flume-ng agent -n NAME")
+
+
+def test_a_usage_error_of_agent_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["agent", "-n", "a1", "-f", "x", "--no-relaod"]) == 2
+    assert capsys.readouterr().err == (
+        "shipper: There is no option --no-relaod; did you mean --no-reload-conf? "
+        "'shipper agent --help' lists them all.\n"
+    )
+
+
+def test_a_usage_error_of_another_command_is_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["stat", "--quux"]) == 2
+    assert "--quux" in capsys.readouterr().err
