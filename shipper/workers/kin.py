@@ -15,6 +15,9 @@ from pathlib import Path
 #: Exit codes of a worker: stopped in order; can't go on and is started again with back-off; its source is finished.
 STOPPED, GAVE_UP, FINISHED = 0, 3, 4
 
+#: What reaches every process of a terminal or a service at once.
+EVERYBODYS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
@@ -36,6 +39,16 @@ def belong_to(supervisor: int) -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != supervisor:  # it died between the two lines above
         os._exit(GAVE_UP)
+
+
+def be_deaf() -> None:
+    """Lets the signals that a terminal or a service manager sends to everybody pass without effect.
+
+    Handlers that do nothing, not SIG_IGN: a program that this process executes starts with the default again.
+    """
+    for number in EVERYBODYS:
+        signal.signal(number, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, EVERYBODYS)
 
 
 def call_oneself(name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ import orjson
 from shipper.config.plan import Plan
 from shipper.config.problem import Problem
 from shipper.errors import ComponentFailed
+from shipper.workers import kin
 from shipper.workers.spec import WorkerSpec
 
 #: Set for the template and so for all workers: libraries must not start threads of their own behind our back.
@@ -48,14 +50,20 @@ class Template:
     """
 
     def __init__(self, log_fd: int) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "shipper.workers.template"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log_fd,
-            env={**os.environ, **_QUIET_LIBRARIES},
-            start_new_session=False,
-        )
+        # The template must not die of a Ctrl-C that reaches the whole group before it can say so itself: it starts
+        # with these signals blocked, and for this process they stay pending meanwhile.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, kin.EVERYBODYS)
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "shipper.workers.template"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log_fd,
+                env={**os.environ, **_QUIET_LIBRARIES},
+                start_new_session=False,
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     @property
     def fileno(self) -> int:

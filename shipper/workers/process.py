@@ -8,7 +8,6 @@ supervisor, at whatever instruction it is: a killed worker leaves nothing to rep
 from __future__ import annotations
 
 import contextlib
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,14 +17,13 @@ from shipper.metrics.block import Entry, MetricsBlock, State
 from shipper.workers import assemble, sink_worker, source_worker
 from shipper.workers.control import Control, Phase
 from shipper.workers.duty import Duty
-from shipper.workers.kin import FINISHED, GAVE_UP, STOPPED, call_oneself
+from shipper.workers.kin import FINISHED, GAVE_UP, STOPPED, be_deaf, call_oneself
 from shipper.workers.spec import WorkerSpec
 
 
 def main(spec: WorkerSpec) -> int:
     """Runs the worker; its exit code. Errors of the world are one log line, ours have a traceback in the log."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_IGN)
+    be_deaf()
     call_oneself(f"shipper {spec.label}")
     run_dir = Path(spec.common.run_dir)
     control = Control.open(run_dir / "control")
