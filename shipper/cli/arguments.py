@@ -150,7 +150,7 @@ def parse_agent(arguments: Sequence[str], environment: Mapping[str, str] | None 
     agent = _agent_name(given.get("name", []), files)
     if not files:
         raise UsageError(f"Agent {agent} needs its file: shipper agent -n {agent} -f FILE.properties.")
-    system = {**_inherited(conf_dir, os.environ if environment is None else environment, notes), **system}
+    system = {**inherited_properties(conf_dir, os.environ if environment is None else environment, notes), **system}
     return AgentCommand(
         files=files,
         agent=agent,
@@ -255,8 +255,12 @@ def _directory(options: list[str] | None, system: str | None) -> Path | None:
     return Path(text) if text else None
 
 
-def _inherited(conf_dir: Path | None, environment: Mapping[str, str], notes: list[str]) -> dict[str, str]:
-    """`-D` flags that Java would get from `flume-env.sh` and the environment; the command line stands over them."""
+def inherited_properties(conf_dir: Path | None, environment: Mapping[str, str], notes: list[str]) -> dict[str, str]:
+    """`-D` flags that Java would get from `flume-env.sh` and the environment; the command line stands over them.
+
+    Args:
+        notes: gets a sentence for each flag that can't be known without running the script.
+    """
     found: dict[str, str] = {}
     if conf_dir is not None and (conf_dir / "flume-env.sh").is_file():
         from shipper.config.environment import read_environment  # reads the script's text; never runs it

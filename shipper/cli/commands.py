@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +20,44 @@ app = typer.Typer(
 _RunDir = Annotated[
     Path | None, typer.Option("--run-dir", help="Where the agent's shared memory lies, when it was started so.")
 ]
+
+
+@app.command("check")
+def check_command(
+    files: Annotated[list[Path] | None, typer.Argument(help="The files, in the order of the agent's -f.")] = None,
+    more_files: Annotated[
+        list[Path] | None, typer.Option("--conf-file", "-f", help="The same, as agent has it.")
+    ] = None,
+    agent: Annotated[str | None, typer.Option("--name", "-n", help="One agent of the files; all without it.")] = None,
+    conf_dir: Annotated[Path | None, typer.Option("--conf", "-c", help="Where flume-env.sh lies.")] = None,
+    system: Annotated[list[str] | None, typer.Option("-D", help="key=value, a system property.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings are errors.")] = False,
+) -> None:
+    """Says everything that is wrong or doubtful in a configuration. 0: it runs; 1: it does not, or not all of it."""
+    from shipper.cli.arguments import inherited_properties
+    from shipper.cli.check import check
+
+    wanted = [*(files or ()), *(more_files or ())]
+    if not wanted:
+        raise typer.BadParameter("which file? shipper check FILE.properties")
+    notes: list[str] = []
+    properties = inherited_properties(conf_dir, os.environ, notes)
+    properties.update((key, value) for key, _, value in (text.partition("=") for text in system or ()))
+    for note in notes:
+        typer.echo(note, err=True)
+    raise typer.Exit(check(wanted, agent, strict, properties))
+
+
+@app.command("describe")
+def describe_command(
+    wanted: Annotated[list[str] | None, typer.Argument(help="A type, a family, or both, as in: sink hdfs")] = None,
+    template: Annotated[bool, typer.Option("--template", help="Lines to start a file from.")] = False,
+    agent: Annotated[str, typer.Option("--name", "-n", help="The agent's name in those lines.")] = "a1",
+) -> None:
+    """Shows the components of this build with all their options, or a template file to start from."""
+    from shipper.cli.describe import describe
+
+    raise typer.Exit(describe(" ".join(wanted or ()), template, agent))
 
 
 @app.command("stat")

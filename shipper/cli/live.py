@@ -83,12 +83,12 @@ def short(number: float, unit: str = "") -> str:
 
 def fitted(text: str, width: int) -> str:
     """The text cut to so many columns of a terminal; characters of double width count twice."""
-    columns = 0
+    columns = kept = 0
     for index, character in enumerate(text):
         columns += 2 if unicodedata.east_asian_width(character) in "WF" else 1
-        if columns > width:
-            return fitted(text[:index], width - 1) + "…" if width > 1 else ""
-    return text
+        if columns < width:
+            kept = index + 1  # so much of it leaves a column for the dots
+    return text if columns <= width else (text[:kept] + "…")[:width]
 
 
 def _grown(before: Sample, now: Sample, kind: Kind, counter: str) -> int:

@@ -8,10 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import typer
 
 COMMANDS = {
     "agent": "run an agent of a Flume configuration file",
@@ -88,18 +84,13 @@ def usage(program: str) -> str:
 
 def _typer(program: str, arguments: Sequence[str]) -> int:
     """Runs one of the commands that typer parses; click's own usage errors end with 2."""
+    from shipper.cli.commands import app  # importing typer takes 60 ms and 4 MB: not for the supervisor
+
     try:
-        app()(args=list(arguments), prog_name=program)
+        app(args=list(arguments), prog_name=program)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 0
     return 0
-
-
-def app() -> typer.Typer:
-    """The typer application. Made on demand: importing typer takes 60 ms and 4 MB."""
-    from shipper.cli import commands
-
-    return commands.app
 
 
 if __name__ == "__main__":

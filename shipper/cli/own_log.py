@@ -68,7 +68,7 @@ def _tailed_files(command: str) -> list[str]:
     try:
         words = shlex.split(command, comments=False)
     except ValueError:
-        words = command.split()
+        words = command.replace("'", " ").replace('"', " ").split()
     nested = next((word for word in words if " " in word and re.search(r"\btail\s", word)), None)
     if nested is not None:
         return _tailed_files(nested)
