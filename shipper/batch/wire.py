@@ -25,11 +25,11 @@ _COLUMN_OVERHEAD_BYTES = 512
 
 def bound(batch: EventBatch) -> int:
     """Bytes that `encode` will not exceed."""
-    columns = batch.records.num_columns
     extra = sum(len(o.stream) + len(o.anchor) + 64 for o in batch.origins)
-    extra += sum(len(k) + len(v or "") for k, v in batch.constants.items())
-    # JSON can make six bytes of one (control characters).
-    return batch.size_bytes + _STREAM_OVERHEAD_BYTES + int(columns) * _COLUMN_OVERHEAD_BYTES + 6 * extra
+    extra += sum(len(k) + len(v or "") + 8 for k, v in batch.constants.items())
+    # JSON can make six bytes of one character (control characters); a column's name is UTF-8, four at most.
+    columns = sum(_COLUMN_OVERHEAD_BYTES + 4 * len(name) for name in batch.records.schema.names)
+    return batch.size_bytes + _STREAM_OVERHEAD_BYTES + columns + 6 * extra
 
 
 def encode(batch: EventBatch, memory: memoryview) -> int:
@@ -59,7 +59,7 @@ def decode(memory: memoryview) -> EventBatch:
     try:
         records, metadata = pa.ipc.open_stream(pa.py_buffer(memory)).read_next_batch_with_custom_metadata()
         meta = orjson.loads(metadata[_KEY])
-    except (pa.ArrowInvalid, StopIteration, KeyError, TypeError, orjson.JSONDecodeError) as problem:
+    except (pa.ArrowException, OSError, StopIteration, KeyError, TypeError, orjson.JSONDecodeError) as problem:
         raise DamagedData(f"a frame of {len(memory)} bytes holds no batch: {problem}") from problem
     origins = [Origin(*origin) for origin in meta["o"]]
     return EventBatch(records, trim=meta["t"], constants=meta["c"], origins=origins)
