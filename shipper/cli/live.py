@@ -11,8 +11,6 @@ is written: log lines only.
 
 from __future__ import annotations
 
-import unicodedata
-
 from shipper.cli.log import Console
 from shipper.metrics.block import Kind, Sample
 from shipper.metrics.holdup import HoldUp, fill_share
@@ -83,6 +81,10 @@ def short(number: float, unit: str = "") -> str:
 
 def fitted(text: str, width: int) -> str:
     """The text cut to so many columns of a terminal; characters of double width count twice."""
+    if text.isascii():
+        return text if len(text) <= width else (text[: width - 1] + "…")[:width]
+    import unicodedata  # a table of 1 MB, for those whose names need it
+
     columns = kept = 0
     for index, character in enumerate(text):
         columns += 2 if unicodedata.east_asian_width(character) in "WF" else 1

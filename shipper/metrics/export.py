@@ -7,10 +7,11 @@ workers of a component. Counters begin at 0 with the start of the agent, so what
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
+
+import orjson
 
 from shipper.metrics.block import Kind, Sample, State, WorkerSample
 from shipper.metrics.counters import NAMES
@@ -100,7 +101,7 @@ class Exporter:
 
     def flume_json(self, sample: Sample) -> bytes:
         """What `/metrics` answers."""
-        return json.dumps(self.flume(sample), separators=(",", ":"), ensure_ascii=False).encode()
+        return orjson.dumps(self.flume(sample))
 
     def prometheus(self, sample: Sample) -> bytes:
         """What `/metrics/prometheus` answers: text exposition, version 0.0.4.

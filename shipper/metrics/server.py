@@ -16,7 +16,6 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http import HTTPStatus
 
 from shipper import log
 from shipper.errors import ComponentFailed
@@ -32,6 +31,11 @@ TOTAL_S = 15.0
 JSON_TYPE = "application/json;charset=utf-8"
 TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 HTML_TYPE = "text/html;charset=utf-8"
+#: The standard library's list of them would cost the supervisor more memory than this file.
+_PHRASES = {
+    200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 413: "Payload Too Large",
+    431: "Request Header Fields Too Large", 500: "Internal Server Error", 503: "Service Unavailable",
+}  # fmt: skip
 _PAGE = b"""<!DOCTYPE html>
 <html><head><title>shipper</title></head><body>
 <p><a href="metrics">/metrics</a>: Flume's numbers as JSON</p>
@@ -198,7 +202,7 @@ class MetricsServer:
     def _answer(self, head: bytes | None) -> tuple[bytes, int]:
         """The whole answer to a request head, and how many bytes of body come before it may be sent."""
         if head is None:
-            return _response(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, b"request head too large\n"), 0
+            return _response(431, b"request head too large\n"), 0
         try:
             request, *lines = head.decode("latin-1").split("\r\n")
             method, target, version = request.split(" ")
@@ -207,39 +211,39 @@ class MetricsServer:
             }
             length = int(headers.get("content-length", "0"))
         except ValueError:
-            return _response(HTTPStatus.BAD_REQUEST, b"not a request\n"), 0
+            return _response(400, b"not a request\n"), 0
         if not version.startswith("HTTP/1.") or not target.startswith(("/", "http://")) or length < 0:
-            return _response(HTTPStatus.BAD_REQUEST, b"not a request\n"), 0
+            return _response(400, b"not a request\n"), 0
         if length > BODY_BYTES_MAX:
-            return _response(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, b"request body too large\n"), 0
+            return _response(413, b"request body too large\n"), 0
         try:
             status, kind, body = self._page(method.upper(), _path(target), headers)
         except Exception as problem:  # a defect in a page must not take the agent down that it describes
             log.defect("metrics", problem)
-            status, kind, body = HTTPStatus.INTERNAL_SERVER_ERROR, TEXT_TYPE, b"this page failed; the log has more\n"
+            status, kind, body = 500, TEXT_TYPE, b"this page failed; the log has more\n"
         return _response(status, body, kind, with_body=method.upper() != "HEAD"), length
 
-    def _page(self, method: str, path: str, headers: Mapping[str, str]) -> tuple[HTTPStatus, str, bytes]:
+    def _page(self, method: str, path: str, headers: Mapping[str, str]) -> tuple[int, str, bytes]:
         # Flume forbids TRACE and OPTIONS, answers every other method, and tells paths by upper and lower case only
         # where it has no choice: /METRICS is /metrics, but /metrics/ is nothing.
         if method in ("TRACE", "OPTIONS"):
-            return HTTPStatus.FORBIDDEN, TEXT_TYPE, b"forbidden\n"
+            return 403, TEXT_TYPE, b"forbidden\n"
         answers, wanted = self._answers, path.lower()
         if path == "/":
-            return HTTPStatus.OK, HTML_TYPE, _PAGE
+            return 200, HTML_TYPE, _PAGE
         if wanted == "/metrics":
             if answers.prometheus_first or _asks_for_text(headers.get("accept", "")):
-                return HTTPStatus.OK, TEXT_TYPE, answers.prometheus()
-            return HTTPStatus.OK, JSON_TYPE, answers.flume_json()
+                return 200, TEXT_TYPE, answers.prometheus()
+            return 200, JSON_TYPE, answers.flume_json()
         if wanted == "/metrics/prometheus":
-            return HTTPStatus.OK, TEXT_TYPE, answers.prometheus()
+            return 200, TEXT_TYPE, answers.prometheus()
         if wanted == "/health":
-            return HTTPStatus.OK, TEXT_TYPE, b"ok\n"
+            return 200, TEXT_TYPE, b"ok\n"
         if wanted == "/ready":
             ready, text = answers.ready()
-            status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
+            status = 200 if ready else 503
             return status, TEXT_TYPE, (text or "ok").encode() + b"\n"
-        return HTTPStatus.NOT_FOUND, TEXT_TYPE, b"not found; there are /metrics /metrics/prometheus /health /ready\n"
+        return 404, TEXT_TYPE, b"not found; there are /metrics /metrics/prometheus /health /ready\n"
 
     def _drop(self, fd: int) -> None:
         connection = self._connections.pop(fd)
@@ -250,9 +254,9 @@ class MetricsServer:
         connection.client.close()
 
 
-def _response(status: HTTPStatus, body: bytes, kind: str = TEXT_TYPE, with_body: bool = True) -> bytes:
+def _response(status: int, body: bytes, kind: str = TEXT_TYPE, with_body: bool = True) -> bytes:
     head = (
-        f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+        f"HTTP/1.1 {status} {_PHRASES[status]}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
         "Cache-Control: no-store\r\nConnection: close\r\n\r\n"
     )
     return head.encode() + (body if with_body else b"")
