@@ -94,6 +94,8 @@ class Buckets:
             return [self._floor(self._clock.now_ms())], None
         if TIMESTAMP in batch.constants:
             value = batch.constants[TIMESTAMP]
+            if value is not None and value.isascii() and value.isdigit() and len(value) < 15:
+                return [self._floor(int(value))], None
             column = pa.array([value], pa.string())
             return [self._floor(int(self._parsed(column, batch.rows)[0]))], None
         header = batch.header(TIMESTAMP)

@@ -20,6 +20,7 @@ under another name, counted and said.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -93,6 +94,7 @@ class RollingFiles:
         self._renames: dict[int, _Rename] = {}  # finished, all of it counts, waiting for the final name
         self._uncut: dict[OpenFile, str] = {}  # a rollback that could not be done yet
         self._gone: list[int] = []  # what the journal must still hear
+        self._most_open = plan.open_files_max
         self._journal: Journal
 
     # --- the verbs of a sink
@@ -131,9 +133,7 @@ class RollingFiles:
                 self._write(key, file, batch)
             else:
                 self._write_cut(key, file, batch)
-            while len(self._open) > self._plan.open_files_max:
-                oldest = next(iter(self._open))
-                self._finish(oldest, self._open[oldest])
+            self._evict(self._most_open)
         except OSError as error:
             raise self._later("write to", key, error) from error
 
@@ -256,9 +256,15 @@ class RollingFiles:
             except FileExistsError:  # somebody was faster: it is theirs
                 self._journal.gone([number])
                 continue
-            except OSError:
+            except OSError as error:
                 self._journal.gone([number])
-                raise
+                if error.errno not in (errno.EMFILE, errno.ENFILE) or len(self._open) < 2:
+                    raise
+                self._most_open = len(self._open) // 2
+                self._say("warning", f"no more than {len(self._open)} files can be open here: those written longest "
+                          f"ago end early, so that at most {self._most_open} are; raise ulimit -n")  # fmt: skip
+                self._evict(self._most_open)
+                continue
             break
         record = self._journal.records[number]
         file = OpenFile(self._store, self._plan.recipe, self._clock, record, handle, self._due(now_ms))
@@ -317,6 +323,12 @@ class RollingFiles:
                 self._journal.settled([file.progress() for file in finished])
                 self._rename([self._to_rename(file.record) for file in finished])
 
+    def _evict(self, most: int) -> None:
+        """Ends the files that were written longest ago, until at most `most` are open."""
+        while len(self._open) > most:
+            oldest = next(iter(self._open))
+            self._finish(oldest, self._open[oldest])
+
     def _retire(self, key: str, rolls: bool = False) -> None:
         del self._open[key]
         if not rolls:
@@ -360,8 +372,7 @@ class RollingFiles:
             try:
                 return self._store.rename(record.path, record.final)
             except FileExistsError:
-                there = self._store.stat(record.final)
-                if there is not None and there.identity == record.identity:
+                if self._is(record.final, record.identity):
                     return self._store.delete(record.path)  # both names on one file: a rename that was half done
                 final = self._free_name(record.key)
                 self._say("warning", f"{record.final} is there already and is not overwritten: "
@@ -377,9 +388,8 @@ class RollingFiles:
 
     def _not_renamed(self, one: _Rename, error: OSError) -> None:
         record = one.record
-        if isinstance(error, FileNotFoundError) and self._store.stat(record.path) is None:
-            there = self._store.stat(record.final)
-            if there is None or there.identity != record.identity:
+        if isinstance(error, FileNotFoundError) and self._is_missing(record.path):
+            if not self._is(record.final, record.identity):
                 self._say("error", f"{record.path} was moved or removed by somebody before it could be renamed to "
                           f"{record.final}: let nothing touch files that are being written")  # fmt: skip
                 self._counters.add("files_lost")
@@ -393,6 +403,19 @@ class RollingFiles:
         one.next_s = self._clock.monotonic_s() + plan.rename_retry_s if again else float("inf")
         then = f"next try in {plan.rename_retry_s:g} s" if again else "that was the last try; a restart tries once more"
         self._say("error", f"{trouble(f'rename to {record.final}', record.path, error)}; {then}")
+
+    def _is_missing(self, path: str) -> bool:
+        try:
+            return self._store.stat(path) is None
+        except OSError:
+            return False
+
+    def _is(self, path: str, identity: str | None) -> bool:
+        try:
+            there = self._store.stat(path)
+        except OSError:
+            return False
+        return there is not None and there.identity == identity
 
     # --- taking back
 
