@@ -1,0 +1,1 @@
+"""What every benchmark uses: inputs, agents and what they cost, programs to compare with, results."""

@@ -1,0 +1,1 @@
+"""Benchmarks of one step of the walk, in one process."""
