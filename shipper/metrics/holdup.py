@@ -22,6 +22,7 @@ _TIMES = {
 }
 _MOVES = ("EventAcceptedCount", "EventDrainSuccessCount", "body_bytes")
 HANGING_MS = 2000
+STUCK_MS = 5000
 FULL_SHARE = 0.9
 OFTEN_SHARE = 0.5
 BUSY_SHARE = 0.9
@@ -150,10 +151,19 @@ def _is_waiting(worker: WorkerSample, spent: Mapping[State, float], now_ms: int)
     """True for a sink that waits for its target, between two tries or (busy for a second) inside one call."""
     if worker.state == State.WAITING_TARGET or spent.get(State.WAITING_TARGET, 0.0) >= OFTEN_SHARE:
         return True
-    return worker.state == State.BUSY and worker.waits_for != "" and now_ms - worker.state_since_ms >= 1000
+    said_why = worker.waits_for != "" and now_ms - worker.state_since_ms >= 1000
+    return worker.state == State.BUSY and (said_why or _stuck_ms(worker, now_ms) >= STUCK_MS)
+
+
+def _stuck_ms(worker: WorkerSample, now_ms: int) -> int:
+    """For how long a worker has not come round to store its progress, which it does four times a second."""
+    progress_ms = worker.counters["progress_ms"]
+    return now_ms - progress_ms if progress_ms else 0
 
 
 def _waiting(worker: WorkerSample, siblings: Sequence[Spent], now_ms: int) -> str:
+    if not worker.waits_for and worker.state == State.BUSY and (stuck_ms := _stuck_ms(worker, now_ms)) >= STUCK_MS:
+        return f"{_who(worker, siblings)} has hung in one step for {format_seconds(stuck_ms / 1000)}"
     since = format_seconds(max(0, now_ms - worker.state_since_ms) / 1000)
     reason = worker.waits_for.removeprefix(f"{worker.name}: ")
     if reason != worker.waits_for:  # the message of a failure, not the name of a thing

@@ -56,6 +56,13 @@ def test_a_sink_that_hangs_in_one_call_is_found_although_it_books_nothing() -> N
     assert sentence(STUCK_SOURCE, sink, **FULL)[1] == "c1 full for 4 min: k1 waits for the close of hdfs://nn/x, 75 s"
 
 
+def test_a_sink_that_hangs_without_a_word_is_told_by_its_missing_steps() -> None:
+    """A stopped process, a call that never returns: it has not stored its progress."""
+    sink = worker(Kind.SINK, "k1", told=False, progress_ms=NOW_MS - 75_000)
+    assert sentence(STUCK_SOURCE, sink, **FULL)[1] == "c1 full for 4 min: k1 has hung in one step for 75 s"
+    assert sentence(worker(Kind.SOURCE, "r1", waiting_input_ns=SECOND_NS), sink, size=3)[0]
+
+
 def test_the_message_of_a_failure_is_told_as_one() -> None:
     """A worker that says "k1: ..." gives a reason, not the name of a thing."""
     sink = worker(Kind.SINK, "k1", State.WAITING_TARGET, 12, "k1: can't open /out: no space left on device")
