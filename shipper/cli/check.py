@@ -18,6 +18,7 @@ from typing import TextIO
 from shipper.config.bind import agent_names, load
 from shipper.config.plan import Plan
 from shipper.config.problem import SEVERITIES, Problem, in_order
+from shipper.config.properties import written
 
 _TITLES = {"error": "error", "dropped": "left out", "warning": "warning", "note": "note"}
 _PLURALS = {"error": "errors", "dropped": "left out", "warning": "warnings", "note": "notes"}
@@ -96,10 +97,9 @@ class _Page:
         place = f"{problem.place}: " if problem.place else ""
         self._folded(f"  {place}", problem.text)
         if problem.key:
-            separator = " = " if problem.value else ""
-            self._aside("found", problem.key + separator + _one_line(problem.value))
+            self._aside("found", _cut(written(problem.key, problem.value, ascii_only=False)))
         if problem.nearest:
-            self._aside("meant?", problem.nearest)
+            self._aside("meant?", _cut(problem.nearest))
         for number, line in enumerate(problem.fix):
             self._aside("" if number else "write", line)
         self.line("")
@@ -126,7 +126,5 @@ class _Page:
         return f"\x1b[{colour}m{text}\x1b[0m" if self._colour else text
 
 
-def _one_line(value: str, most: int = 100) -> str:
-    """A value in one line without control characters, cut where nobody reads on."""
-    shown = "".join(char if char.isprintable() else repr(char)[1:-1] for char in value)
-    return shown if len(shown) <= most else f"{shown[:most]}..."
+def _cut(line: str, most: int = 160) -> str:
+    return line if len(line) <= most else f"{line[:most]}..."

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from shipper.config.problem import Problem
-from shipper.config.properties import Property, java_trim
+from shipper.config.properties import Property, java_trim, written
 
 #: list name -> what one of it is called.
 LISTS = {
@@ -167,7 +167,7 @@ def _misplaced(agent: str, key: str, setting: Property) -> Problem:
     flume = (f"ERROR INVALID_PROPERTY component={agent} key={key}",)
     if list_name in LISTS:
         message = f"{setting.key} names a {LISTS[list_name]} but no key of it, so the line is ignored."
-        fix = (f"{setting.key}.type = {setting.value}",) if rest else ()
+        fix = (written(f"{setting.key}.type", setting.value),) if rest else ()
         return setting.problem("warning", message, agent=agent, flume=flume, fix=fix)
     if (missing := agent.lower().rstrip("s")) in ("source", "channel", "sink"):
         message = f"{setting.key} begins with {agent} where the agent's name should be. The line is ignored."

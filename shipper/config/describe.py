@@ -15,6 +15,7 @@ from typing import Any
 from shipper import registry
 from shipper.config.field import REQUIRED, Declaration, Options, declarations
 from shipper.config.options import POLLABLE, ChannelKeys, GroupKeys, PollableSourceKeys, SinkKeys, SourceKeys
+from shipper.config.properties import written
 
 #: family -> (where its keys stand in a file, keys that every one of it has).
 PLACES: dict[str, tuple[str, type[Options] | None]] = {
@@ -161,14 +162,8 @@ def _written(declared: Declaration, value: Any) -> str | None:
         number = value * 1000 if declared.kind.name == "milliseconds" else value
         return f"{number:.15g}"
     if isinstance(value, str):
-        return _visible(value) or None
+        return written("", value).removeprefix(" = ") or None
     return str(value)
-
-
-def _visible(text: str) -> str:
-    """A text as the properties dialect writes it."""
-    escapes = {"\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r", "\f": "\\f"}
-    return "".join(escapes.get(c) or (c if c.isascii() and c.isprintable() else f"\\u{ord(c):04x}") for c in text)
 
 
 def _describe(family: str, name: str, component: type[Any]) -> Described:
@@ -203,8 +198,8 @@ def _option_lines(options: Sequence[Declaration], width: int) -> Iterator[str]:
         if declared.default is REQUIRED:
             default = "required"
         else:
-            written = default_text(declared)
-            default = "no default" if written is None else f"default {written}"
+            text = default_text(declared)
+            default = "no default" if text is None else f"default {text}"
         yield f"    {declared.key}  ({declared.kind.name}; {default})"
         facts = [declared.help]
         if declared.aliases:

@@ -10,6 +10,7 @@ from shipper import registry
 from shipper.config.agents import Component
 from shipper.config.flume_types import flume_name, known_names, meant
 from shipper.config.problem import Problem
+from shipper.config.properties import written
 
 #: What Flume does about a type that it does not know: the whole load fails, or the source or group is left out.
 _FATAL = ("source", "channel", "sink")
@@ -53,7 +54,7 @@ def look_up(
     severity = "error" if family in _FATAL else "dropped"
     consequence = "" if severity == "error" else f"{loser} is left out"
     what = f"There is no {family} of type {type_name}."
-    values = [s.value for s in component.settings.values()]
+    values = [written("", s.value).removeprefix(" = ") for s in component.settings.values()]
     if family in _FATAL and (hint := meant(family, type_name, component.prefix, values)) is not None:
         sentence, lines = hint
         return None, where.problem(severity, f"{what} Here {sentence}:", fix=lines, consequence=consequence)

@@ -29,7 +29,7 @@ from shipper.config.field import (
 )
 from shipper.config.plan import BATCH_BYTES
 from shipper.config.problem import Problem
-from shipper.config.properties import HIDDEN, Property
+from shipper.config.properties import HIDDEN, Property, written
 
 #: Sources that Flume polls; all others have threads of their own there and ignore the back-off keys.
 POLLABLE = ("seq", "taildir", "jms", "kafka", "stress")
@@ -156,7 +156,7 @@ def check_options(
         problems += [part.problem(finding, "error") for finding in findings]
     made, findings = read_options(options, rest)
     if made is None and forgiving:
-        unread = [f.key for f in findings if f.severity == "error" and f.key in rest and _is_number(options, f.key)]
+        unread = [f.key for f in findings if f.severity == "error" and f.key in rest and _unreadable(options, f)]
         for key in unread:
             del rest[key]
         made, again = read_options(options, rest)
@@ -210,7 +210,7 @@ class Part:
         whose += f" ({type_name})" if type_name else ""
         message = f"{setting.key} has no effect: {whose} has no such key."
         full = None if near is None else self.component.prefix + self.prefix + near
-        return setting.problem("warning", message, nearest=full if full is None else f"{full} = {setting.shown}")
+        return setting.problem("warning", message, nearest=full if full is None else written(full, setting.shown))
 
 
 def _nearest(key: str, known: list[str], topology: tuple[str, ...]) -> str | None:
@@ -229,13 +229,16 @@ def _nearest(key: str, known: list[str], topology: tuple[str, ...]) -> str | Non
     return next((found[0] for found in (longer, same) if len(found) == 1), None)
 
 
-def _is_number(options: type[Options], key: str) -> bool:
-    found = next((d for d in declarations(options).values() if key in (d.key, *d.aliases)), None)
-    return (
-        found is not None
-        and found.refused is None
-        and found.kind.name in ("whole number", "number", "size in bytes", "seconds")
-    )
+def _unreadable(options: type[Options], finding: Finding) -> bool:
+    """True when the text is no number, or none within the bounds; False when it only clashes with another option."""
+    found = next((d for d in declarations(options).values() if finding.key in (d.key, *d.aliases)), None)
+    if found is None or found.refused is not None:
+        return False
+    try:
+        found.kind.parse(finding.value)
+    except ValueError:
+        return found.kind.name in ("whole number", "number", "size in bytes", "seconds")
+    return False
 
 
 def _forgiven(finding: Finding) -> Finding:

@@ -134,8 +134,7 @@ class _Resolver:
                 written.append(text[start : at - 1] + "${")
                 start = at + 2
             elif (end := _end_of(text, at + 2)) is None:
-                written.append(text[start : at + 2])
-                start = at + 2
+                break  # nothing closes it, and what stands behind it is a part of it
             else:
                 whole = text[at : end + 1]
                 value = self._lookup(text[at + 2 : end], whole, setting)

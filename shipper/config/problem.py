@@ -12,6 +12,9 @@ SEVERITIES = {
     "note": "about another agent of the same file",
 }
 
+#: A message with a value in it that is longer than any sentence is cut.
+MESSAGE_MOST = 600
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -49,18 +52,27 @@ class Problem:
     @property
     def text(self) -> str:
         """The message and its consequence as sentences."""
-        ended = self.message if self.message[-1:] in ".:!?" else f"{self.message}."
+        shown = printable(self.message)
+        ended = shown if shown[-1:] in ".:!?" else f"{shown}."
         return f"{ended} {self.consequence[0].upper()}{self.consequence[1:]}." if self.consequence else ended
 
     def one_line(self) -> str:
         """All of it on one line, for a log."""
-        about = f"{self.key}: " if self.key and self.key not in self.message and self.key not in self.fix else ""
+        about = (
+            f"{printable(self.key)}: " if self.key and self.key not in self.message and self.key not in self.fix else ""
+        )
         parts = [f"{self.place}: " if self.place else "", about, self.text]
         if self.nearest:
-            parts.append(f" Did you mean {self.nearest}?")
+            parts.append(f" Did you mean {printable(self.nearest)}?")
         if self.fix:
-            parts.append(" Write: " + " | ".join(self.fix))
+            parts.append(printable(" Write: " + " | ".join(self.fix)))
         return "".join(parts)
+
+
+def printable(text: str, most: int = MESSAGE_MOST) -> str:
+    """`text` in one line, without characters that a terminal would obey, cut where nobody reads on."""
+    shown = text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return shown if len(shown) <= most else f"{shown[:most]}..."
 
 
 def strictly(problems: list[Problem]) -> list[Problem]:

@@ -31,6 +31,8 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 _HALF = re.compile("[\ud800-\udfff]")
 _PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+_ESCAPES = {"\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r", "\f": "\\f"}
+_SPECIAL_IN_KEY = re.compile(r"[ =:]|\A[#!]")
 _PLAIN = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
 
 #: What a message shows in the place of a password.
@@ -113,6 +115,29 @@ def parse(data: bytes, file: str) -> tuple[list[Property], list[Problem]]:
         if not text.isascii():
             problems += _mojibake(raw_key, raw_value, file, line)
     return found, problems
+
+
+def written(key: str, value: str, ascii_only: bool = True) -> str:
+    """A line that `parse` reads as this key and value.
+
+    Args:
+        ascii_only: False leaves letters that can be printed as they are, for showing instead of copying.
+    """
+    text = _SPECIAL_IN_KEY.sub(r"\\\g<0>", _escaped(key, ascii_only))
+    return f"{text} = {_escaped(value, ascii_only)}" if value else text
+
+
+def _escaped(text: str, ascii_only: bool) -> str:
+    shown: list[str] = []
+    for char in text:
+        if char in _ESCAPES:
+            shown.append(_ESCAPES[char])
+        elif char.isprintable() and (char.isascii() or not ascii_only):
+            shown.append(char)
+        else:
+            units = char.encode("utf-16-be", "surrogatepass").hex()
+            shown += [f"\\u{units[i : i + 4]}" for i in range(0, len(units), 4)]
+    return "".join(shown)
 
 
 def java_trim(text: str) -> str:
@@ -210,18 +235,12 @@ def _mojibake(key: str, value: str, file: str, line: int) -> list[Problem]:
         f"The line is UTF-8, but properties files are ISO-8859-1: what an editor shows as {_cut(shown)!r} is read as "
         f"{_cut(read)!r}, as in Flume."
     )
-    fix = f"{_escaped(meant_key)} = {_escaped(meant)}"
+    fix = written(meant_key, meant)
     return [Problem("warning", message, file, line, key, value, fix=(fix,))]
 
 
 def _cut(text: str) -> str:
     return text if len(text) <= 40 else f"{text[:40]}..."
-
-
-def _escaped(text: str) -> str:
-    units = text.encode("utf-16-be", "surrogatepass")
-    codes = [int.from_bytes(units[i : i + 2], "big") for i in range(0, len(units), 2)]
-    return "".join(chr(code) if code < 0x80 else f"\\u{code:04x}" for code in codes)
 
 
 def _repeated(found: Sequence[Property]) -> Iterator[Problem]:

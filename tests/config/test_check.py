@@ -1,0 +1,193 @@
+"""What a person sees of `check`."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from shipper.cli.check import check
+
+ARTICLE_EXEC = """\
+   # Agent ID for this configuration
+   a1.sources = r1
+   a1.sinks = k1
+   a1.channels = c1
+
+   # Define the source
+   a1.sources.r1.type = exec
+   a1.sources.r1.command = tail -F /path/to/logs/*.log
+
+   # Define the channel
+   a1.channels.c1.type = memory
+   a1.channels.c1.capacity = 10000
+   a1.channels.c1.transactionCapacity = 1000
+
+   # Define the sink
+   a1.sinks.k1.type = hdfs
+   a1.sinks.k1.hdfs.path = file:///user/flume/data/
+   a1.sinks.k1.hdfs.fileType = DataStream
+   a1.sinks.k1.hdfs.writeFormat = Text
+   a1.sinks.k1.hdfs.rollInterval = 10
+   a1.sinks.k1.hdfs.fileSuffix = .txt
+"""
+
+ARTICLE_LOG4J = """\
+agent.sources = log4j
+agent.sinks = hdfs
+agent.channels = memoryChannel
+
+agent.sources.log4j.type = log4j
+agent.sources.log4j.info = log4j.logger.name
+agent.sources.log4j.position.file = /path/to/logfile
+agent.sources.log4j.position.type = File
+
+agent.sinks.hdfs.type = hdfs
+agent.sinks.hdfs.hdfs.path = file:///user/flume
+agent.sinks.hdfs.rollSize = 1024
+agent.sinks.hdfs.rollInterval = 0
+
+agent.channels.memoryChannel.type = memory
+agent.channels.memoryChannel.capacity = 1000
+agent.channels.memoryChannel.transaction.timeout = 10000
+
+agent.sources.log4j.channels = memoryChannel
+agent.sinks.hdfs.channels = memoryChannel
+"""
+
+ARTICLE_NO_AGENT = """\
+#agent name
+agent.name=quickstart-agent
+
+#sources
+source.exec = exec
+ .command = tail -F /var/logs/*.log
+
+#channels
+channel.memory.type = memory
+
+#sinks
+sink.console.type = logger
+"""
+
+
+@pytest.fixture
+def checked(write: Callable[..., Path]) -> Callable[..., tuple[int, list[str]]]:
+    """The exit code and the lines of `check` for a text."""
+
+    def run(text: str | bytes, agent: str | None = None, **options: bool) -> tuple[int, list[str]]:
+        out = io.StringIO()
+        path = write(text)
+        code = check([path], agent, system_properties={}, environment={}, out=out, **options)
+        return code, out.getvalue().replace(f"{path.parent}/", "").splitlines()
+
+    return run
+
+
+Checked = Callable[..., tuple[int, list[str]]]
+
+
+def test_a_file_without_problems_is_one_line_and_exit_0(complete: str, checked: Checked) -> None:
+    assert checked(complete) == (0, ["Agent a runs 1 source, 1 channel and 1 sink: nothing to complain about."])
+
+
+def test_a_warning_leaves_exit_0_and_is_exit_1_under_strict(complete: str, checked: Checked) -> None:
+    text = complete + "a.sinks.k.rollInterval = 5"
+    code, lines = checked(text)
+    assert code == 0
+    assert lines == [
+        "WARNING (it runs, but probably not as meant)",
+        "  a.properties:10: a.sinks.k.rollInterval has no effect: sink k (file_roll) has no such key.",
+        "      found   a.sinks.k.rollInterval = 5",
+        "      meant?  a.sinks.k.sink.rollInterval = 5",
+        "",
+        "Agent a runs 1 source, 1 channel and 1 sink: 1 warning.",
+    ]
+    code, lines = checked(text, strict=True)
+    assert code == 1
+    assert lines[0] == "ERROR (nothing starts)"
+    assert lines[-1] == "Agent a does not start: 1 error."
+
+
+def test_a_component_that_is_left_out_is_exit_1(complete: str, checked: Checked) -> None:
+    code, lines = checked(complete.replace("a.sources=r", "a.sources=r r2"))
+    assert code == 1
+    assert lines[0].startswith("LEFT OUT")
+    assert "Source r2 is left out." in lines[1]
+    assert lines[-1] == "Agent a runs 1 source, 1 channel and 1 sink: 1 left out."
+
+
+def test_every_agent_of_a_file_is_checked_when_none_is_named(complete: str, checked: Checked) -> None:
+    text = complete + complete.replace("a.", "b.") + "b.sinks.k.colour = z"
+    code, lines = checked(text)
+    assert code == 0
+    assert lines[-2:] == [
+        "Agent a runs 1 source, 1 channel and 1 sink: nothing to complain about.",
+        "Agent b runs 1 source, 1 channel and 1 sink: 1 warning.",
+    ]
+    assert checked(text + "\nb.nope = 1", "a")[1][0].startswith("NOTE")
+
+
+def test_colour_is_for_terminals_only(complete: str, checked: Checked) -> None:
+    text = complete + "x = 1"
+    assert "\x1b" not in "".join(checked(text)[1])
+    assert "\x1b[33mWARNING\x1b[0m" in "".join(checked(text, colour=True)[1])
+
+
+def test_odd_values_are_shown_on_one_short_line(complete: str, checked: Checked) -> None:
+    _, lines = checked(complete + f"a.sinks.k.x = a\\nb\\\\d\\u001b[31m{'y' * 300}\n")
+    found = "a.sinks.k.x = a\\nb\\\\d\\u001b[31m"
+    assert f"      found   {found}{'y' * (160 - len(found))}..." in lines
+
+
+def test_no_value_reaches_the_terminal_raw(complete: str, checked: Checked) -> None:
+    _, lines = checked(
+        complete.replace("type=seq", "type=s\\u001b[31m\\n\\u0000q") + "a.sinks.k.sink.rollInterval=\\u0007x"
+    )
+    assert "".join(lines).isprintable()
+
+
+def test_a_missing_file_and_an_empty_one_say_so(complete: str, checked: Checked, tmp_path: Path) -> None:
+    out = io.StringIO()
+    assert check([tmp_path / "none"], "a", out=out) == 1
+    assert "There is no such file" in out.getvalue()
+    code, lines = checked("")
+    assert (code, lines[-1]) == (1, "Nothing can be started: 1 error.")
+
+
+def test_the_exec_file_of_an_article_gets_its_two_missing_lines(checked: Checked) -> None:
+    _, lines = checked(ARTICLE_EXEC, "a1")
+    assert "      write   a1.sources.r1.channels = c1" in lines
+    assert "      write   a1.sinks.k1.channel = c1" in lines
+
+
+def test_the_log4j_file_of_an_article_gets_a_tail_in_its_place(checked: Checked) -> None:
+    code, lines = checked(ARTICLE_LOG4J, "agent")
+    assert code == 1
+    at = lines.index("      write   agent.sources.log4j.type = TAILDIR")
+    assert lines[at + 1 : at + 3] == [
+        "              agent.sources.log4j.filegroups = f1",
+        "              agent.sources.log4j.filegroups.f1 = /path/to/logfile",
+    ]
+    assert "      meant?  agent.sinks.hdfs.hdfs.rollSize = 1024" in lines
+    assert "      write   agent.sinks.hdfs.channel = memoryChannel" in lines
+
+
+def test_that_file_runs_once_its_lines_are_followed(checked: Checked, tmp_path: Path) -> None:
+    text = ARTICLE_LOG4J.replace("log4j.type = log4j", "log4j.type = TAILDIR").replace("hdfs.channels", "hdfs.channel")
+    (tmp_path / "logs").mkdir()
+    text += f"agent.sources.log4j.filegroups = f1\nagent.sources.log4j.filegroups.f1 = {tmp_path}/logs/logfile\n"
+    code, lines = checked(text, "agent")
+    assert code == 0
+    assert lines[-1].startswith("Agent agent runs 1 source, 1 channel and 1 sink")
+
+
+def test_a_file_that_names_no_agent_is_explained_line_by_line(checked: Checked) -> None:
+    code, lines = checked(ARTICLE_NO_AGENT, "quickstart-agent")
+    assert code == 1
+    assert "no agent quickstart-agent" in lines[1]
+    assert "      write   quickstart-agent.sources = r1" in lines
+    assert "      meant?  AGENT.sources.exec.type" in lines
+    assert "      meant?  AGENT.channels.memory.type" in lines
