@@ -17,7 +17,7 @@ from typing import TextIO
 
 from shipper.config.bind import agent_names, load
 from shipper.config.plan import Plan
-from shipper.config.problem import SEVERITIES, Problem, in_order
+from shipper.config.problem import SEVERITIES, Problem, in_order, printable
 from shipper.config.properties import written
 
 _TITLES = {"error": "error", "dropped": "left out", "warning": "warning", "note": "note"}
@@ -56,7 +56,7 @@ def check(
             for problem in these:
                 page.problem(problem)
     for name, plan in plans.items():
-        page.line(_verdict(name, plan, [p for p in problems if len(names) == 1 or p.agent in ("", name)]))
+        page.line(printable(_verdict(name, plan, [p for p in problems if len(names) == 1 or p.agent in ("", name)])))
     return 1 if any(problem.severity in ("error", "dropped") for problem in problems) else 0
 
 
@@ -120,7 +120,7 @@ class _Page:
             self.line(line)
 
     def _aside(self, what: str, text: str) -> None:
-        self.line(f"      {self._painted(f'{what:<7}', '2')} {text}")
+        self.line(f"      {self._painted(f'{what:<7}', '2')} {printable(text)}")
 
     def _painted(self, text: str, colour: str) -> str:
         return f"\x1b[{colour}m{text}\x1b[0m" if self._colour else text

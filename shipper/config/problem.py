@@ -54,7 +54,8 @@ class Problem:
         """The message and its consequence as sentences."""
         shown = printable(self.message)
         ended = shown if shown[-1:] in ".:!?" else f"{shown}."
-        return f"{ended} {self.consequence[0].upper()}{self.consequence[1:]}." if self.consequence else ended
+        then = self.consequence[:1].upper() + self.consequence[1:]
+        return f"{ended} {printable(then)}." if then else ended
 
     def one_line(self) -> str:
         """All of it on one line, for a log."""
@@ -70,8 +71,11 @@ class Problem:
 
 
 def printable(text: str, most: int = MESSAGE_MOST) -> str:
-    """`text` in one line, without characters that a terminal would obey, cut where nobody reads on."""
-    shown = text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    """`text` in one line, without characters that a terminal would obey, cut where nobody reads on.
+
+    Such characters become the `\\uXXXX` that a properties file has for them.
+    """
+    shown = text if text.isprintable() else "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
     return shown if len(shown) <= most else f"{shown[:most]}..."
 
 

@@ -33,6 +33,7 @@ _HALF = re.compile("[\ud800-\udfff]")
 _PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 _ESCAPES = {"\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r", "\f": "\\f"}
 _SPECIAL_IN_KEY = re.compile(r"[ =:]|\A[#!]")
+_WIDE_SIGNS = "＝：﹦﹕"
 _PLAIN = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
 
 #: What a message shows in the place of a password.
@@ -235,6 +236,10 @@ def _mojibake(key: str, value: str, file: str, line: int) -> list[Problem]:
         f"The line is UTF-8, but properties files are ISO-8859-1: what an editor shows as {_cut(shown)!r} is read as "
         f"{_cut(read)!r}, as in Flume."
     )
+    wide = re.match(f"[{_WIDE_SIGNS}]", meant)
+    if wide is not None:
+        message = f"What stands behind {_cut(meant_key)} is the wide sign {wide[0]}, which separates nothing; write = ."
+        meant = meant[1:].lstrip(_BLANKS + "\u3000")
     fix = written(meant_key, meant)
     return [Problem("warning", message, file, line, key, value, fix=(fix,))]
 

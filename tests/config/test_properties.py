@@ -104,6 +104,12 @@ def test_a_line_in_utf8_is_read_as_flume_reads_it_and_a_warning_shows_the_form_t
     assert parse(line.encode(), "f")[0][0].value == "日志é😀"
 
 
+def test_a_wide_sign_in_the_place_of_an_equals_sign_is_recognised() -> None:
+    _, [warning] = parse("a1.sources ＝ r1\n".encode(), "f")
+    assert "the wide sign ＝" in warning.message
+    assert warning.fix == ("a1.sources = r1",)
+
+
 def test_latin_1_and_comments_in_any_encoding_are_no_problem() -> None:
     assert parse("# 日志\na=1\n".encode() + b"b=caf\xe9", "f")[1] == []
 
