@@ -169,7 +169,14 @@ class TaildirSource(Source[TaildirOptions]):
             inotify=options.inotify,
         )
         self._counters = context.counters
-        self._tail = Tail(groups, settings, context)
+        try:
+            os.makedirs(os.path.dirname(position_file), exist_ok=True)
+            self._tail = Tail(groups, settings, context)
+        except OSError as problem:
+            raise ComponentFailed(
+                f"reading positions in {problem.filename}: {problem.strerror}; let the agent's user read and write "
+                f"there, or set positionFile = {options.position_file} to another path"
+            ) from None
         self._tail.open()
 
     def poll(self, wait_s: float) -> EventBatch | None:

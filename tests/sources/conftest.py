@@ -8,14 +8,17 @@ from typing import Any
 
 import pytest
 
-from shipper.api import EventBatch, Origin, Source
+from shipper.api import Counters, EventBatch, Origin, Source
 from shipper.config.field import read_options
 from shipper.sources.taildir import TaildirSource
 from shipper.testing.fakes import FakeWaiter, ManualClock, source_context
 
 
 class TailWorld:
-    """Files in `logs`, positions in `position_file` and `state`; `said` collects the lines for the person."""
+    """Files in `logs`, positions in `position_file` and `state`; `said` collects the lines for the person.
+
+    `counters` are those of the source that was started last.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.logs = folder / "logs"
@@ -26,6 +29,7 @@ class TailWorld:
         self.waiter = FakeWaiter(self.clock)
         self.said: list[tuple[str, str]] = []
         self.channel: dict[str, Origin] = {}
+        self.counters = Counters.private()
         self._open: list[Source[Any]] = []
 
     def write(self, name: str, content: bytes | str) -> Path:
@@ -58,7 +62,9 @@ class TailWorld:
         made = source(options)
         self._open.append(made)
         context.setdefault("positions", dict(self.channel) if from_channel else {})
-        made.open(source_context(self.state, clock=self.clock, waiter=self.waiter, said=self.said, **context))
+        given_to = source_context(self.state, clock=self.clock, waiter=self.waiter, said=self.said, **context)
+        self.counters = given_to.counters
+        made.open(given_to)
         return made
 
     def batches(self, source: Source[Any], *, wait_s: float = 0.0) -> Iterator[EventBatch]:

@@ -24,23 +24,29 @@ Offsets = np.ndarray[Any, np.dtype[np.int32]]
 
 
 class LineRule(Protocol):
-    """What ends a line, and what of its end belongs to the event."""
+    """What ends a line, and what of its end belongs to the event. `returns` says whether `data` has a `\r` at all."""
 
-    def ends(self, data: memoryview) -> Offsets:
+    def ends(self, data: memoryview, returns: bool) -> Offsets:
         """0, then the place behind each line end in `data`."""
 
     def rows(self, data: memoryview, offsets: Offsets, returns: bool) -> tuple[pa.RecordBatch, int]:
-        """The lines between `offsets` as (records, trim); `returns` says whether there is a `\\r` in `data`."""
+        """The lines between `offsets` as (records, trim)."""
+
+    def last(self, data: memoryview) -> pa.RecordBatch:
+        """One row: a line that nobody will end."""
 
 
 class NewlineRule:
-    """TAILDIR's rule: `\\n` ends a line, one `\\r` before it is taken off, a lone `\\r` is data."""
+    """TAILDIR's rule: `\n` ends a line, one `\r` before it is taken off, a lone `\r` is data."""
 
-    def ends(self, data: memoryview) -> Offsets:
+    def ends(self, data: memoryview, returns: bool) -> Offsets:
         return line_ends(data)
 
     def rows(self, data: memoryview, offsets: Offsets, returns: bool) -> tuple[pa.RecordBatch, int]:
         return strip_carriage_returns(data, offsets) if returns else (rows_of(data, offsets), 1)
+
+    def last(self, data: memoryview) -> pa.RecordBatch:
+        return rows_of(data, np.array([0, len(data)], np.int32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +101,8 @@ class LineReader:
                 raise FileChanged(file.path)
             data = view[anchor_bytes:filled]
             more = filled == len(view)
-            offsets = self._rule.ends(data)
+            returns = block.find(b"\r", anchor_bytes, filled) >= 0
+            offsets = self._rule.ends(data, returns)
             if len(offsets) > 1:
                 if file.skipping:
                     self._advance(file, view, anchor_bytes, int(offsets[1]))
@@ -104,7 +111,7 @@ class LineReader:
                     offsets, more = offsets[: rows_max + 1], True
                 elif view is not self._view:
                     offsets = offsets[:2]  # the long line alone; what follows is read in the usual block
-                return self._lines(file, block, view, anchor_bytes, offsets, filled, more)
+                return self._lines(file, view, anchor_bytes, offsets, filled, returns, more)
             if file.skipping:
                 self._advance(file, view, anchor_bytes, len(data), skipping=True)
             elif len(data) >= self._line_bytes_max:
@@ -124,12 +131,11 @@ class LineReader:
                 return None
 
     def _lines(
-        self, file: WatchedFile, block: bytearray, view: memoryview, anchor_bytes: int, offsets: Offsets, filled: int,
+        self, file: WatchedFile, view: memoryview, anchor_bytes: int, offsets: Offsets, filled: int, returns: bool,
         more: bool,
     ) -> Lines:  # fmt: skip
         first = file.offset
         length = int(offsets[-1])
-        returns = block.find(b"\r", anchor_bytes, anchor_bytes + length) >= 0
         records, trim = self._rule.rows(view[anchor_bytes : anchor_bytes + length], offsets, returns)
         self._advance(file, view, anchor_bytes, length)
         file.seen_to = first + filled - anchor_bytes
@@ -137,11 +143,10 @@ class LineReader:
 
     def _piece(self, file: WatchedFile, view: memoryview, anchor_bytes: int, length: int, skipping: bool) -> Lines:
         """One row without a line end: the beginning of an over-long line, or the last words of a file."""
-        offsets = np.array([0, length], np.int32)
         first = file.offset
-        records = rows_of(view[anchor_bytes : anchor_bytes + length], offsets)
+        records = self._rule.last(view[anchor_bytes : anchor_bytes + length])
         self._advance(file, view, anchor_bytes, length, skipping=skipping)
-        return Lines(records, 0, first, offsets[:-1], skipping)
+        return Lines(records, 0, first, np.zeros(1, np.int32), skipping)
 
     def _advance(
         self, file: WatchedFile, view: memoryview, anchor_bytes: int, length: int, *, skipping: bool = False
@@ -158,7 +163,7 @@ class LineReader:
             filled = os.preadv(file.fd, [self._view], file.seen_to)
             if not filled:
                 return True
-            if len(self._rule.ends(self._view[:filled])) > 1:
+            if len(self._rule.ends(self._view[:filled], True)) > 1:
                 return False
             file.seen_to += filled
         return False

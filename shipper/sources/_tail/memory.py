@@ -27,7 +27,7 @@ class Memory:
         name: what the positions belong to.
         json_path: Flume's position file, or None to have none.
 
-    `changed` says that a place moved since the last save.
+    `changed` says that a place moved since the last save, `empty` that nothing is remembered: this is the first start.
     """
 
     def __init__(self, name: str, json_path: str | None, context: SourceContext) -> None:
@@ -44,17 +44,13 @@ class Memory:
         self._marks: dict[FileKey, Mark] = {}
         self._by_inode: defaultdict[int, list[FileKey]] = defaultdict(list)
         self._opened = False
+        self.empty = not remembered.found and not context.positions
         self.epoch = remembered.epoch
         self.changed = False
         self._decide(remembered, context.positions, f"tail:{name}:")
         for key in self._marks:
             self._by_inode[key.inode].append(key)
         self.stream_prefix = f"tail:{name}:{self.epoch}:"
-
-    @property
-    def known(self) -> bool:
-        """True when anything at all is remembered: this is not the first start."""
-        return bool(self._marks or self._flume or self._opened)
 
     def mark_for(self, file: WatchedFile, size: int) -> Mark | None:
         """Where a newly found, open file was left, or None when nothing that is known fits it. Asked once a file."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import resource
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,7 +47,7 @@ class TailSettings:
         batch_rows: rows of one batch; None leaves it to the context.
         turn_rows: rows that a file may hand out while others wait; None = one batch.
         skip_to_end: files of the first listing that nothing is remembered of begin at their end.
-        first_lines: ... or this many lines before their end, as the `tail` command does; None = not.
+        first_place: (descriptor, size) -> where a file begins at the very first start, as the `tail` command does.
         sweep_step_s, sweep_max_s: after n sweeps that found nothing the next one is n steps later, at most the maximum.
         byte_offset_header, path_header: names of the headers, or None.
     """
@@ -58,7 +58,7 @@ class TailSettings:
     batch_rows: int | None = None
     turn_rows: int | None = None
     skip_to_end: bool = False
-    first_lines: int | None = None
+    first_place: Callable[[int, int], int] | None = None
     idle_timeout_s: float = 120.0
     rotate_wait_s: float = 5.0
     save_interval_s: float = 3.0
@@ -335,6 +335,8 @@ class Tail:
             file.resume(mark)
             if mark.path != printable(file.path) and file.left_s is None:
                 file.left_s = self._clock.monotonic_s()  # renamed while nobody looked
+        elif at_start and self._memory.empty and self._settings.first_place is not None:
+            file.resume(Mark(self._settings.first_place(file.fd, size)))
         elif at_start and self._settings.skip_to_end:
             file.resume(Mark(size))
         self._memory.changed = True

@@ -1,0 +1,322 @@
+"""exec with real commands: what is a line, how a command ends, starts again, and dies with us."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import os
+import re
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from shipper.api import ComponentFailed, EventBatch
+from shipper.config.field import read_options
+from shipper.metrics.counters import Counters
+from shipper.sources.exec import ExecOptions, ExecSource
+from shipper.testing.fakes import ManualClock, source_context
+
+
+class RealWaiter:
+    """Waits for real descriptors, for a moment; what is left of the time-out passes on the manual clock alone."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self._clock = clock
+
+    def wait(self, timeout_s, fds=()):
+        readable, _, _ = select.select(list(fds), [], [], min(timeout_s, 0.1 if fds else 0.001))
+        if not readable:
+            self._clock.advance(timeout_s)
+        return readable
+
+    @property
+    def fileno(self):
+        return -1
+
+
+def exec_source(tmp_path, properties, **context) -> tuple[ExecSource, list[tuple[str, str]], ManualClock]:
+    options, findings = read_options(ExecOptions, properties)
+    assert options is not None, findings
+    source = ExecSource(options)
+    clock = ManualClock()
+    said: list[tuple[str, str]] = []
+    source.open(source_context(tmp_path / "state", clock=clock, waiter=RealWaiter(clock), said=said, **context))
+    return source, said, clock
+
+
+def read_all(source: ExecSource, seconds: float = 20) -> list[bytes]:
+    """All bodies until the command has ended for good."""
+    bodies: list[bytes] = []
+    begun = time.monotonic()
+    while not source.finished() and time.monotonic() - begun < seconds:
+        while (batch := source.poll(0.2)) is not None:
+            bodies += batch.body.to_pylist()
+            source.committed(batch)
+    return bodies
+
+
+def run(tmp_path, properties, **context) -> list[bytes]:
+    """All bodies of a command that ends."""
+    source, _, _ = exec_source(tmp_path, properties, **context)
+    try:
+        return read_all(source)
+    finally:
+        source.close()
+
+
+REFERENCE = Path(os.environ.get("SHIPPER_REFERENCE", Path(__file__).parents[3] / "shared" / "reference"))
+VECTORS = REFERENCE / "flume-vectors.jsonl"
+ROWS = [json.loads(line) for line in VECTORS.read_text().splitlines()] if VECTORS.exists() else []
+
+
+@pytest.mark.parametrize("row", [r for r in ROWS if r["section"] == "exec_source"], ids=lambda row: row["id"])
+def test_recorded_answers_of_flume(tmp_path, row):
+    config = dict(row["in"]["config"])
+    for path, content in row["in"].get("file_content", {}).items():
+        raw = bytes.fromhex(found[1]) if (found := re.search(r"bytes ([0-9a-f]+)\)", content)) else content.encode()
+        (tmp_path / "input").write_bytes(raw)
+        config["command"] = config["command"].replace(path, str(tmp_path / "input"))
+    assert run(tmp_path, config) == [body.encode() for body in row["out"]["bodies"]]
+
+
+def test_a_line_ends_at_newline_return_or_both(tmp_path):
+    (tmp_path / "in").write_bytes(b"a\rb\r\nc\n\r\n\rd\n\re\r\rlast\r")
+    assert run(tmp_path, {"command": f"cat {tmp_path}/in"}) == [
+        b"a",
+        b"b",
+        b"c",
+        b"",
+        b"",
+        b"d",
+        b"",
+        b"e",
+        b"",
+        b"last",
+    ]
+
+
+def test_a_line_end_that_is_split_between_two_reads_is_one(tmp_path):
+    script = "printf 'a\\r'; sleep 0.2; printf '\\nb\\r'; sleep 0.2; printf 'c\\n'"
+    assert run(tmp_path, {"command": script, "shell": "/bin/sh -c"}) == [b"a", b"b", b"c"]
+
+
+def test_valid_text_in_any_language_comes_through_unchanged(tmp_path):
+    text = "é ä € 漢字 \U0001f600".encode()
+    (tmp_path / "in").write_bytes(text + b"\n" + b"\0nul\n")
+    assert run(tmp_path, {"command": f"cat {tmp_path}/in"}) == [text, b"\0nul"]
+
+
+@pytest.mark.parametrize(
+    ("charset", "raw", "body"),
+    [
+        ("UTF-8", b"\xe9t\xe9", "\ufffdt\ufffd".encode()),
+        ("ISO-8859-1", b"\xe9t\xe9", b"\xe9t\xe9"),
+        ("windows-1252", b"\xe9\x81", b"\xe9?"),
+        ("US-ASCII", b"\xe9", b"?"),
+        ("GBK", "漢字".encode("gbk"), "漢字".encode("gbk")),
+    ],
+)
+def test_bytes_go_through_the_charset_as_in_java(tmp_path, charset, raw, body):
+    (tmp_path / "in").write_bytes(b"plain\n" + raw + b"\nend\n")
+    assert run(tmp_path, {"command": f"cat {tmp_path}/in", "charset": charset}) == [b"plain", body, b"end"]
+
+
+@pytest.mark.parametrize("charset", ["UTF-16", "nonsense"])
+def test_a_charset_that_can_not_be_read_is_refused(charset):
+    options, findings = read_options(ExecOptions, {"command": "cat", "charset": charset})
+    assert options is None
+    assert findings[0].message.startswith(f"charset = {charset}: ")
+
+
+def test_a_million_lines_come_in_few_batches(tmp_path):
+    source, _, _ = exec_source(tmp_path, {"command": "seq 1000000"})
+    rows, batches = 0, 0
+    while not source.finished():
+        while (batch := source.poll(0.2)) is not None:
+            rows, batches = rows + batch.rows, batches + 1
+            assert batch.body[batch.rows - 1].as_py() == str(rows).encode()
+            source.committed(batch)
+    assert rows == 1_000_000
+    assert batches < 1000
+
+
+def test_a_line_longer_than_the_block_is_one_event(tmp_path):
+    (tmp_path / "in").write_bytes(b"a\n" + b"x" * 3_000_000 + b"\nb\n")
+    assert [len(body) for body in run(tmp_path, {"command": f"cat {tmp_path}/in"})] == [1, 3_000_000, 1]
+
+
+def test_a_line_longer_than_max_line_bytes_is_cut_and_counted(tmp_path):
+    (tmp_path / "in").write_bytes(b"a\n" + b"x" * 3_000_000 + b"\nb\n")
+    source, said, _ = exec_source(tmp_path, {"command": f"cat {tmp_path}/in", "maxLineBytes": "1500000"})
+    assert [len(body) for body in read_all(source)] == [1, 1_500_000, 1]
+    assert source._counters.get("truncated_lines") == 1
+    assert "maxLineBytes = 1500000" in said[0][1]
+
+
+def test_the_exit_code_is_said_once(tmp_path):
+    source, said, _ = exec_source(tmp_path, {"command": "exit 3", "shell": "/bin/sh -c"})
+    assert read_all(source) == []
+    assert [line for _, line in said] == ["exit 3: ended with exit code 3; it is not started again (restart = false)"]
+
+
+def test_a_command_starts_again_after_the_throttle(tmp_path):
+    source, said, clock = exec_source(tmp_path, {"command": "echo x", "restart": "true", "restartThrottle": "7000"})
+    begun_s = clock.monotonic_s()
+    times: list[float] = []
+    while len(times) < 3:
+        if (batch := source.poll(60)) is not None:
+            times += [clock.monotonic_s() - begun_s] * batch.rows
+            source.committed(batch)
+    source.close()
+    assert [round(moment / 7) for moment in times] == [0, 1, 2]
+    assert all(after - before >= 7 for before, after in itertools.pairwise(times))
+    assert "it starts again in 7 s" in said[0][1]
+
+
+def test_errors_go_to_the_log_only_when_asked(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "shipper.source.exec")
+    properties = {"command": "echo out; echo problem >&2", "shell": "/bin/sh -c"}
+    assert run(tmp_path, properties) == [b"out"]
+    assert "problem" not in caplog.text
+    assert run(tmp_path, properties | {"logStdErr": "true"}) == [b"out"]
+    assert "r1: problem" in caplog.text
+
+
+def test_a_flood_of_errors_does_not_stop_the_output(tmp_path):
+    script = "seq 200000 >&2; echo out"
+    assert run(tmp_path, {"command": script, "shell": "/bin/sh -c", "logStdErr": "true"}) == [b"out"]
+
+
+def test_batch_size_and_timeout_are_literal_where_batches_are_strict(tmp_path):
+    script = "seq 7; sleep 30"
+    properties = {"command": script, "shell": "/bin/sh -c", "batchSize": "3", "batchTimeout": "2000"}
+    source, _, clock = exec_source(tmp_path, properties, strict=True)
+    begun_s = clock.monotonic_s()
+    rows = []
+    for _ in range(3):
+        batch = source.poll(10)
+        assert batch is not None
+        rows.append(batch.rows)
+        source.committed(batch)
+    source.close()
+    assert rows == [3, 3, 1]
+    assert clock.monotonic_s() - begun_s >= 2
+
+
+def test_what_is_there_is_handed_out_at_once_where_they_are_not(tmp_path):
+    source, _, clock = exec_source(tmp_path, {"command": "seq 7; sleep 30", "shell": "/bin/sh -c"})
+    bodies: list[bytes] = []
+    begun_s = clock.monotonic_s()
+    while len(bodies) < 7:
+        batch = source.poll(5)
+        assert isinstance(batch, EventBatch)
+        bodies += batch.body.to_pylist()
+    source.close()
+    assert clock.monotonic_s() - begun_s < 1
+
+
+def test_no_batch_has_more_rows_than_the_channel_takes(tmp_path):
+    source, _, _ = exec_source(tmp_path, {"command": "seq 100"}, rows_max=7)
+    rows = []
+    while not source.finished():
+        while (batch := source.poll(0.2)) is not None:
+            rows.append(batch.rows)
+            source.committed(batch)
+    assert max(rows) == 7
+    assert sum(rows) == 100
+
+
+def test_a_refused_batch_is_kept(tmp_path):
+    source, _, _ = exec_source(tmp_path, {"command": "seq 3"})
+    batch = source.poll(5)
+    assert batch is not None
+    assert source.refused(batch, "c1 is full")
+    source.close()
+
+
+def test_a_program_that_does_not_exist_is_refused_with_its_name(tmp_path):
+    with pytest.raises(ComponentFailed, match="no program frobnicate"):
+        exec_source(tmp_path, {"command": "frobnicate -x"})
+
+
+def test_plain_text_that_looks_like_a_shells_is_doubted():
+    _, findings = read_options(ExecOptions, {"command": "seq 3 | tail -1"})
+    assert [finding.severity for finding in findings] == ["warning"]
+    assert "set shell = /bin/sh -c" in findings[0].message
+
+
+def alive(pid: int) -> bool:
+    """True while a process runs."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except FileNotFoundError:
+        return False
+
+
+def gone_soon(pids: list[int]) -> bool:
+    """True when none of the processes runs, at the latest after some seconds."""
+    for _ in range(500):
+        if not any(alive(pid) for pid in pids):
+            return True
+        time.sleep(0.01)
+    return False
+
+
+PIPELINE = "trap '' TERM; sleep 1000 & echo $!; sleep 1001 | cat & echo $!; echo $$; wait"
+
+
+def test_the_whole_group_ends_with_the_source(tmp_path):
+    source, _, _ = exec_source(tmp_path, {"command": PIPELINE, "shell": "/bin/sh -c"})
+    pids: list[int] = []
+    while len(pids) < 3:
+        batch = source.poll(5)
+        assert batch is not None
+        pids += [int(body) for body in batch.body.to_pylist()]
+    assert all(alive(pid) for pid in pids)
+    source.close()
+    assert gone_soon(pids)
+
+
+def test_the_whole_group_ends_when_the_process_of_the_source_is_killed(tmp_path):
+    program = f"""
+import sys
+from pathlib import Path
+from shipper.config.field import read_options
+from shipper.sources.exec import ExecOptions, ExecSource
+from shipper.testing.fakes import source_context
+options, _ = read_options(ExecOptions, {{"command": {PIPELINE!r}, "shell": "/bin/sh -c"}})
+source = ExecSource(options)
+source.open(source_context(Path({str(tmp_path)!r})))
+count = 0
+while count < 3:
+    if (batch := source.poll(5)) is not None:
+        for body in batch.body.to_pylist():
+            count += 1
+            print(body.decode(), flush=True)
+        source.committed(batch)
+import time; time.sleep(1000)
+"""
+    root = str(Path(__file__).parents[2])
+    child = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": root}
+    )
+    assert child.stdout is not None
+    pids = [int(child.stdout.readline()) for _ in range(3)]
+    assert all(alive(pid) for pid in pids)
+    child.kill()
+    child.wait()
+    child.stdout.close()
+    assert gone_soon(pids)
+
+
+def test_counters_of_flume_are_filled(tmp_path):
+    source, _, _ = exec_source(tmp_path, {"command": "seq 5"})
+    read_all(source)
+    counters: Counters = source._counters
+    assert (counters.get("EventReceivedCount"), counters.get("EventAcceptedCount")) == (5, 5)
+    source.close()

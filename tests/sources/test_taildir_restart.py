@@ -1,0 +1,252 @@
+"""Where reading goes on after a restart, and who is believed about it."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from shipper.api import ComponentFailed
+
+
+def test_a_restart_neither_loses_nor_repeats(world):
+    world.write("app.log", "a1\na2\nhalf")
+    source = world.start()
+    assert world.read(source) == ["a1", "a2"]
+    source.close()
+    world.append("app.log", " a line\na4\n")
+    assert world.read(world.start()) == ["half a line", "a4"]
+
+
+def test_what_was_not_committed_is_read_again(world):
+    world.write("app.log", "a1\na2\n")
+    source = world.start()
+    assert source.poll(0).rows == 2
+    source.close()
+    assert world.read(world.start()) == ["a1", "a2"]
+
+
+def test_a_rolled_back_batch_is_read_again(world):
+    world.write("app.log", "a1\na2\n")
+    source = world.start()
+    batch = source.poll(0)
+    source.position(batch.origins)
+    world.append("app.log", "a3\n")
+    assert world.read(source) == ["a1", "a2", "a3"]
+
+
+def test_a_refused_batch_is_tried_again_and_counted(world):
+    world.write("app.log", "a1\n")
+    source = world.start()
+    assert source.refused(source.poll(0), "c1 is full")
+    assert world.counters.get("ChannelWriteFail") == 1
+
+
+def test_after_a_kill_the_channel_knows(world):
+    """Nothing was saved: the origins in the channel are the only memory."""
+    world.write("app.log", "a1\na2\n")
+    world.read(world.start())
+    world.append("app.log", "a3\n")
+    assert not world.position_file.exists()
+    assert world.read(world.start(from_channel=True)) == ["a3"]
+
+
+def test_the_channel_knows_better_than_an_older_save(world):
+    world.write("app.log", "a1\n")
+    source = world.start()
+    world.read(source)
+    world.wait_and_read(source, 10)
+    world.append("app.log", "a2\n")
+    world.read(source)
+    world.append("app.log", "a3\n")
+    assert world.read(world.start(from_channel=True)) == ["a3"]
+
+
+def test_positions_are_written_at_their_interval_and_on_close(world):
+    world.write("app.log", "a1\n")
+    source = world.start({"writePosInterval": "20000"})
+    world.read(source)
+    world.wait_and_read(source, 15)
+    assert not world.position_file.exists()
+    world.wait_and_read(source, 10)
+    assert json.loads(world.position_file.read_text())[0]["pos"] == 3
+    world.append("app.log", "a2\n")
+    world.read(source)
+    source.close()
+    assert json.loads(world.position_file.read_text())[0]["pos"] == 6
+
+
+def test_flumes_position_file_is_taken_over_and_given_back(world):
+    path = world.write("app.log", "a1\na2\na3\n")
+    other = world.write("app.log.1", "b1\nb2\n")
+    world.position_file.parent.mkdir()
+    entries = [
+        {"inode": path.stat().st_ino, "pos": 3, "file": str(path)},
+        {"inode": other.stat().st_ino, "pos": 6, "file": str(other)},
+    ]
+    world.position_file.write_text(json.dumps(entries, separators=(",", ":")))
+    source = world.start()
+    assert world.read(source) == ["a2", "a3"]
+    assert f"{path}: going on at byte 3, as {world.position_file} says" in world.words()
+    source.close()
+    entries[0]["pos"] = 9
+    assert sorted(json.loads(world.position_file.read_text()), key=str) == sorted(entries, key=str)
+    assert os.listdir(world.position_file.parent) == [world.position_file.name]
+
+
+def test_a_switch_to_flume_and_back_goes_on_where_flume_stopped(world):
+    path = world.write("app.log", "a1\n")
+    source = world.start()
+    world.read(source)
+    source.close()
+    world.append("app.log", "a2\na3\n")
+    entry = {"inode": path.stat().st_ino, "pos": 6, "file": str(path)}
+    world.position_file.write_text(json.dumps([entry], separators=(",", ":")))
+    assert world.read(world.start(from_channel=True)) == ["a3"]
+    assert f"{path}: going on at byte 6" in world.words()
+
+
+def test_a_file_that_flume_does_not_name_is_read_from_its_beginning(world):
+    world.write("app.log", "a1\n")
+    source = world.start()
+    world.read(source)
+    source.close()
+    world.position_file.write_text("[]")
+    assert world.read(world.start()) == ["a1"]
+
+
+def test_a_removed_position_file_means_from_the_beginning(world):
+    world.write("app.log", "a1\na2\n")
+    source = world.start()
+    world.read(source)
+    source.close()
+    world.position_file.unlink()
+    assert world.read(world.start(from_channel=True)) == ["a1", "a2"]
+    assert f"{world.position_file} is gone: every file is read as if it was new" in world.words()
+
+
+def test_a_decision_by_hand_outlives_a_kill(world):
+    """The old origins stay in the channel; they must not count again at the start after next."""
+    world.write("app.log", "a1\na2\n")
+    source = world.start()
+    world.read(source)
+    source.close()
+    world.position_file.unlink()
+    world.start(from_channel=True)
+    assert world.read(world.start(from_channel=True)) == ["a1", "a2"]
+
+
+def test_a_position_file_that_is_none_is_said_and_our_own_places_count(world):
+    world.write("app.log", "a1\n")
+    source = world.start()
+    world.read(source)
+    source.close()
+    world.append("app.log", "a2\n")
+    world.position_file.write_text('[{"inode":12,')
+    assert world.read(world.start()) == ["a2"]
+    assert "is no position file" in world.words()
+
+
+@pytest.mark.parametrize("damage", [b"", b"shipper-tail 1 9 9 9\n{}", b"\0" * 300])
+def test_a_damaged_slot_costs_one_save_and_no_line(world, damage):
+    world.write("app.log", "a1\n")
+    source = world.start()
+    world.read(source)
+    world.wait_and_read(source, 5)
+    world.append("app.log", "a2\n")
+    world.read(source)
+    source.close()
+    slots = sorted(world.state.glob("tail-*"), key=lambda path: int(path.read_bytes().split()[2]))
+    assert len(slots) == 2
+    slots[-1].write_bytes(damage)
+    assert world.read(world.start()) in (["a2"], [])
+
+
+def test_when_our_own_places_are_lost_the_position_file_counts(world):
+    world.write("app.log", "a1\n")
+    source = world.start()
+    world.read(source)
+    source.close()
+    for slot in world.state.glob("tail-*"):
+        slot.unlink()
+    world.append("app.log", "a2\n")
+    assert world.read(world.start()) == ["a2"]
+
+
+def test_a_start_that_failed_forgets_nothing(world):
+    world.write("app.log", "a1\n")
+    source = world.start()
+    world.read(source)
+    source.close()
+    before = world.position_file.read_bytes()
+    os.rename(world.logs, world.logs.with_name("away"))
+    with pytest.raises(ComponentFailed, match="there is no directory"):
+        world.start()
+    world.close()
+    os.rename(world.logs.with_name("away"), world.logs)
+    assert world.position_file.read_bytes() == before
+    assert world.read(world.start()) == []
+
+
+def test_an_empty_mount_point_makes_nobody_forget(world, tmp_path):
+    """The disk with the logs is not there yet at one start, and there again later."""
+    world.write("app.log", "a1\n")
+    source = world.start()
+    world.read(source)
+    source.close()
+    os.rename(world.logs, tmp_path / "away")
+    world.logs.mkdir()
+    source = world.start()
+    assert world.read(source) == []
+    source.close()
+    world.logs.rmdir()
+    os.rename(tmp_path / "away", world.logs)
+    assert world.read(world.start()) == []
+
+
+def test_positions_belong_to_the_position_file_and_not_to_the_name(world, tmp_path):
+    world.write("app.log", "a1\n")
+    source = world.start()
+    world.read(source)
+    source.close()
+    other = {"positionFile": str(tmp_path / "other.json")}
+    assert world.read(world.start(other)) == ["a1"]
+    link = tmp_path / "link"
+    link.symlink_to(world.position_file.parent)
+    assert world.read(world.start({"positionFile": str(link / world.position_file.name)})) == []
+
+
+def test_files_are_dealt_to_workers_and_change_hands(world):
+    names = {f"app.log.{number}" for number in range(40)}
+    for name in names:
+        world.write(name, f"{name}\n")
+    shares = []
+    for worker in range(3):
+        source = world.start(worker=worker, workers=3)
+        shares.append(world.read(source))
+        source.close()
+    assert sorted(name for share in shares for name in share) == sorted(names)
+    assert all(shares)
+    assert {entry["file"] for entry in json.loads(world.position_file.read_text())} == {
+        str(world.logs / name) for name in names
+    }
+    for name in names:
+        world.append(name, f"more {name}\n")
+    again = []
+    for worker in range(2):
+        source = world.start(worker=worker, workers=2)
+        again += world.read(source)
+        source.close()
+    assert sorted(again) == sorted(f"more {name}" for name in names)
+
+
+def test_a_renamed_file_stays_with_its_worker(world):
+    for number in range(20):
+        world.write(f"app.log.{number}", "a\n")
+    sources = [world.start(worker=worker, workers=2) for worker in range(2)]
+    assert sum(len(world.read(source)) for source in sources) == 20
+    for number in range(20):
+        os.rename(world.logs / f"app.log.{number}", world.logs / f"app.log.{number + 100}")
+        world.append(f"app.log.{number + 100}", "b\n")
+    assert [body for source in sources for body in world.read(source)] == ["b"] * 20
