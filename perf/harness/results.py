@@ -107,7 +107,7 @@ def report(result: Result, record: Path | None) -> None:
 def progress(text: str) -> None:
     """A line about what is going on, on a terminal only."""
     if sys.stderr.isatty():
-        print(f"\r\x1b[K{text}", end="" if text else "", file=sys.stderr, flush=True)
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
 
 def _last(kept: list[dict[str, Any]], case: str, count: int) -> list[dict[str, Any]]:

@@ -12,7 +12,6 @@ import shutil
 import statistics
 import struct
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path

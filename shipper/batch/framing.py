@@ -14,83 +14,60 @@ import pyarrow.compute as pc
 from shipper.batch.schema import BODY_ONLY
 
 Offsets = np.ndarray[Any, np.dtype[np.int32]]
-_SPARSE_FROM = 96 << 10  # below this many bytes one plain scan is as quick
+_NEWLINE = 10
+_SPARSE_FROM = 128 << 10  # below this many bytes one plain scan is as quick
+_PIECE_BYTES = 256 << 10
+_SAMPLE_BYTES = 16 << 10
+_DENSE_LINE_BYTES = 18  # with shorter lines the plain scan is quicker
+_ROUNDS_MOST = 6
 
 
 def line_ends(block: memoryview | bytes | bytearray) -> Offsets:
     """Arrow offsets of the lines in `block`: 0, then the place behind each `\n`; int32, one more than lines.
 
     The last offset is where the unfinished line begins: the whole length when the block ends in `\n`.
-    Speed: about 5 GB/s for lines of 145 bytes.
+    Speed: about 7 GB/s for lines of 145 bytes in a block that lies in the cache.
     """
-    found = _places(np.frombuffer(block, np.uint8) == 10)
+    found = _places(np.frombuffer(block, np.uint8))
     offsets = np.empty(len(found) + 1, np.int32)
     offsets[0] = 0
     np.add(found, 1, out=offsets[1:], casting="unsafe")
     return offsets
 
 
-def any_line_ends(block: memoryview | bytes | bytearray) -> Offsets:
-    """Like `line_ends` by Java's rule of `readLine`: `\n`, `\r` and `\r\n` each end a line.
+def _places(view: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, Any]:
+    """Indices of the newlines, in order: `flatnonzero`, 64 bytes at a time where they are sparse.
 
-    A `\r` that is the last byte ends none yet: a `\n` may follow.
+    The comparison becomes a bitmap, piece by piece so that it stays in the cache. 64 bits are one word; most words are
+    zero and are sorted out first. Of those that are left, a round takes the lowest set bit of each, at 64 x the index
+    of the word + the exponent of that bit as a floating point number; lines over 64 bytes need two rounds at most.
     """
-    values = np.frombuffer(block, np.uint8)
-    newlines = values == 10
-    ends = newlines.copy()
-    ends[:-1] |= (values[:-1] == 13) & ~newlines[1:]
-    found = _places(ends)
-    offsets = np.empty(len(found) + 1, np.int32)
-    offsets[0] = 0
-    np.add(found, 1, out=offsets[1:], casting="unsafe")
-    return offsets
-
-
-def strip_any_line_ends(block: memoryview | bytes | bytearray, offsets: Offsets) -> tuple[pa.RecordBatch, int]:
-    """The lines that `any_line_ends` found, without their ends: (records, trim). Copies where ends are mixed."""
-    last = np.frombuffer(block, np.uint8)[offsets[1:] - 1]
-    if (last == 10).all():
-        return strip_carriage_returns(block, offsets)
-    before = np.frombuffer(block, np.uint8)[np.maximum(offsets[1:] - 2, 0)]
-    pairs = (last == 10) & (before == 13) & (np.diff(offsets) > 1)
-    return rows_between(block, offsets[:-1], offsets[1:] - 1 - pairs), 0
-
-
-def _places(hits: np.ndarray[Any, np.dtype[np.bool_]]) -> np.ndarray[Any, Any]:
-    """Indices of the true values, in order: `flatnonzero`, eight at a time where they are sparse.
-
-    Eight flags are one word; most words are zero and are sorted out first. What is left has, as a rule, one bit set, at
-    8 x its index in the word: the exponent of the word as a floating point number.
-    """
-    whole = len(hits) & ~7
-    if whole < _SPARSE_FROM:
-        return np.flatnonzero(hits)
-    flags = hits[:whole].view(np.uint64)
+    whole = len(view) & ~63
+    if whole < _SPARSE_FROM or np.count_nonzero(view[:_SAMPLE_BYTES] == _NEWLINE) * _DENSE_LINE_BYTES > _SAMPLE_BYTES:
+        return np.flatnonzero(view == _NEWLINE)
+    pieces = [
+        np.packbits(view[start : min(start + _PIECE_BYTES, whole)] == _NEWLINE, bitorder="little")
+        for start in range(0, whole, _PIECE_BYTES)
+    ]
+    flags = (np.concatenate(pieces) if len(pieces) > 1 else pieces[0]).view(np.uint64)
     words = np.flatnonzero(flags != 0)
-    if len(words) * 2 > len(flags):
-        return np.flatnonzero(hits)
     left = flags[words]
-    lowest = left & -left
-    several = np.flatnonzero(left != lowest)
-    if len(several) * 8 > len(words):
-        return np.flatnonzero(hits)
-    found = (words << 3) + _byte_of(lowest)
-    if not len(several) and whole == len(hits):
-        return found
-    parts = [found]
-    while len(several):  # at most seven times: empty and very short lines
-        words, left = words[several], left[several] ^ lowest[several]
+    rounds: list[np.ndarray[Any, Any]] = []
+    budget = _ROUNDS_MOST * len(flags)
+    while len(words):
+        budget -= len(words)
+        if budget < 0:  # the sample was not like the rest: very short lines
+            return np.flatnonzero(view == _NEWLINE)
         lowest = left & -left
-        parts.append((words << 3) + _byte_of(lowest))
-        several = np.flatnonzero(left != lowest)
-    if len(parts) > 1:
-        found = np.sort(np.concatenate(parts))
-    return np.concatenate([found, np.flatnonzero(hits[whole:]) + whole])
-
-
-def _byte_of(powers: np.ndarray[Any, np.dtype[np.uint64]]) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """k for each 256**k."""
-    return (powers.astype(np.float64).view(np.int64) >> 55) - 127
+        rounds.append((words << 6) + ((lowest.astype(np.float64).view(np.int64) >> 52) - 1023))
+        left ^= lowest
+        several = np.flatnonzero(left != 0)
+        words, left = words[several], left[several]
+    rounds.append(np.flatnonzero(view[whole:] == _NEWLINE) + whole)
+    found = np.concatenate(rounds)
+    if len(rounds) > 2:
+        found.sort(kind="stable")  # runs that are in order already: they are merged
+    return found
 
 
 def rows_of(block: pa.Buffer | memoryview | bytes | bytearray, offsets: Offsets) -> pa.RecordBatch:
