@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 
-from shipper.ring.lane import Lane
+from shipper.ring.lane import REREAD_S, Lane
 from shipper.ring.layout import (
     COMMIT_SLOT,
     CONSUMER_ASLEEP,
@@ -27,8 +27,6 @@ from shipper.ring.layout import (
 )
 from shipper.ring.puts import PutPage
 from shipper.shared.words import LINE_BYTES, full_fence
-
-_REREAD_S = 0.002
 
 
 def disown(lane: Lane, sink: int) -> bool:
@@ -132,7 +130,7 @@ class Consumer:
         while self._refresh() > self._cursor:
             frame = self._read()
             if frame.flags & PAD:
-                self._cursor += frame.length
+                self._skip(frame)
                 continue
             self._peeked = frame
             return frame
@@ -158,7 +156,13 @@ class Consumer:
         """Commits: everything before the cursor is delivered. True when the producer waits for the room.
 
         Dying before the last store leaves the commit before; dying after it leaves this one.
+
+        Args:
+            sequence: of the entry in the sink's journal that belongs to this commit. A smaller one than the slot names
+                for this sink already changes nothing: what it has committed stays committed.
         """
+        if self._slot.sink == self.sink:
+            sequence = max(sequence, self._slot.sequence)
         slot = self._after._replace(sink=self.sink, sequence=sequence, epoch=self._epoch)
         words = self.lane.words
         generation = words.load(GENERATION) + 1
@@ -176,6 +180,11 @@ class Consumer:
         self._after = self._after._replace(position=frame.position, rows_done=rows, rows=started + rows)
         return self.release(sequence)
 
+    @property
+    def moved(self) -> bool:
+        """True when there is something to commit: frames were stepped over, or damaged bytes skipped."""
+        return self._after != self._slot
+
     def rewind(self) -> None:
         """Goes back to the last commit: rollback."""
         self._cursor = self._slot.position
@@ -191,12 +200,20 @@ class Consumer:
             self._seen_put = number
         return self._tail
 
+    def _skip(self, pad: Frame) -> None:
+        """Moves the cursor behind a PAD frame; a commit takes it along."""
+        self._cursor += pad.length
+        self._after = self._after._replace(
+            position=self._cursor, rows_done=0, rows=pad.rows_after, size_bytes=pad.size_bytes_after,
+            units=pad.units_after,
+        )  # fmt: skip
+
     def _read(self) -> Frame:
         frame = read_frame(self.lane.ring, self._cursor % self.lane.capacity_bytes, self._cursor)
         if frame is not None:
             return frame
         # On machines that reorder stores the bytes may be a moment behind the word: look again before judging.
-        deadline = time.monotonic() + _REREAD_S
+        deadline = time.monotonic() + REREAD_S
         while time.monotonic() < deadline:
             frame = read_frame(self.lane.ring, self._cursor % self.lane.capacity_bytes, self._cursor)
             if frame is not None:
@@ -217,7 +234,10 @@ class Consumer:
             position += FRAME_ALIGN
         position = min(position, tail)
         self.lost_bytes += position - self._cursor
-        slot = self._after
+        # What was lost is counted as taken, or the channel would never look empty again: the next whole frame has the
+        # counts up to its own end; behind the last one the put page has them.
+        counts = self.page.lane(self.index) if position == tail else self._after
         return Frame(
-            self._cursor, position - self._cursor, 0, 0, slot.rows, slot.size_bytes, slot.units, PAD, memoryview(b"")
-        )
+            self._cursor, position - self._cursor, 0, 0, counts.rows, counts.size_bytes, counts.units, PAD,
+            memoryview(b""),
+        )  # fmt: skip

@@ -5,8 +5,10 @@ This file makes and opens lanes and reads what anybody may read; `producer.py` a
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
+from shipper.errors import DamagedData
 from shipper.ring.layout import (
     COMMIT_SLOT,
     GENERATION,
@@ -21,6 +23,9 @@ from shipper.shared.segment import Segment
 from shipper.shared.words import LINE_BYTES, Words
 
 _SLOT_WORDS = len(CommitSlot._fields)
+
+#: How long bytes that do not fit are looked at again before they are judged damaged.
+REREAD_S = 0.002
 
 
 class Lane:
@@ -80,18 +85,36 @@ class Lane:
 
         A slot is rewritten only after the other one was published, so a generation that stands still around the
         read, and a checksum that fits, prove that the words belong together.
+
+        Raises:
+            DamagedData: the slot that the generation names does not fit its checksum, and nobody is changing it.
+        """
+        words = self.words
+        deadline_s = 0.0
+        while True:
+            generation = words.observe(GENERATION)
+            values = words.read(COMMIT_SLOT + (generation & 1) * LINE_BYTES, _SLOT_WORDS + 1)
+            if words.observe(GENERATION) != generation:
+                continue
+            if values[-1] == slot_checksum(values[:-1]):
+                return CommitSlot(*values[:-1])
+            # On machines that reorder stores the slot may be a moment behind the word that names it.
+            deadline_s = deadline_s or time.monotonic() + REREAD_S
+            if time.monotonic() > deadline_s:
+                raise DamagedData(f"the lane {self.segment.path} is damaged at its take commit {generation}")
+
+    def head(self) -> int:
+        """Position of the first frame that is not wholly delivered.
+
+        The word is checked like the slot: a consumer that is one commit further writes the next position into this
+        very slot before it publishes it, and would take it back by dying in between.
         """
         words = self.words
         while True:
             generation = words.observe(GENERATION)
-            values = words.read(COMMIT_SLOT + (generation & 1) * LINE_BYTES, _SLOT_WORDS + 1)
-            if values[-1] == slot_checksum(values[:-1]) and words.observe(GENERATION) == generation:
-                return CommitSlot(*values[:-1])
-
-    def head(self) -> int:
-        """Position of the first frame that is not wholly delivered: one word, monotonic, so no check is needed."""
-        words = self.words
-        return words.load(COMMIT_SLOT + (words.observe(GENERATION) & 1) * LINE_BYTES)
+            position = words.load(COMMIT_SLOT + (generation & 1) * LINE_BYTES)
+            if words.observe(GENERATION) == generation:
+                return position
 
     def close(self) -> None:
         """Lets go of the memory and of all roles."""

@@ -37,7 +37,7 @@ A frame starts at a multiple of 128 and never wraps; a PAD frame fills the rest 
         40  put number
         48  cumulative rows, 56 bytes, 64 units: after this frame
         72  checksum (u32: CRC-32 of the other header bytes and the payload), algorithm (u32: 1 = CRC-32 of RFC 1952)
-       128  payload: an Arrow IPC stream (`batch/wire.py`); with OVERFLOW, the name of the file that holds it
+       128  payload: an Arrow IPC stream (`batch/wire.py`); with OVERFLOW, JSON that names the file
 
 Readers take version 1. A later version keeps magic and version where they are.
 """

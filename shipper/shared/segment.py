@@ -8,6 +8,7 @@ holder that is only stopped still owns it.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import mmap
@@ -37,6 +38,7 @@ class Segment:
         self.path = path
         self.size_bytes = os.fstat(descriptor).st_size
         self._descriptor = descriptor
+        self._roles: set[int] = set()
         try:
             self._mapping = mmap.mmap(descriptor, self.size_bytes)
         except (ValueError, OSError) as problem:
@@ -60,22 +62,25 @@ class Segment:
             descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         except OSError as problem:
             raise ComponentFailed(f"can't create {path}: {problem.strerror}") from problem
-        try:
-            # A sparse file would end in SIGBUS when the file system is full; this fails here instead.
-            os.posix_fallocate(descriptor, 0, size_bytes)
-            segment = cls(path, descriptor)
-            fill(segment.memory)
-            os.link(temporary, path)  # unlike rename, never replaces a segment that somebody uses
-            return segment
-        except OSError as problem:
-            if problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM):
+        with contextlib.ExitStack() as undo:
+            undo.callback(temporary.unlink, missing_ok=True)
+            half_made = undo.enter_context(contextlib.ExitStack())
+            half_made.callback(os.close, descriptor)
+            try:
+                # A sparse file would end in SIGBUS when the file system is full; this fails here instead.
+                os.posix_fallocate(descriptor, 0, size_bytes)
+            except OSError as problem:
                 raise ComponentFailed(
                     f"no room for {size_bytes} bytes at {path.parent}: {problem.strerror}; free some, or set a "
                     f"smaller ring.bytes on the channel, or another run.dir"
                 ) from problem
-            raise
-        finally:
-            temporary.unlink(missing_ok=True)
+            half_made.pop_all()
+            segment = cls(path, descriptor)
+            half_made.callback(segment.close)
+            fill(segment.memory)
+            os.link(temporary, path)  # unlike rename, never replaces a segment that somebody uses
+            half_made.pop_all()
+            return segment
 
     @classmethod
     def open(cls, path: Path) -> Segment:
@@ -89,11 +94,15 @@ class Segment:
 
     def try_lock(self, role: int) -> bool:
         """Takes the lock of a role for this object's life, if nobody has it. Never waits."""
-        return self._set_lock(role, fcntl.F_WRLCK)
+        if not self._set_lock(role, fcntl.F_WRLCK):
+            return False
+        self._roles.add(role)
+        return True
 
     def unlock(self, role: int) -> None:
         """Gives the lock of a role back."""
         self._set_lock(role, fcntl.F_UNLCK)
+        self._roles.discard(role)
 
     def _set_lock(self, role: int, kind: int) -> bool:
         request = _FLOCK.pack(kind, os.SEEK_SET, _LOCK_BASE + role, 1, 0)
@@ -109,6 +118,8 @@ class Segment:
         """Unmaps and gives all locks back. The file stays. Views that are still out keep the mapping alive."""
         if self._descriptor < 0:
             return
+        for role in tuple(self._roles):  # the mapping has a descriptor of its own, which would keep them
+            self.unlock(role)
         os.close(self._descriptor)
         self._descriptor = -1
         self.memory.release()

@@ -8,7 +8,6 @@ channel has the rows or none has.
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +17,11 @@ import numpy as np
 from shipper.batch import wire
 from shipper.batch.batch import EventBatch, Origin
 from shipper.channels.channel import Transaction
+from shipper.channels.memory import overflow
 from shipper.channels.memory.channel import SLOT_BYTES, MemoryOptions
-from shipper.errors import ComponentFailed
+from shipper.errors import ComponentFailed, TransactionMisused
 from shipper.ring.lane import Lane
-from shipper.ring.layout import OVERFLOW, Frame, LaneState, lane_key, read_frame
+from shipper.ring.layout import OVERFLOW, LaneState, frame_length, lane_key, read_frame
 from shipper.ring.producer import Producer
 from shipper.ring.puts import NO_LANE, PutPage, PutState
 from shipper.ring.wait import Bell
@@ -75,13 +75,14 @@ class Putter:
         if producer is None:
             self.full_because = "another lane still holds earlier rows of the same stream"
             return None
+        self.full_because = f"its ring of {producer.lane.capacity_bytes} bytes is full"
         bound = wire.bound(batch)
-        if bound * 2 > producer.lane.capacity_bytes:
+        # A frame and the rest of the ring that it may have to skip fit together only up to half a ring.
+        if frame_length(bound) * 2 > producer.lane.capacity_bytes:
             position = self._stage_overflow(producer, batch, put, bound, units)
         else:
             position = self._stage(producer, batch, put, bound, units)
         if position is None:
-            self.full_because = f"its ring of {producer.lane.capacity_bytes} bytes is full"
             return None
         self._touched.append((producer, batch))
         return producer, position
@@ -179,26 +180,31 @@ class Putter:
         used = wire.encode(batch, memory)
         return producer.publish(used, rows=batch.rows, size_bytes=batch.body_bytes, units=units, put=put)
 
-    @staticmethod
-    def _stage_overflow(producer: Producer, batch: EventBatch, put: int, bound: int, units: int) -> int | None:
-        """A put of more than half the ring: its bytes go to a file beside the lane, the frame names the file.
+    def _stage_overflow(self, producer: Producer, batch: EventBatch, put: int, bound: int, units: int) -> int | None:
+        """A put of more than half a ring: its bytes go to a file beside the lane, the frame names the file.
 
         One such file at a time and lane, and only on an empty lane: so the memory is bounded by one put.
         """
         if producer.state.tail != producer.lane.head():
             return None
-        path = producer.lane.segment.path
-        name = f"{path.name}.overflow-{put}".encode()
-        memory = producer.claim(len(name))
+        lane = producer.lane
+        overflow.sweep(lane)
+        name = overflow.file_name(lane, put)
+        payload = overflow.describe(name, batch.origins, lane.capacity_bytes // 2)
+        memory = producer.claim(len(payload))
         if memory is None:
             return None
-        # Dying after the file is there and before the put page commits leaves a file that no visible frame names;
-        # `sweep_overflow` removes it when the lane is taken over.
-        with contextlib.closing(_Overflow(path.with_name(name.decode()), bound)) as overflow:
-            overflow.truncate(wire.encode(batch, overflow.memory))
-        memory[:] = name
+        # Dying after the file is there and before the put page commits leaves a file that no visible frame names:
+        # it is swept when the lane gets a new producer.
+        try:
+            overflow.write(lane, name, batch, bound)
+        except OSError as problem:
+            self.full_because = f"no room for {bound} bytes at {lane.segment.path.parent}: {problem.strerror}"
+            producer.forget()
+            return None
+        memory[:] = payload
         return producer.publish(
-            len(name), rows=batch.rows, size_bytes=batch.body_bytes, units=units, put=put, flags=OVERFLOW
+            len(payload), rows=batch.rows, size_bytes=batch.body_bytes, units=units, put=put, flags=OVERFLOW
         )
 
 
@@ -215,6 +221,7 @@ class PutTransaction(Transaction):
         self._number = side.number + 1
         self._origin = (NO_LANE, 0)
         self._used: list[Putter] = []
+        self._full = False
 
     def put(self, channel: str, batch: EventBatch) -> bool:
         """Stages rows for a channel; False when it has no room now: roll back, wait, begin again."""
@@ -224,6 +231,7 @@ class PutTransaction(Transaction):
             self._used.append(putter)
         staged = putter.stage(batch, self._number)
         if staged is None:
+            self._full = True
             return False
         if batch.origins and self._origin[0] == NO_LANE:
             producer, position = staged
@@ -231,6 +239,8 @@ class PutTransaction(Transaction):
         return True
 
     def do_commit(self) -> None:
+        if self._full:
+            raise TransactionMisused("commit called after a put that found no room: roll back instead")
         if not self._used:
             return
         # Dying before the page's word is stored: no channel has the rows, the source reads them again.
@@ -293,9 +303,12 @@ class PutSide:
             return []
         lane, position = producer.lane, state.origin_position
         frame = read_frame(lane.ring, position % lane.capacity_bytes, position)
-        if frame is None or (frame.flags & OVERFLOW and not _overflow_path(lane, frame.payload).exists()):
+        if frame is None:
             return []
-        return list(decode_frame(lane, frame).origins)
+        # The file of an overflow frame may be gone by now, delivered: the frame itself has the origins too.
+        if frame.flags & OVERFLOW:
+            return overflow.origins(frame.payload)
+        return list(wire.decode(frame.payload).origins)
 
     def sleeping(self, asleep: bool) -> None:
         """Says on every lane whether this worker waits for room."""
@@ -344,7 +357,8 @@ def open_put_side(
             producer = Producer(Lane.open(route.path), page.lane(index))
             if not producer.take_over():
                 raise ComponentFailed(f"{route.path} is in use: its producer is still alive")
-            _sweep_overflow(producer)
+            if producer.drained:
+                overflow.sweep(producer.lane)
             indices[index] = producer
             producers.append(producer)
         others = [_rival(name, lane, rival_page) for lane, rival_page in rivals.get(name, ())]
@@ -357,55 +371,6 @@ def open_put_side(
 def _rival(channel: str, lane_path: Path, page_path: Path) -> tuple[Lane, PutPage, int]:
     page = PutPage.ensure(page_path)
     return Lane.open(lane_path), page, page.index(lane_key(channel, lane_path.name))
-
-
-def decode_frame(lane: Lane, frame: Frame) -> EventBatch:
-    """The batch of a frame, read from its overflow file when it has one."""
-    if not frame.flags & OVERFLOW:
-        return wire.decode(frame.payload)
-    descriptor = os.open(_overflow_path(lane, frame.payload), os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        size = os.fstat(descriptor).st_size
-        data = bytearray(size)
-        os.preadv(descriptor, [data], 0)
-    finally:
-        os.close(descriptor)
-    return wire.decode(memoryview(data))
-
-
-def remove_overflow(lane: Lane, payload: memoryview) -> None:
-    """Removes the overflow file of a frame whose take was committed."""
-    _overflow_path(lane, payload).unlink(missing_ok=True)
-
-
-def _overflow_path(lane: Lane, payload: memoryview) -> Path:
-    return lane.segment.path.with_name(bytes(payload).decode())
-
-
-def _sweep_overflow(producer: Producer) -> None:
-    """Removes overflow files that no undelivered frame can name: there is one at most, of the last committed put."""
-    path = producer.lane.segment.path
-    if producer.drained:
-        for left in path.parent.glob(f"{path.name}.overflow-*"):
-            left.unlink(missing_ok=True)
-
-
-class _Overflow:
-    """A file that holds one put which is too large for its ring."""
-
-    def __init__(self, path: Path, size_bytes: int) -> None:
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        self._buffer = bytearray(size_bytes)
-        self.memory = memoryview(self._buffer)
-
-    def truncate(self, used: int) -> None:
-        """Writes the first `used` bytes."""
-        view = self.memory[:used]
-        while view:
-            view = view[os.write(self._descriptor, view) :]
-
-    def close(self) -> None:
-        os.close(self._descriptor)
 
 
 def _gate(directory: Path) -> Segment:

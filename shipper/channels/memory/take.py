@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from shipper.batch import wire
 from shipper.batch.batch import EventBatch
 from shipper.channels.channel import Transaction
-from shipper.channels.memory.put import decode_frame, remove_overflow
+from shipper.channels.memory import overflow
 from shipper.errors import TransactionMisused
 from shipper.ring.consumer import Consumer
 from shipper.ring.lane import Lane
@@ -51,6 +52,7 @@ class _Leased:
         lane = Lane.open(route.path)
         self.consumer = Consumer(lane, self.page, self.page.index(lane_key(route.channel, route.path.name)), sink)
         self.bell = Bell(route.bell)
+        self.lost_rows = 0
 
     def close(self) -> None:
         self.consumer.lane.close()
@@ -70,7 +72,7 @@ class TakeTransaction(Transaction):
         super().__init__()
         self._lane = lane
         self._poison = poison
-        self._overflowed: list[memoryview] = []
+        self._overflowed: list[Path] = []
         self._taken: list[memoryview] = []
         self.rows = 0
         self.size_bytes = 0
@@ -87,13 +89,23 @@ class TakeTransaction(Transaction):
         consumer = self._lane.consumer
         while (frame := consumer.peek()) is not None:
             done = consumer.rows_done
-            batch = decode_frame(consumer.lane, frame)
-            consumer.step()
+            size_bytes = len(frame.payload)
             if frame.flags & OVERFLOW:
-                self._overflowed.append(frame.payload)
+                place = overflow.path(consumer.lane, frame.payload)
+                try:
+                    size_bytes = place.stat().st_size
+                    batch = overflow.read(place)
+                except FileNotFoundError:
+                    self._lane.lost_rows += frame.rows
+                    consumer.step()
+                    continue
+                self._overflowed.append(place)
+            else:
+                batch = wire.decode(frame.payload)
+            consumer.step()
             if self._poison:
                 self._taken.append(frame.payload)
-            self.size_bytes += len(frame.payload)
+            self.size_bytes += size_bytes
             if batch.rows > done:
                 self.rows += batch.rows - done
                 return batch.slice(done) if done else batch
@@ -116,19 +128,20 @@ class TakeTransaction(Transaction):
     @property
     def empty(self) -> bool:
         """True when nothing was taken, not even frames without rows."""
-        return self.size_bytes == 0
+        return self._lane is None or not self._lane.consumer.moved
 
     def do_commit(self) -> None:
         lane = self._lane
         if lane is None or self.empty:
             return
-        if lane.consumer.release(self.sequence):
-            lane.bell.ring()
-        # Dying here leaves overflow files of delivered frames; the producer sweeps them when it takes the lane over.
-        for payload in self._overflowed:
-            remove_overflow(lane.consumer.lane, payload)
+        # Behind the release the producer may write there again: what looks at the frames looks before.
         for payload in self._taken:
             payload[:] = b"\xdb" * len(payload)
+        if lane.consumer.release(self.sequence):
+            lane.bell.ring()
+        # Dying here leaves overflow files of delivered frames; the producer sweeps them before it makes the next one.
+        for place in self._overflowed:
+            place.unlink(missing_ok=True)
 
     def do_rollback(self) -> None:
         if self._lane is not None:
@@ -224,6 +237,11 @@ class TakeSide:
     def lost_bytes(self) -> int:
         """Bytes of damaged frames that were skipped."""
         return sum(lane.consumer.lost_bytes for lane in self._lanes)
+
+    @property
+    def lost_rows(self) -> int:
+        """Rows whose overflow file was gone."""
+        return sum(lane.lost_rows for lane in self._lanes)
 
     def close(self) -> None:
         """Lets go of the memory. Leases end as the process ends: give them up first when the stop is clean."""
