@@ -24,7 +24,9 @@ _REMEMBERED = 16_384
 _DECIMAL = r"^[+-]?[0-9]{1,19}$"
 
 Codes = np.ndarray[Any, np.dtype[np.int64]]
+Numbers = np.ndarray[Any, np.dtype[np.int64]]
 Texts = tuple[str, ...]
+Group = tuple[Texts, EventBatch, Numbers | None]
 
 
 class Buckets:
@@ -47,8 +49,10 @@ class Buckets:
         self._resolution_s = min((t.resolution_s for t in templates if t.needs_time), default=1)
         self._rendered: dict[tuple[int, Texts], Texts] = {}
 
-    def groups(self, batch: EventBatch) -> list[tuple[Texts, EventBatch]]:
-        """The texts of the templates and the rows they are true of, each once; rows keep their order.
+    def groups(self, batch: EventBatch) -> list[Group]:
+        """The texts of the templates, the rows they are true of, and which rows of the batch these are (None = all).
+
+        Each text comes once; rows keep their order.
 
         Raises:
             Refused: rows without the time that a template needs.
@@ -65,7 +69,7 @@ class Buckets:
                 codes = header_codes if codes is None else codes * len(texts) + header_codes
             size *= len(texts)
         if codes is None:
-            return [(self._text(times[0], tuple(texts[0] for texts in values)), batch)]
+            return [(self._text(times[0], tuple(texts[0] for texts in values)), batch, None)]
         present, inverse = _distinct(codes)
         found: list[Texts] = []
         for code in present.tolist():
@@ -197,14 +201,15 @@ def _distinct(codes: Codes) -> tuple[Codes, Codes]:
     return np.flatnonzero(seen) + low, ranks[shifted]
 
 
-def _grouped(batch: EventBatch, texts: list[Texts], inverse: Codes) -> list[tuple[Texts, EventBatch]]:
+def _grouped(batch: EventBatch, texts: list[Texts], inverse: Codes) -> list[Group]:
     """The rows by their texts; codes whose texts are the same come together."""
     places: dict[Texts, int] = {}
     renumber = np.array([places.setdefault(text, len(places)) for text in texts], np.int64)
     if len(places) == 1:
-        return [(texts[0], batch)]
+        return [(texts[0], batch, None)]
     groups = renumber[inverse]
     narrow = groups.astype(np.uint16) if len(places) <= 1 << 16 else groups  # 16 bits are sorted by radix
+    order = np.arange(batch.rows)
     if (narrow[1:] < narrow[:-1]).any():
         order = np.argsort(narrow, kind="stable")
         batch = batch.take(pa.array(order))
@@ -212,4 +217,7 @@ def _grouped(batch: EventBatch, texts: list[Texts], inverse: Codes) -> list[tupl
     starts = np.flatnonzero(np.diff(narrow, prepend=narrow[:1] + 1)).tolist()  # the first row always differs
     ends = [*starts[1:], batch.rows]
     names = list(places)
-    return [(names[narrow[start]], batch.slice(start, end - start)) for start, end in zip(starts, ends, strict=True)]
+    return [
+        (names[narrow[start]], batch.slice(start, end - start), order[start:end])
+        for start, end in zip(starts, ends, strict=True)
+    ]

@@ -41,8 +41,15 @@ def serializer_doubts(key: str, name: str, properties: Mapping[str, str]) -> lis
 
 def serializer_recipe(name: str, properties: Mapping[str, str], codec: Codec | None = None) -> Recipe:
     """The recipe of a serializer that has no problems, with a codec behind it or none."""
-    serializer_class: type[Serializer[Any]] | None = find("serializer", name)
+    serializer_class = find("serializer", name)
     assert serializer_class is not None, "checked with the options"
+    return recipe_of(serializer_class, properties, codec)
+
+
+def recipe_of(
+    serializer_class: type[Serializer[Any]], properties: Mapping[str, str], codec: Codec | None = None
+) -> Recipe:
+    """The recipe of a serializer class whose properties have no problems."""
     options: Options | None
     options, _ = read_options(serializer_class.Options, properties)
     assert options is not None, "checked with the options"

@@ -34,6 +34,16 @@ from typing import Any
 
 import orjson
 
+#: The commit and the journal know of each other.
+AGREES = "agrees"
+#: The journal was written beside another channel memory: its newest entry counts.
+OTHER_RUN = "other run"
+#: The commit slots are older than what is known to be committed: the newest entry is taken for committed, since rows
+#: that come twice are better than rows that are lost.
+CHANNEL_LOST = "channel lost"
+#: The commit names an entry that is not here: nothing may be cut.
+JOURNAL_LOST = "journal lost"
+
 MAGIC = b"shipper journal 1\n"
 _FRAME = Struct("<IIQQ")
 _CHECKED_FROM = 8
@@ -92,19 +102,19 @@ class Journal:
     Args:
         path: its file; made when it is not there.
         committed_sequence: the largest sequence that a channel's commit names for this sink, 0 when none does.
+        run_id: of the channel's memory. A journal that was written beside another one (before a reboot, a clean stop)
+            is the only witness left: all of it counts.
 
     Attributes:
         records: the files that count, by number; those without progress were begun by a transaction that does not.
-        found: what the journal and the channel say of each other: "new", "agrees", "channel lost" (the commit slots
-            are older than what is known to be committed: the newest entry is taken for committed, since rows that
-            come twice are better than rows that are lost) or "journal lost" (the commit names an entry that is not
-            here: nothing may be cut).
+        found: what the journal and the channel say of each other, one of the words below.
     """
 
-    def __init__(self, path: Path, committed_sequence: int) -> None:
+    def __init__(self, path: Path, committed_sequence: int, run_id: str = "") -> None:
         self.path = path
+        self._run_id = run_id
         self.records: dict[int, FileRecord] = {}
-        self.found = "new"
+        self.found = AGREES
         self._pending: tuple[int, Sequence[Progress]] | None = None
         self._next_number = 1
         self._released = 0
@@ -184,15 +194,25 @@ class Journal:
             self._rewrite()
 
     def forget(self) -> None:
-        """The transaction of the last entry was rolled back: it is on no chain from here on."""
-        self._pending = None
+        """The transaction of the last entry was rolled back: it is on no chain from here on.
+
+        Dying before this: no commit names it, so it does not count either. Only where the commits themselves are gone
+        (another run) is it taken for one; then its files are shorter than it says, and are set aside.
+        """
+        if self._pending is not None:
+            sequence, _ = self._pending
+            self._pending = None
+            try:
+                self._fact({"void": sequence})
+            except OSError:
+                pass  # said when the next transaction can't write its entry
 
     def recovered(self) -> None:
         """What was found has been settled: the past is forgotten.
 
         Dying before this: the same is found and settled once more. Dying behind it: the next one starts from here.
         """
-        if self.found != "agrees":
+        if self.found != AGREES:
             # The commit slots and this journal did not know of each other; from here on they do.
             self._committed = self._sequence
             self._released = self._committed
@@ -209,6 +229,7 @@ class Journal:
             return
         try:
             if self._pending is None:
+                self._released = self._committed  # all is settled: what the commit slots become does not matter
                 self._rewrite()
         finally:
             os.close(self._descriptor)
@@ -240,6 +261,7 @@ class Journal:
             "next": self._next_number,
             "last": self._sequence,
             "released": self._released,
+            "run": self._run_id,
         }  # fmt: skip
         record = MAGIC + _framed(self._committed, self._committed, payload)
         fresh = self.path.with_name(self.path.name + ".new")
@@ -270,14 +292,15 @@ class Journal:
             self._size = self._snapshot_size = 0
             self._rewrite()
             if data or committed_sequence:
-                self.found = "journal lost"
+                self.found = JOURNAL_LOST
             return
         records, self._size = _records(data)
         os.ftruncate(self._descriptor, self._size)  # the torn end of a record that was being written
         self._snapshot_size = 0
-        entries = {sequence: base for sequence, base, _ in records if sequence}
+        void = {payload["void"] for _, _, payload in records if "void" in payload}
+        entries = {sequence: base for sequence, base, _ in records if sequence and sequence not in void}
         known = max((base for _, base, _ in records), default=0)
-        last = max(entries, default=0)
+        last = max((sequence for sequence, _, _ in records), default=0)
         released = 0
         for _, _, payload in records:
             last = max(last, payload.get("last", 0))
@@ -285,13 +308,15 @@ class Journal:
         self._released = released
         self._sequence = max(last, committed_sequence)
         newest = max(committed_sequence, known)
-        self.found = "agrees"
-        if newest and newest not in entries:
-            self.found = "journal lost"
+        if self._run_id != next((payload["run"] for _, _, payload in records if "run" in payload), self._run_id):
+            self.found = OTHER_RUN
+            newest = max(entries, default=0)
+        elif newest and newest not in entries:
+            self.found = JOURNAL_LOST
             newest = max(entries, default=0)
         elif committed_sequence < known and known != released:
-            self.found = "channel lost"
-            newest = max(entries)
+            self.found = CHANNEL_LOST
+            newest = max(entries, default=known)
         self._committed = newest
         chain = set()
         while newest not in chain and newest in entries:

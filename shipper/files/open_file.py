@@ -1,7 +1,7 @@
 """One file that is being written: its bytes, and how many of them count.
 
-What a transaction adds is `progress()` when it is flushed and `mark()`ed when it is committed; what it added is taken
-back by `cut_back()`. A codec sees the rows of a whole transaction at once: the pieces are gathered, and become one
+`progress()` says how far it has got; what a transaction added is taken back by `cut_back()`, down to what the journal's
+record of it says. A codec sees the rows of a whole transaction at once: the pieces are gathered, and become one
 member of the file when it is flushed or finished.
 """
 
@@ -34,6 +34,14 @@ class Recipe:
     codec: Codec | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A place in a file that is being written: what is in it, and what a codec has gathered for it."""
+
+    progress: Progress
+    pieces: tuple[Bytes, ...]
+
+
 class OpenFile:
     """A file open for writing.
 
@@ -44,7 +52,6 @@ class OpenFile:
         rows, body_bytes: what is in it, of this transaction too.
         due_s: when it is finished at the latest, on the monotonic clock; None = never.
         written_s: when the last rows came, on the monotonic clock.
-        dirty: True when it has rows that do not count yet.
         finished: it takes no more.
     """
 
@@ -54,7 +61,6 @@ class OpenFile:
         self.record = record
         self.due_s = due_s
         self.written_s = clock.monotonic_s()
-        self.dirty = False
         self.finished = False
         self._store = store
         self._recipe = recipe
@@ -71,7 +77,6 @@ class OpenFile:
         Raises:
             OSError: part of the rows may be in the file; `cut_back` takes them out.
         """
-        self.dirty = True
         written = 0
         if self.length == 0 and not self._pieces and len(header := self._serializer.header()):
             written = self._put(header)
@@ -102,23 +107,27 @@ class OpenFile:
             self.record.number, self.length, self.rows, self.body_bytes, self._serializer.state(), self.finished
         )
 
-    def mark(self) -> None:
-        """What it has counts from here on; the journal's record says so already."""
-        self.dirty = False
+    def point(self) -> Point:
+        """Where the file is now, to come back to."""
+        return Point(self.progress(), tuple(self._pieces))
 
-    def cut_back(self) -> None:
-        """Takes out what does not count; the file must have something that does.
+    def back_to(self, point: Point) -> None:
+        """Takes out what was added behind a point.
 
         Raises:
-            FileNotFoundError: it is not there any more, or another file has its name.
+            FileNotFoundError: the file is not there any more, or another one has its name.
             OSError: it is as it was; to be tried again.
         """
-        progress = self.record.progress
-        assert progress is not None, "a file of which nothing counts is removed, not cut"
         self.close()
-        self._handle = self._store.append(self.record.path, progress.length, self.record.identity)
-        self._resume(progress)
-        self.dirty = self.finished = False
+        self._handle = self._store.append(self.record.path, point.progress.length, self.record.identity)
+        self._resume(point.progress)
+        self._pieces = list(point.pieces)
+        self.finished = False
+
+    def cut_back(self) -> None:
+        """Takes out what does not count; the file must have something that does. Raises as `back_to`."""
+        assert self.record.progress is not None, "a file of which nothing counts is removed, not cut"
+        self.back_to(Point(self.record.progress, ()))
 
     def unlinked(self) -> bool:
         """True when somebody removed the file under us."""

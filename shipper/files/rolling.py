@@ -23,27 +23,19 @@ from __future__ import annotations
 import errno
 import os
 from collections import OrderedDict
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from shipper.batch.batch import EventBatch
-from shipper.errors import RetryLater
-from shipper.files.journal import FileRecord, Journal, Progress
-from shipper.files.open_file import OpenFile, Recipe
+from shipper.errors import Refused, RetryLater
+from shipper.files.final_names import FinalNames, Naming
+from shipper.files.journal import CHANNEL_LOST, JOURNAL_LOST, FileRecord, Journal
+from shipper.files.open_file import OpenFile, Point, Recipe
+from shipper.files.refusals import Numbers, Refusals
 from shipper.files.roll import RollLimits, cuts
-from shipper.files.store import Store, trouble
+from shipper.files.settling import Settling
+from shipper.files.store import Store, StoreFile, trouble
 from shipper.sinks.sink import SinkContext
-
-
-class Naming(Protocol):
-    """Names for the files of a bucket."""
-
-    def next(self, key: str) -> tuple[str, str]:
-        """The name of a new file while it is written, and after; a later pair on every call."""
-
-    def retired(self, key: str) -> None:
-        """The bucket has no open file any more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,13 +53,6 @@ class RollingPlan:
     open_files_max: int = 5000
     rename_tries: int = 0
     rename_retry_s: float = 180.0
-
-
-@dataclass(slots=True)
-class _Rename:
-    record: FileRecord
-    tries: int = 0
-    next_s: float = 0.0
 
 
 class RollingFiles:
@@ -91,11 +76,12 @@ class RollingFiles:
         self._context = context
         self._open: OrderedDict[str, OpenFile] = OrderedDict()  # by bucket, the one written longest ago first
         self._touched: dict[OpenFile, str] = {}  # with rows that do not count yet, and their buckets
-        self._renames: dict[int, _Rename] = {}  # finished, all of it counts, waiting for the final name
+        self._ended: list[OpenFile] = []  # finished without a transaction, and the journal has not heard yet
         self._uncut: dict[OpenFile, str] = {}  # a rollback that could not be done yet
-        self._gone: list[int] = []  # what the journal must still hear
+        self._points: dict[OpenFile, Point | None] | None = None  # where files were before this batch; None = new ones
         self._most_open = plan.open_files_max
         self._journal: Journal
+        self._names: FinalNames
 
     # --- the verbs of a sink
 
@@ -107,35 +93,59 @@ class RollingFiles:
         """
         self._context.state_dir.mkdir(parents=True, exist_ok=True)
         path = self._context.state_dir / "files.journal"
-        self._journal = Journal(path, self._context.committed_sequence)
-        if self._journal.found == "journal lost":
+        journal = Journal(path, self._context.committed_sequence, self._context.run_id)
+        if journal.found == JOURNAL_LOST:
             self._say("warning", f"{path} does not have the state that the channel's last commit names: files of "
                       "the run before are kept as they are, and may hold rows that come once more")  # fmt: skip
-        elif self._journal.found == "channel lost":
-            self._say("warning", f"the channel's memory of what was delivered is older than {path} (a reboot, a new "
-                      "container): all that was written counts as delivered")  # fmt: skip
-        for record in list(self._journal.records.values()):
-            self._settle(record)
-        self._journal.recovered()
-        self._rename(self._renames.values())
+        elif journal.found == CHANNEL_LOST and journal.records:
+            self._say("warning", f"the channel knows less of what was delivered than {path}: all that was written "
+                      "counts as delivered")  # fmt: skip
+        plan, common = self._plan, (self._clock, self._counters, self._say)
+        self._names = FinalNames(
+            self._store, journal, self._naming, *common, tries_max=plan.rename_tries, retry_s=plan.rename_retry_s
+        )
+        Settling(
+            self._store, journal, *common, recipe=plan.recipe.name, resume=self._resume, rename=self._names.add
+        ).run()
+        journal.recovered()
+        self._journal = journal
+        self._names.give()
 
-    def append(self, key: str, batch: EventBatch) -> None:
-        """Adds rows to the file of bucket `key`, and ends it and begins others where the limits say.
+    def append(self, groups: Sequence[tuple[str, EventBatch, Numbers | None]]) -> None:
+        """Adds the rows of a batch to the files of their buckets; ends files and begins others as the limits say.
+
+        Args:
+            groups: the bucket, its rows, and which rows of the batch these are (None = all of it).
 
         Raises:
             RetryLater: the store failed; `rolled_back` must follow.
+            Refused: the serializer will never take some rows. Nothing of these groups has been added.
         """
+        key = groups[0][0]
         try:
             if self._uncut:
                 self._cut()
-            file = self._open.get(key) or self._begin(key)
-            if not self._limits.by_content:
-                self._write(key, file, batch)
+            if len(groups) == 1 and not self._limits.by_content:
+                # Refused here is refused before anything was written.
+                self._write(key, self._open.get(key) or self._begin(key), groups[0][1])
+                self._evict(self._most_open)
             else:
-                self._write_cut(key, file, batch)
-            self._evict(self._most_open)
+                self._append_some(groups)
         except OSError as error:
             raise self._later("write to", key, error) from error
+
+    def _append_some(self, groups: Sequence[tuple[str, EventBatch, Numbers | None]]) -> None:
+        self._points = {}
+        refusals = Refusals()
+        try:
+            for key, batch, numbers in groups:
+                self._write_cut(key, self._open.get(key) or self._begin(key), batch, numbers, refusals)
+                self._evict(self._most_open)
+            if refusals:
+                self._undo(self._points)
+                raise refusals.error()
+        finally:
+            self._points = None
 
     def flush(self) -> int:
         """All that was appended is in the files, and the journal says so.
@@ -155,7 +165,7 @@ class RollingFiles:
                 path = file.record.path
                 written += file.push()
                 if file.unlinked():
-                    self._lost(file)
+                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
             path = str(self._journal.path)
             sequence = self._journal.append([file.progress() for file in self._touched])
         except OSError as error:
@@ -168,14 +178,11 @@ class RollingFiles:
         self._journal.confirm()
         if not self._touched:
             return
-        finished = []
         for file in self._touched:
-            file.mark()
             if file.finished:
-                finished.append(self._to_rename(file.record))
+                self._names.add(file.record)
         self._touched.clear()
-        if finished:
-            self._rename(finished)
+        self._names.give()
 
     def rolled_back(self) -> None:
         """What was appended since the last commit is taken out of the files, at once or before the next append."""
@@ -197,19 +204,19 @@ class RollingFiles:
             (key, file) for key, file in self._open.items()
             if (file.due_s is not None and now >= file.due_s) or (idle and now - file.written_s >= idle)
         ]  # fmt: skip
-        dirty = False
+        ended = False
         try:
             for key, file in due:
-                dirty |= file.dirty
-                if file.dirty:
+                if file in self._touched:
                     self._finish(key, file)
-            self._finish_counted([(key, file) for key, file in due if not file.dirty])
+                    ended = True
+                else:
+                    self._finish_counted(key, file)
         except OSError as error:
             self._say("error", trouble("finish", due[0][0], error))
-        waiting = [one for one in self._renames.values() if one.next_s <= now]
-        if waiting or self._gone:
-            self._rename(waiting)
-        return dirty
+        self._settle_ended()
+        self._names.give()
+        return ended
 
     def releasing(self) -> None:
         """The channel's commit slot will name another sink."""
@@ -224,13 +231,16 @@ class RollingFiles:
             return
         if self._touched or self._uncut:
             self.rolled_back()
-        try:
-            self._finish_counted([(key, file) for key, file in self._open.items() if file not in self._uncut])
-        except OSError as error:
-            self._say("error", trouble("finish", next(iter(self._open), "a file"), error))
-        self._rename(self._renames.values())
-        for one in self._renames.values():
-            self._say("error", f"{one.record.path} keeps that name: it could not be renamed to {one.record.final}")
+        for key, file in list(self._open.items()):
+            try:
+                if file not in self._uncut:
+                    self._finish_counted(key, file)
+            except OSError as error:
+                self._say("error", trouble("finish", key, error))
+        self._settle_ended()
+        self._names.give(all_of_them=True)
+        for record in self._names.left():
+            self._say("error", f"{record.path} keeps that name: it could not be renamed to {record.final}")
         for file in [*self._open.values(), *self._uncut]:
             file.close()
         self._open.clear()
@@ -271,30 +281,49 @@ class RollingFiles:
         # Known from here on, so that a rollback finds it even when the next line fails.
         self._open[key] = file
         self._touched[file] = key
+        if self._points is not None:
+            self._points[file] = None
         self._journal.identified(number, handle.identity)
         self._counters.add("ConnectionCreatedCount")
         self._counters.set("open_files", len(self._open))
         return file
 
     def _write(self, key: str, file: OpenFile, batch: EventBatch) -> None:
-        self._touched[file] = key
+        self._touch(key, file)
         written = file.write(batch)
         file.written_s = self._clock.monotonic_s()
         if written:
             self._counters.add("output_bytes", written)
         self._open.move_to_end(key)
 
-    def _write_cut(self, key: str, file: OpenFile, batch: EventBatch) -> None:
+    def _write_cut(
+        self, key: str, file: OpenFile, batch: EventBatch, numbers: Numbers | None, refusals: Refusals
+    ) -> None:
         start = 0
         for cut in [*cuts(self._limits, batch, file.rows, file.body_bytes), batch.rows]:
             if cut > start:
                 rows = batch.slice(start, cut - start) if cut - start < batch.rows else batch
+                try:
+                    self._write(key, file, rows)
+                except Refused as refusal:  # go on, to name all rows at once; then all of it is undone
+                    refusals.add(refusal, start, numbers)
                 file.body_bytes += rows.body_bytes
-                self._write(key, file, rows)
             if cut < batch.rows:
                 self._finish(key, file, rolls=True)
                 file = self._begin(key)
             start = cut
+
+    def _resume(self, record: FileRecord, handle: StoreFile) -> None:
+        """A file that the process before had open is gone on with."""
+        file = OpenFile(self._store, self._plan.recipe, self._clock, record, handle, self._due(record.opened_ms))
+        self._open[record.key] = file
+        self._counters.set("open_files", len(self._open))
+
+    def _touch(self, key: str, file: OpenFile) -> None:
+        """The file is about to change within the transaction."""
+        if self._points is not None and file not in self._points:
+            self._points[file] = file.point()
+        self._touched[file] = key
 
     def _finish(self, key: str, file: OpenFile, rolls: bool = False) -> None:
         """Ends a file within the transaction: it is renamed when that is committed.
@@ -302,26 +331,32 @@ class RollingFiles:
         Args:
             rolls: the bucket gets its next file at once.
         """
-        self._touched[file] = key
+        self._touch(key, file)
         self._counters.add("output_bytes", file.finish())
         self._retire(key, rolls)
 
-    def _finish_counted(self, due: list[tuple[str, OpenFile]]) -> None:
-        """Ends files in which everything counts: dying in here, they are cut to what counts, or renamed."""
-        finished = []
+    def _finish_counted(self, key: str, file: OpenFile) -> None:
+        """Ends a file in which everything counts: dying in here, it is cut to what counts, or renamed."""
         try:
-            for key, file in due:
-                try:
-                    self._counters.add("output_bytes", file.finish())
-                except OSError:
-                    self._uncut[file] = key  # part of its last bytes may be there
-                    raise
-                self._retire(key)
-                finished.append(file)
-        finally:
-            if finished:
-                self._journal.settled([file.progress() for file in finished])
-                self._rename([self._to_rename(file.record) for file in finished])
+            self._counters.add("output_bytes", file.finish())
+        except OSError:
+            self._uncut[file] = key  # part of its last bytes may be there
+            raise
+        self._retire(key)
+        self._ended.append(file)
+
+    def _settle_ended(self) -> None:
+        """The journal hears what was ended; tried again by the next `tick` when it can't be written."""
+        if not self._ended:
+            return
+        try:
+            self._journal.settled([file.progress() for file in self._ended])
+        except OSError as error:
+            self._say("error", trouble("write to", str(self._journal.path), error))
+            return
+        for file in self._ended:
+            self._names.add(file.record)
+        self._ended.clear()
 
     def _evict(self, most: int) -> None:
         """Ends the files that were written longest ago, until at most `most` are open."""
@@ -342,93 +377,32 @@ class RollingFiles:
         age_s = max(0.0, (self._clock.now_ms() - opened_ms) / 1000)
         return self._clock.monotonic_s() + max(0.0, self._limits.interval_s - age_s)
 
-    # --- names
-
-    def _to_rename(self, record: FileRecord) -> _Rename:
-        self._renames[record.number] = waiting = _Rename(record)
-        return waiting
-
-    def _rename(self, waiting: Iterable[_Rename]) -> None:
-        """Gives final names. Dying in here: done once more by the next `open`, which finds either name."""
-        for one in list(waiting):
-            record = one.record
-            try:
-                if record.final != record.path:
-                    self._rename_one(record)
-            except OSError as error:
-                self._not_renamed(one, error)
-                continue
-            del self._renames[record.number]
-            self._gone.append(record.number)
-        if self._gone:
-            try:
-                self._journal.gone(self._gone)
-                self._gone = []
-            except OSError as error:  # the next open sees for itself that they are renamed
-                self._say("error", trouble("write to", str(self._journal.path), error))
-
-    def _rename_one(self, record: FileRecord) -> None:
-        while True:
-            try:
-                return self._store.rename(record.path, record.final)
-            except FileExistsError:
-                if self._is(record.final, record.identity):
-                    return self._store.delete(record.path)  # both names on one file: a rename that was half done
-                final = self._free_name(record.key)
-                self._say("warning", f"{record.final} is there already and is not overwritten: "
-                          f"{record.path} becomes {final}")  # fmt: skip
-                # The journal first: dying between the two, the file is looked for under the name that it has.
-                self._journal.renamed_to(record.number, final)
-
-    def _free_name(self, key: str) -> str:
-        while True:
-            path, final = self._naming.next(key)
-            if self._store.stat(final) is None and self._store.stat(path) is None:
-                return final
-
-    def _not_renamed(self, one: _Rename, error: OSError) -> None:
-        record = one.record
-        if isinstance(error, FileNotFoundError) and self._is_missing(record.path):
-            if not self._is(record.final, record.identity):
-                self._say("error", f"{record.path} was moved or removed by somebody before it could be renamed to "
-                          f"{record.final}: let nothing touch files that are being written")  # fmt: skip
-                self._counters.add("files_lost")
-            del self._renames[record.number]
-            self._gone.append(record.number)
-            return
-        one.tries += 1
-        self._counters.add("ConnectionFailedCount")
-        plan = self._plan
-        again = plan.rename_retry_s > 0 and (plan.rename_tries <= 0 or one.tries < plan.rename_tries)
-        one.next_s = self._clock.monotonic_s() + plan.rename_retry_s if again else float("inf")
-        then = f"next try in {plan.rename_retry_s:g} s" if again else "that was the last try; a restart tries once more"
-        self._say("error", f"{trouble(f'rename to {record.final}', record.path, error)}; {then}")
-
-    def _is_missing(self, path: str) -> bool:
-        try:
-            return self._store.stat(path) is None
-        except OSError:
-            return False
-
-    def _is(self, path: str, identity: str | None) -> bool:
-        try:
-            there = self._store.stat(path)
-        except OSError:
-            return False
-        return there is not None and there.identity == identity
-
     # --- taking back
+
+    def _undo(self, points: dict[OpenFile, Point | None]) -> None:
+        """Takes a batch out of the files that it went to; what the transaction added before stays."""
+        for file in [file for file, point in points.items() if point is None]:
+            self._remove(self._touched.pop(file), file)
+        for file, point in points.items():
+            if point is not None:
+                file.back_to(point)
+                self._open[self._touched[file]] = file
+        self._counters.set("open_files", len(self._open))
+
+    def _remove(self, key: str, file: OpenFile) -> None:
+        """A file in which nothing counts."""
+        file.close()
+        self._store.delete(file.record.path)
+        if self._open.get(key) is file:
+            self._retire(key)
+        self._journal.gone([file.record.number])
 
     def _cut(self) -> None:
         """Undoes what was not committed. Raises OSError with the rest still to be undone."""
         while self._uncut:
             file, key = next(iter(self._uncut.items()))
             if file.record.progress is None:
-                file.close()
-                self._store.delete(file.record.path)
-                if self._open.get(key) is file:
-                    self._retire(key)
-                self._journal.gone([file.record.number])
+                self._remove(key, file)
             else:
                 try:
                     file.cut_back()
@@ -438,10 +412,6 @@ class RollingFiles:
                     self._open[key] = file
             del self._uncut[file]
         self._counters.set("open_files", len(self._open))
-
-    def _lost(self, file: OpenFile) -> None:
-        path = file.record.path
-        raise FileNotFoundError(2, os.strerror(2), path)
 
     def _forget_lost(self, key: str, file: OpenFile) -> None:
         file.close()
@@ -455,64 +425,3 @@ class RollingFiles:
 
     def _later(self, doing: str, path: str, error: OSError) -> RetryLater:
         return RetryLater(trouble(doing, error.filename or path, error))
-
-    # --- after a death
-
-    def _settle(self, record: FileRecord) -> None:
-        """One file that the process before had open, by what the journal and the store say of it."""
-        if record.progress is None:
-            self._remove_begun(record)
-            return
-        there = self._store.stat(record.path)
-        final = self._store.stat(record.final)
-        if record.progress.finished and final is not None and final.identity == record.identity:
-            if there is not None and there.identity == record.identity and record.path != record.final:
-                self._store.delete(record.path)  # a rename by two names that was half done
-            self._journal.gone([record.number])
-        elif there is None:
-            self._counters.add("files_lost")
-            self._say("error", f"{record.path} is gone, with {record.progress.rows} rows that were delivered to it: "
-                      "let nothing touch files that are being written")  # fmt: skip
-            self._journal.gone([record.number])
-        elif there.identity != record.identity or there.length < record.progress.length:
-            self._set_aside(record, there.length)
-        elif record.progress.finished:
-            self._store.append(record.path, record.progress.length, record.identity).close()
-            self._to_rename(record)
-        else:
-            self._resume(record, record.progress, there.length)
-
-    def _remove_begun(self, record: FileRecord) -> None:
-        there = self._store.stat(record.path)
-        if there is not None and there.identity == record.identity and self._journal.found == "journal lost":
-            self._end_as_it_is(record, Progress(record.number, there.length, 0, 0, None, True))
-            return
-        if there is not None and (there.identity == record.identity or (not record.identity and not there.length)):
-            self._store.delete(record.path)
-        self._journal.gone([record.number])
-
-    def _resume(self, record: FileRecord, progress: Progress, length: int) -> None:
-        if self._journal.found == "journal lost":  # what is behind the length may count: nothing may be cut
-            self._end_as_it_is(record, replace(progress, length=length, finished=True))
-            return
-        handle = self._store.append(record.path, progress.length, record.identity)
-        if record.recipe != self._plan.recipe.name or record.key in self._open:
-            handle.close()
-            self._end_as_it_is(record, replace(progress, finished=True))
-            return
-        file = OpenFile(self._store, self._plan.recipe, self._clock, record, handle, self._due(record.opened_ms))
-        self._open[record.key] = file
-        self._counters.set("open_files", len(self._open))
-
-    def _end_as_it_is(self, record: FileRecord, progress: Progress) -> None:
-        self._journal.settled([progress])
-        self._to_rename(record)
-
-    def _set_aside(self, record: FileRecord, length: int) -> None:
-        assert record.progress is not None
-        aside = f"{record.path}.set-aside-{self._clock.now_ms()}"
-        self._say("error", f"{record.path} has {length} bytes, and is not the file of {record.progress.length} bytes "
-                  f"or more that the journal knows: it is kept as {aside}, and a new one is begun")  # fmt: skip
-        self._counters.add("files_lost")
-        self._store.rename(record.path, aside)
-        self._journal.gone([record.number])

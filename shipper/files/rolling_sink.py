@@ -6,11 +6,12 @@ from typing import TypeVar
 
 from shipper.config.field import Options
 from shipper.errors import ComponentFailed
-from shipper.files.rolling import Naming, RollingFiles, RollingPlan
+from shipper.files.final_names import Naming
+from shipper.files.rolling import RollingFiles, RollingPlan
 from shipper.files.store import Store, trouble
 from shipper.sinks.sink import Sink, SinkContext
 
-O = TypeVar("O", bound=Options)  # noqa: E741
+O = TypeVar("O", bound=Options)
 
 
 class RollingSink(Sink[O]):

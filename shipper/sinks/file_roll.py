@@ -97,7 +97,7 @@ class FileRollSink(RollingSink[FileRollOptions]):
         self.begin(LocalStore(makes_folders=False), plan, _Names(self.options, context.clock), context, directory)
 
     def deliver(self, batch: EventBatch) -> None:
-        self.files.append(self._directory, batch)
+        self.files.append(((self._directory, batch, None),))
 
 
 class _Names:

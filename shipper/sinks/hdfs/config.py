@@ -23,6 +23,7 @@ from shipper.api import (
 from shipper.files import escapes
 from shipper.files.compress import find_codec
 from shipper.files.format import serializer_doubts, serializer_problems
+from shipper.files.sequence_file import find_write_format
 from shipper.files.timezones import time_zone
 from shipper.sinks.hdfs.store import address_problem
 
@@ -59,7 +60,7 @@ class HdfsOptions(Options):
         help="gzip, bzip2, lz4, snappy, zstd or deflate, in the form that Hadoop reads.")  # fmt: skip
     file_type: str = option("hdfs.fileType", choice("SequenceFile", "DataStream", "CompressedStream"), "SequenceFile",
         help="What the files are.")  # fmt: skip
-    write_format: str = option("hdfs.writeFormat", choice("Writable", "Text"), "Writable",
+    write_format: str = option("hdfs.writeFormat", text, "Writable",
         help="What the values of a SequenceFile are: BytesWritable or Text.")  # fmt: skip
     serializer: str = option("serializer", text, "TEXT",
         help="How an event becomes bytes in a DataStream or CompressedStream.")  # fmt: skip
@@ -106,6 +107,21 @@ class HdfsOptions(Options):
     def open_suffix(self) -> str:
         """What stands behind the name of a file that is being written."""
         return "" if self.empty_in_use_suffix else self.in_use_suffix
+
+    @property
+    def sequence_file_properties(self) -> dict[str, str]:
+        """The options of the SequenceFile, as a person would give them."""
+        return {"writeFormat": self.write_format} | ({"codeC": self.codec} if self.codec is not None else {})
+
+    def write_format_problem(self) -> str | None:
+        """Why no SequenceFile can be written. Flume starts with such a file and fails at the first event."""
+        if self.file_type != "SequenceFile":
+            return None
+        try:
+            find_write_format(self.write_format)
+        except ValueError as problem:
+            return f"hdfs.writeFormat = {self.write_format}: {problem}; as it is, nothing will be written"
+        return None
 
     def problems(self) -> list[tuple[str, str]]:
         found: list[tuple[str, str]] = []
@@ -156,6 +172,8 @@ class HdfsOptions(Options):
                 )
         if self.file_type != "SequenceFile":
             found += serializer_doubts("serializer", self.serializer, self.serializer_options)
+        elif (problem := self.write_format_problem()) is not None:
+            found.append(("hdfs.writeFormat", problem))
         return found
 
     def without_effect(self) -> list[str]:

@@ -14,15 +14,16 @@ from __future__ import annotations
 import os
 import re
 
-from shipper.api import Clock, EventBatch, SinkContext
+from shipper.api import Clock, ComponentFailed, EventBatch, SinkContext
 from shipper.files.bucket import Buckets
 from shipper.files.compress import find_codec
 from shipper.files.escapes import Template
-from shipper.files.format import serializer_recipe
+from shipper.files.format import recipe_of, serializer_recipe
 from shipper.files.open_file import Recipe
 from shipper.files.roll import RollLimits
 from shipper.files.rolling import RollingPlan
 from shipper.files.rolling_sink import RollingSink
+from shipper.files.sequence_file import SequenceFileSerializer
 from shipper.files.timezones import local_zone
 from shipper.sinks.hdfs.config import HdfsOptions
 from shipper.sinks.hdfs.store import path_of, scheme_of, store_of
@@ -50,6 +51,8 @@ class HdfsSink(RollingSink[HdfsOptions]):
 
     def open(self, context: SinkContext) -> None:
         options = self.options
+        if (problem := options.write_format_problem()) is not None:
+            raise ComponentFailed(problem)
         self._explain(context)
         zone = options.time_zone or local_zone()
         self._root = path_of(options.path)
@@ -74,14 +77,14 @@ class HdfsSink(RollingSink[HdfsOptions]):
             rename_tries=options.close_tries,
             rename_retry_s=options.retry_interval_s,
         )
-        suffix = extension if options.file_suffix is None else options.file_suffix
+        suffix = options.file_suffix or extension
         names = _Names(options.in_use_prefix, suffix, options.open_suffix, context.clock)
         self.begin(store_of(options.path), plan, names, context, options.path)
 
     def deliver(self, batch: EventBatch) -> None:
-        for texts, rows in self._buckets.groups(batch):
-            key = self._keys.get(texts)
-            self.files.append(key if key is not None else self._key(texts), rows)
+        keys = self._keys
+        groups = self._buckets.groups(batch)
+        self.files.append([(keys.get(texts) or self._key(texts), rows, numbers) for texts, rows, numbers in groups])
 
     def _key(self, texts: tuple[str, ...]) -> str:
         """The bucket of a path and a prefix: the two joined, as Flume has it."""
@@ -145,5 +148,7 @@ class _Names:
 def _recipe(options: HdfsOptions) -> tuple[Recipe, str]:
     """What is in the files, and the suffix that the codec gives them."""
     codec = find_codec(options.codec) if options.codec is not None else None
-    recipe = serializer_recipe(options.serializer, options.serializer_options, codec)
-    return recipe, codec.suffix if codec is not None else ""
+    suffix = codec.suffix if codec is not None else ""
+    if options.file_type != "SequenceFile":
+        return serializer_recipe(options.serializer, options.serializer_options, codec), suffix
+    return recipe_of(SequenceFileSerializer, options.sequence_file_properties), suffix

@@ -1,0 +1,143 @@
+"""Final names: files that are whole and wait to be renamed, until the store has done it.
+
+A rename that fails is tried again later; the file keeps its name of when it was written until then. What is renamed is
+told to the journal; dying before that, the next process finds the final name on the same file and is content.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from shipper.clock import Clock
+from shipper.files.journal import FileRecord, Journal
+from shipper.files.store import Store, trouble
+from shipper.metrics.counters import Counters
+
+
+class Naming(Protocol):
+    """Names for the files of a bucket."""
+
+    def next(self, key: str) -> tuple[str, str]:
+        """The name of a new file while it is written, and after; a later pair on every call."""
+
+    def retired(self, key: str) -> None:
+        """The bucket has no open file any more."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    record: FileRecord
+    tries: int = 0
+    next_s: float = 0.0
+
+
+class FinalNames:
+    """The files of one sink worker that are to be renamed.
+
+    Args:
+        tries_max: 0 is without end.
+        retry_s: between two tries; 0 or less is one try only.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        journal: Journal,
+        naming: Naming,
+        clock: Clock,
+        counters: Counters,
+        say: Callable[[str, str], None],
+        *,
+        tries_max: int,
+        retry_s: float,
+    ) -> None:
+        self._store = store
+        self._journal = journal
+        self._naming = naming
+        self._clock = clock
+        self._counters = counters
+        self._say = say
+        self._tries_max = tries_max
+        self._retry_s = retry_s
+        self._waiting: dict[int, _Waiting] = {}
+        self._gone: list[int] = []  # what the journal must still hear
+
+    def add(self, record: FileRecord) -> None:
+        """The file is whole, and the journal says so."""
+        self._waiting[record.number] = _Waiting(record)
+
+    def give(self, *, all_of_them: bool = False) -> None:
+        """Renames what waits and is due (or all of it). Never raises: what fails is said, and tried again."""
+        if not self._waiting and not self._gone:
+            return
+        now = self._clock.monotonic_s()
+        for one in [one for one in self._waiting.values() if all_of_them or one.next_s <= now]:
+            try:
+                if one.record.final != one.record.path:
+                    self._rename(one.record)
+            except FileNotFoundError as error:
+                self._missing(one, error)
+            except OSError as error:
+                self._failed(one, error)
+            else:
+                self._done(one.record)
+        if self._gone:
+            try:
+                self._journal.gone(self._gone)
+                self._gone = []
+            except OSError as error:  # the next process sees for itself that they are renamed
+                self._say("error", trouble("write to", str(self._journal.path), error))
+
+    def left(self) -> Iterable[FileRecord]:
+        """Files that still wait."""
+        return [one.record for one in self._waiting.values()]
+
+    def _done(self, record: FileRecord) -> None:
+        del self._waiting[record.number]
+        self._gone.append(record.number)
+
+    def _rename(self, record: FileRecord) -> None:
+        while True:
+            try:
+                return self._store.rename(record.path, record.final)
+            except FileExistsError:
+                there = self._store.stat(record.final)
+                if there is not None and there.identity == record.identity:
+                    return self._store.delete(record.path)  # two names on one file: a rename that was half done
+                final = self._free_name(record.key)
+                self._say("warning", f"{record.final} is there already and is not overwritten: "
+                          f"{record.path} becomes {final}")  # fmt: skip
+                # The journal first: dying between the two, the file is looked for under the name that it has.
+                self._journal.renamed_to(record.number, final)
+
+    def _free_name(self, key: str) -> str:
+        while True:
+            path, final = self._naming.next(key)
+            if self._store.stat(final) is None and self._store.stat(path) is None:
+                return final
+
+    def _missing(self, one: _Waiting, error: FileNotFoundError) -> None:
+        record = one.record
+        try:
+            if self._store.stat(record.path) is not None:
+                return self._failed(one, error)  # it is the final name's folder that is gone
+            there = self._store.stat(record.final)
+        except OSError as worse:
+            return self._failed(one, worse)
+        if there is None or there.identity != record.identity:
+            self._counters.add("files_lost")
+            self._say("error", f"{record.path} was moved or removed by somebody before it could be renamed to "
+                      f"{record.final}: let nothing touch files that are being written")  # fmt: skip
+        self._done(record)
+
+    def _failed(self, one: _Waiting, error: OSError) -> None:
+        record = one.record
+        one.tries += 1
+        self._counters.add("ConnectionFailedCount")
+        again = self._retry_s > 0 and (self._tries_max <= 0 or one.tries < self._tries_max)
+        one.next_s = self._clock.monotonic_s() + self._retry_s if again else math.inf
+        then = f"next try in {self._retry_s:g} s" if again else "that was the last try; the next start tries once more"
+        self._say("error", f"{trouble(f'rename to {record.final}', record.path, error)}; {then}")

@@ -1,0 +1,126 @@
+"""Settling: what becomes of a file that the process before had open, by what the journal and the store say of it.
+
+=====================================  ==================================================================
+the file                               becomes
+=====================================  ==================================================================
+nothing of it counts                   removed, if it is ours
+finished, has its final name           nothing: it is done
+finished                               cut to what counts, renamed
+open                                   cut to what counts, gone on with
+open, but with other settings          cut to what counts, ended and renamed
+shorter than what counts, or another   set aside under another name, never cut, counted and said
+gone                                   counted and said
+any, and the journal was lost          kept whole and renamed: what is behind the known length may count
+=====================================  ==================================================================
+
+All of it may be done twice: a process that dies in here leaves what the next one settles to the same end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from shipper.clock import Clock
+from shipper.files.journal import JOURNAL_LOST, FileRecord, Journal, Progress
+from shipper.files.store import FileStatus, Store, StoreFile
+from shipper.metrics.counters import Counters
+
+_ADVICE = "let nothing touch files that are being written"
+
+
+class Settling:
+    """Settles the files of one journal.
+
+    Args:
+        recipe: name of what is written now: files of another one are not gone on with.
+        resume: takes a file up: it is cut, and open behind what counts.
+        rename: takes a file that is whole and needs its final name.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        journal: Journal,
+        clock: Clock,
+        counters: Counters,
+        say: Callable[[str, str], None],
+        *,
+        recipe: str,
+        resume: Callable[[FileRecord, StoreFile], None],
+        rename: Callable[[FileRecord], None],
+    ) -> None:
+        self._store = store
+        self._journal = journal
+        self._clock = clock
+        self._counters = counters
+        self._say = say
+        self._recipe = recipe
+        self._resume = resume
+        self._rename = rename
+        self._taken_up: set[str] = set()
+
+    def run(self) -> None:
+        """Settles all of them.
+
+        Raises:
+            OSError: a file can't be worked with; those before it are settled.
+        """
+        for record in list(self._journal.records.values()):
+            there = self._store.stat(record.path)
+            ours = there is not None and there.identity == record.identity
+            if record.progress is None:
+                self._begun(record, there, ours)
+            elif record.progress.finished and self._has_final_name(record):
+                if ours and record.path != record.final:
+                    self._store.delete(record.path)  # two names on one file: a rename that was half done
+                self._journal.gone([record.number])
+            elif there is None:
+                rows = record.progress.rows
+                self._say("error", f"{record.path} is gone, with {rows} rows that were delivered to it: {_ADVICE}")
+                self._counters.add("files_lost")
+                self._journal.gone([record.number])
+            elif not ours or there.length < record.progress.length:
+                self._set_aside(record, record.progress, there)
+            else:
+                self._written(record, record.progress, there)
+
+    def _has_final_name(self, record: FileRecord) -> bool:
+        final = self._store.stat(record.final)
+        return final is not None and final.identity == record.identity
+
+    def _begun(self, record: FileRecord, there: FileStatus | None, ours: bool) -> None:
+        """Nothing of it counts. Without an identity it may not even be ours, unless it is empty."""
+        if there is not None and ours and there.length and self._journal.found == JOURNAL_LOST:
+            self._end(record, Progress(record.number, there.length, 0, 0, None, True))
+            return
+        if there is not None and (ours or (record.identity is None and not there.length)):
+            self._store.delete(record.path)
+        self._journal.gone([record.number])
+
+    def _written(self, record: FileRecord, progress: Progress, there: FileStatus) -> None:
+        if self._journal.found == JOURNAL_LOST and not progress.finished:
+            self._end(record, replace(progress, length=there.length, finished=True))
+            return
+        handle = self._store.append(record.path, progress.length, record.identity)
+        if progress.finished or record.recipe != self._recipe or record.key in self._taken_up:
+            handle.close()
+            self._end(record, replace(progress, finished=True))
+            return
+        self._taken_up.add(record.key)
+        self._resume(record, handle)
+
+    def _end(self, record: FileRecord, progress: Progress) -> None:
+        if progress != record.progress:
+            self._journal.settled([progress])
+        self._rename(record)
+
+    def _set_aside(self, record: FileRecord, progress: Progress, there: FileStatus) -> None:
+        aside = f"{record.path}.set-aside-{self._clock.now_ms()}"
+        what = (
+            f"has {there.length} bytes of {progress.length}" if there.identity == record.identity else "is another file"
+        )
+        self._say("error", f"{record.path} {what} that were delivered to it: it is kept as {aside}; {_ADVICE}")
+        self._counters.add("files_lost")
+        self._store.rename(record.path, aside)
+        self._journal.gone([record.number])
