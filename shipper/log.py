@@ -35,7 +35,8 @@ class Repeats:
     """Which facts were said lately, and how often they came since."""
 
     def __init__(self) -> None:
-        self._facts: dict[tuple[str, str, str], list[float]] = {}  # fact -> [start of its window, times in it]
+        # fact -> [start of its window, times in the window, times of these that were said when they came]
+        self._facts: dict[tuple[str, str, str], list[float]] = {}
 
     def is_news(self, fact: tuple[str, str, str], now_s: float) -> bool:
         """Counts the fact; True when it has to be said now."""
@@ -43,29 +44,25 @@ class Repeats:
         if window is not None:
             window[1] += 1
             return False
-        self._facts[fact] = [now_s, 1]
+        self._facts[fact] = [now_s, 1, 1]
         return True
 
     def due(self, now_s: float, everything: bool = False) -> list[tuple[tuple[str, str, str], int, float]]:
-        """Facts whose window is over: (fact, times in the window, seconds of the window).
+        """Facts whose window is over and that were repeated in it: (fact, times in the window, its seconds).
 
-        A fact that was repeated gets a new window, still silent; one that was not is forgotten.
+        Such a fact gets a new window, silent from its begin; one that was not repeated is forgotten.
         """
         over: list[tuple[tuple[str, str, str], int, float]] = []
         crowded = len(self._facts) > _FACTS_MAX
-        for fact, (since_s, times) in list(self._facts.items()):
+        for fact, (since_s, times, said) in list(self._facts.items()):
             age_s = now_s - since_s
             if age_s < WINDOW_S and not everything and not crowded:
                 break  # in order of their windows: the rest is younger
             del self._facts[fact]
-            unsaid = times > 1 or since_s < 0
-            if unsaid and times:
+            if times > said:
                 over.append((fact, int(times), age_s))
+                self._facts[fact] = [now_s, 0, 0]
         return over
-
-    def go_on(self, fact: tuple[str, str, str], now_s: float) -> None:
-        """The count of a fact was said: it stays silent for one more window, from 0."""
-        self._facts[fact] = [now_s, 0]
 
 
 class Log:
@@ -98,14 +95,21 @@ class Log:
         """Says the counts of facts whose 30 s are over. To be called about once a second."""
         now_s = self._monotonic_s()
         for (level, component, line), times, age_s in self._repeats.due(now_s, everything):
-            self._emit(level, component, f"{line} ({times} times in {max(1, round(age_s))} s)")
-            if not everything:
-                self._repeats.go_on((level, component, line), now_s)
+            self._emit(level, component, f"{line} ({_times(times)} in {max(1, round(age_s))} s)")
+
+    @property
+    def least(self) -> str:
+        """The least level that any destination takes: workers need not send what lies below it."""
+        return min((level for level, _ in self.destinations), key=LEVELS.__getitem__, default="OFF")
 
     def _emit(self, level: str, component: str, line: str) -> None:
         for least, destination in self.destinations:
             if LEVELS[level] >= LEVELS[least]:
                 destination(level, component, line)
+
+
+def _times(number: int) -> str:
+    return f"{number} times" if number > 1 else "once more"
 
 
 def printable(text: str) -> str:
@@ -198,7 +202,7 @@ def configure_worker_log(fd: int, level: str = "INFO") -> None:
 
     Args:
         fd: the write end, in blocking mode; also to be put under stderr, so that libraries are heard.
-        level: the least level that any destination of the supervisor takes: the rest is not sent.
+        level: `least` of the supervisor's log: what lies below it is not sent.
     """
     configure(Log([(level, to_pipe(fd))]))
 

@@ -30,7 +30,7 @@ from shipper.log import (
 
 __all__ = [
     "Console", "RotatingFile", "WorkerLines", "configure_supervisor_log", "configure_worker_log", "current", "defect",
-    "flush", "least_level", "log_file", "own_log_is_tailed", "say", "tick",
+    "flush", "log_file", "own_log_is_tailed", "say", "tick",
 ]  # fmt: skip
 
 ROTATE_BYTES = 100 * 1024 * 1024
@@ -228,9 +228,3 @@ def _with_tracebacks(level: str, destination: Destination) -> tuple[str, Destina
             destination(said, component, text)
 
     return "STACK", write
-
-
-def least_level(system: Mapping[str, str], background: bool = False) -> str:
-    """The least level that any destination takes: what workers need not send at all lies below it."""
-    level, places, _ = wanted(system, background)
-    return "STACK" if "LOGFILE" in places and LEVELS["STACK"] < LEVELS[level] < LEVELS["OFF"] else level

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from shipper.cli import log
@@ -19,8 +19,8 @@ from shipper.errors import ConfigurationError, ShipperError
 
 CLEAN, CONFIGURATION, USAGE, GAVE_UP = 0, 1, 2, 3
 
-#: How long the process that went into the background is watched for a failure at the start.
-BACKGROUND_WATCH_S = 2.0
+#: How long the process that went into the background is waited for; longer starts are left to the log.
+BACKGROUND_START_S = 30.0
 
 AGENT_HELP = """\
 Usage: {program} agent -n NAME -f FILE [-f FILE ...] [-c DIR] [options]
@@ -75,7 +75,7 @@ def complain(program: str, problem: object, code: int) -> int:
     return code
 
 
-def _run(command: AgentCommand) -> int:
+def _run(command: AgentCommand, on_running: Callable[[], None] | None = None) -> int:
     for note in command.notes:
         log.say("INFO", "agent", note)
     if command.conf_dir is None:
@@ -84,7 +84,8 @@ def _run(command: AgentCommand) -> int:
         from shipper.cli.view import TerminalView
         from shipper.workers import supervisor
 
-        return supervisor.run(cast("supervisor.Command", command), TerminalView(command.system, command.background))
+        view = TerminalView(command.system, command.background, on_running)
+        return supervisor.run(cast("supervisor.Command", command), view)
     except ConfigurationError as problem:
         log.say("ERROR", "agent", str(problem))
         return CONFIGURATION
@@ -103,41 +104,50 @@ def _run(command: AgentCommand) -> int:
 def _in_background(command: AgentCommand, program: str) -> int:
     """Leaves the terminal: a session of its own, no terminal descriptors, the log in a file.
 
-    The parent watches the child for a moment, so that a port in use is said here and not only in the log.
+    The parent stays until all workers are up or the agent has ended, so that what is wrong is said here and not only
+    in the log: it repeats the log's warnings and errors.
     """
     log_file = log.log_file(command.system)
     log_file.parent.mkdir(parents=True, exist_ok=True)
     already_bytes = log_file.stat().st_size if log_file.exists() else 0
     sys.stdout.flush()
     sys.stderr.flush()
+    running_fd, tell_fd = os.pipe2(os.O_CLOEXEC)
     child = os.fork()
     if child == 0:
         code = GAVE_UP
         try:
             os.setsid()
+            os.close(running_fd)
             log.configure_supervisor_log(command.system, background=True)
-            code = _run(command)
+            code = _run(command, on_running=lambda: _tell(tell_fd))
         finally:
             os._exit(code)
-    code_or_none = _ended_within(child, BACKGROUND_WATCH_S)
-    if code_or_none is None:
-        print(f"agent {command.agent} runs in the background: process {child}, log {log_file.resolve()}")
-        return CLEAN
+    os.close(tell_fd)
+    ended = _ended_at_start(child, running_fd, BACKGROUND_START_S)
+    os.close(running_fd)
     with log_file.open("rb") as opened:
         opened.seek(already_bytes)
-        said = opened.read(1 << 16).decode("utf-8", "replace").rstrip()
-    print(said or f"{program}: agent {command.agent} ended at once; its log is {log_file.resolve()}", file=sys.stderr)
-    return code_or_none
+        said = opened.read(1 << 20).decode("utf-8", "replace").splitlines()
+    for line in said:
+        if " WARN  " in line[:32] or " ERROR " in line[:32]:
+            print(line, file=sys.stderr)
+    if ended is None:
+        print(f"agent {command.agent} runs in the background: process {child}, log {log_file.resolve()}")
+        return CLEAN
+    return complain(program, f"agent {command.agent} has ended; its log is {log_file.resolve()}", ended)
 
 
-def _ended_within(child: int, seconds: float) -> int | None:
-    """The exit code of the child, or None when it is still running after that time."""
+def _tell(fd: int) -> None:
+    os.write(fd, b"running")
+    os.close(fd)
+
+
+def _ended_at_start(child: int, running_fd: int, seconds: float) -> int | None:
+    """The exit code of a child that ended; None as soon as it tells that it runs, or after that time."""
     import select
 
-    process = os.pidfd_open(child)
-    try:
-        if not select.select([process], [], [], seconds)[0]:
-            return None
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    finally:
-        os.close(process)
+    if not select.select([running_fd], [], [], seconds)[0] or os.read(running_fd, 16):
+        return None
+    # The end of the pipe without a word: the child is about to be gone.
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

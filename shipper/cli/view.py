@@ -5,12 +5,13 @@ The supervisor calls it; it writes log lines, and on a terminal the live lines u
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from shipper.cli import log
 from shipper.cli.live import Live
 from shipper.cli.own_log import own_log_is_tailed
+from shipper.metrics.block import State
 from shipper.metrics.observer import Observer
 
 if TYPE_CHECKING:
@@ -27,13 +28,17 @@ class TerminalView:
 
     Args:
         system: the system properties, for where our own log lies.
+        on_running: called once, when no worker is starting any more.
     """
 
-    def __init__(self, system: Mapping[str, str], background: bool = False) -> None:
+    def __init__(
+        self, system: Mapping[str, str], background: bool = False, on_running: Callable[[], None] | None = None
+    ) -> None:
         self._log_file = log.log_file(system) if "LOGFILE" in log.wanted(system, background)[1] else None
         self._live = Live(log.console())
         self._since_ms: dict[str, int] = {}
         self._said: set[str] = set()
+        self._on_running = on_running
 
     def problems(self, problems: list[Problem]) -> None:
         """One log line for each thing that is wrong with, or doubtful in, the configuration."""
@@ -65,6 +70,9 @@ class TerminalView:
                 self._said.add(hold_up.channel)
                 log.say("WARN", "agent", hold_up.sentence)
         self._live.draw(observer.before, observer.now, found)
+        if self._on_running is not None and all(w.state != State.STARTING for w in observer.now.workers):
+            self._on_running()
+            self._on_running = None
 
     def end(self) -> None:
         """The agent stops: takes the live lines away."""

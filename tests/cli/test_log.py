@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shipper import log
-from shipper.cli.log import Console, RotatingFile, configure_supervisor_log, least_level, log_file, wanted
+from shipper.cli.log import Console, RotatingFile, configure_supervisor_log, log_file, wanted
 from shipper.log import Log, WorkerLines, format_line, printable
 from shipper.testing.fakes import ManualClock
 
@@ -64,6 +64,17 @@ def test_a_fact_that_goes_on_is_said_every_thirty_seconds() -> None:
         "WARN k1: no route", "WARN k1: no route (30 times in 30 s)", "WARN k1: no route (30 times in 30 s)",
         "WARN k1: no route (30 times in 30 s)",
     ]  # fmt: skip
+
+
+def test_no_repeat_goes_uncounted() -> None:
+    """A single one in a later window is said too."""
+    said = Said()
+    for pause_s in (1, 35, 35, 35):
+        said.log.say("WARN", "k1", "x")
+        said.clock.advance(pause_s)
+    said.log.tick()
+    again = "WARN k1: x (once more in 35 s)"
+    assert said.lines == ["WARN k1: x", "WARN k1: x (2 times in 36 s)", again, again]
 
 
 def test_a_fact_that_comes_again_after_a_pause_is_news() -> None:
@@ -242,10 +253,12 @@ def test_logfile_writes_into_the_file_and_says_where_it_is(tmp_path: Path, capsy
     assert capsys.readouterr().err == f"shipper: the log is {tmp_path}/new/flume.log\n"
 
 
-def test_workers_are_told_the_least_level_that_anybody_takes() -> None:
-    assert least_level({"flume.root.logger": "INFO,console"}) == "INFO"
-    assert least_level({"flume.root.logger": "INFO,LOGFILE"}) == "STACK"
-    assert least_level({"flume.root.logger": "OFF,LOGFILE"}) == "OFF"
+@pytest.mark.parametrize(
+    ("logger", "least"), [("INFO,console", "INFO"), ("INFO,LOGFILE", "STACK"), ("OFF,LOGFILE", "OFF")]
+)
+def test_workers_are_told_the_least_level_that_anybody_takes(tmp_path: Path, logger: str, least: str) -> None:
+    """A log file takes tracebacks whatever its level, so workers send them."""
+    assert configure_supervisor_log({"flume.root.logger": logger, "flume.log.dir": str(tmp_path)}).least == least
 
 
 def test_a_log_file_is_cut_at_its_size_and_old_ones_are_kept(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -65,3 +66,42 @@ def test_a_usage_error_of_agent_is_one_line_and_exit_code_2(capsys: pytest.Captu
 def test_a_usage_error_of_another_command_is_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["stat", "--quux"]) == 2
     assert "--quux" in capsys.readouterr().err
+
+
+GOOD = """a1.sources = r1
+a1.channels = c1
+a1.sinks = k1
+a1.sources.r1.type = seq
+a1.sources.r1.totalEvents = ${sys:events}
+a1.sources.r1.channels = c1
+a1.channels.c1.type = memory
+a1.sinks.k1.type = file_roll
+a1.sinks.k1.sink.directory = /tmp
+a1.sinks.k1.channel = c1
+"""
+
+
+def test_check_takes_the_options_of_agent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same -n, -f, -c and -D, so that a command line needs one word changed; 0 runs, 1 does not."""
+    file = tmp_path / "a1.properties"
+    file.write_text(GOOD)
+    (tmp_path / "flume-env.sh").write_text('JAVA_OPTS="-Devents=7"\n')
+    assert main(["check", "-n", "a1", "-f", str(file), "-c", str(tmp_path)]) == 0
+    assert "Agent a1 runs 1 source, 1 channel and 1 sink" in capsys.readouterr().out
+    assert main(["check", str(file), "-Devents=5"]) == 0
+    file.write_text(GOOD.replace("= seq", "= sqe"))
+    assert main(["check", str(file)]) == 1
+    assert "seq" in capsys.readouterr().out
+
+
+def test_check_wants_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check"]) == 2
+    assert "which file? shipper check FILE.properties" in capsys.readouterr().err
+
+
+def test_describe_shows_a_component_or_says_what_was_meant(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["describe", "sink", "file_roll"]) == 0
+    assert "sink.directory" in capsys.readouterr().out
+    assert main(["describe", "--template", "-n", "a7"]) == 0
+    assert "a7.sources" in capsys.readouterr().out
+    assert main(["describe", "file_rol"]) == 2

@@ -13,7 +13,7 @@ from shipper.cli import view as module
 from shipper.cli.view import TerminalView, plan_lines
 from shipper.config.plan import ChannelPlan, ComponentPlan, Plan, SinkGroupPlan, SinkPlan, SourcePlan
 from shipper.config.problem import Problem
-from shipper.metrics.block import State
+from shipper.metrics.block import State, monotonic_ms
 from shipper.metrics.observer import Observer
 
 PLAN = Plan(
@@ -107,7 +107,7 @@ def test_a_hold_up_that_lasts_is_logged_once_and_its_end_too(
     monkeypatch.setattr(module, "HOLD_UP_MS", 0)
     observer, view = Observer(agent.block, dict), TerminalView({})
     for entry in (agent.source, agent.sink):
-        entry.counters.set("progress_ms", 1)
+        entry.counters.set("progress_ms", monotonic_ms())
     agent.sink.state(State.WAITING_TARGET, "the close of /out/x")
     for _ in range(3):
         observer.tick()
@@ -119,6 +119,20 @@ def test_a_hold_up_that_lasts_is_logged_once_and_its_end_too(
     observer.tick()
     view.sample(observer)
     assert said[1:] == ["INFO agent: c1 is not held up any more"]
+
+
+def test_whoever_waits_for_the_start_is_told_once_every_worker_is_up(agent: Any, said: list[str]) -> None:
+    told: list[str] = []
+    observer, view = Observer(agent.block, dict), TerminalView({}, on_running=lambda: told.append("running"))
+    observer.tick()
+    view.sample(observer)
+    assert told == []
+    for entry in (agent.source, agent.sink):
+        entry.counters.set("progress_ms", monotonic_ms())
+    for _ in range(2):
+        observer.tick()
+        view.sample(observer)
+    assert told == ["running"]
 
 
 def test_a_short_hold_up_is_not_logged(agent: Any, said: list[str]) -> None:
