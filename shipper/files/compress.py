@@ -3,7 +3,7 @@
 Every `pack()` ends its member, stream, frame or block, so a file is the runs one after the other, may be cut behind any
 of them, and is continued by another process that knows nothing of the first::
 
-    gzip      one member a pack           ISA-L level 1, header as Hadoop writes it (no time, no name)
+    gzip      one member a pack           ISA-L level 1, without a time or a name
     deflate   one zlib stream a pack      Hadoop reads all of them; a plain zlib reader stops after the first
     bzip2     one stream a pack           level 9, as Hadoop
     zstd      one frame a pack            level 1

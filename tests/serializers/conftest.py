@@ -63,7 +63,7 @@ def vector(reference: Path) -> Callable[[str, str], dict[str, Any]]:
 
 @pytest.fixture
 def make() -> Make:
-    """A serializer of a class from the keys that a person would write, as `make(TextSerializer, appendNewline="false")`."""
+    """A serializer from the keys that a person would write, as `make(TextSerializer, appendNewline="false")`."""
 
     def made(kind: type[Serializer[Any]], state: str | None = None, **config: str) -> Serializer[Any]:
         options, findings = read_options(kind.Options, config)

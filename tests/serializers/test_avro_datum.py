@@ -105,7 +105,7 @@ def test_a_schema_that_can_not_be_had_now_is_waited_for(make, tmp_path: Path) ->
     """Nothing of the batch is written meanwhile, and the next try succeeds."""
     url = (tmp_path / "later.avsc").as_uri()
     serializer = make(AvroDatumSerializer, schemaURL=url)
-    with pytest.raises(RetryLater, match="later.avsc"):
+    with pytest.raises(RetryLater, match="later"):
         serializer.serialize(points({}))
     assert serializer.state() is None
     (tmp_path / "later.avsc").write_text(LITERAL)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import fastavro
+import pyarrow as pa
 import pytest
 
 from shipper.api import EventBatch
@@ -79,6 +80,21 @@ def test_other_readers_read_every_codec(make, codec: str) -> None:
         {"headers": {"n": "x" * size, "host": "web1"}, "body": b} for size, b in zip(sizes, bodies, strict=True)
     ]
     assert read(file_of(make(AvroEventSerializer, compressionCodec=codec), batch)) == expected
+
+
+def test_zstandard_blocks_are_frames(make) -> None:
+    """fastavro reads them with a further library only: what is in the block is what an uncompressed file has there."""
+    batch = EventBatch.of([b"some text " * 50] * 10, [{"n": str(row)} for row in range(10)])
+    plain, packed = (make(AvroEventSerializer, "ab" * 16, compressionCodec=name) for name in ("null", "zstandard"))
+    assert b"avro.codec\x12zstandard" in packed.header()
+
+    def block(data: bytes) -> tuple[bytes, bytes]:
+        """Number of records as it stands there, and the records."""
+        return data[:1], data[3:-16]  # the length takes two bytes here
+
+    rows, records = block(packed.serialize(batch))
+    stream = pa.CompressedInputStream(pa.BufferReader(records), "zstd")
+    assert (rows, stream.read()) == block(plain.serialize(batch))
 
 
 def test_a_block_ends_when_it_is_long_enough(make) -> None:
