@@ -155,3 +155,11 @@ def test_it_is_found_by_alias_and_by_class_name() -> None:
     """Both spellings of a Flume file."""
     assert find("selector", "MULTIPLEXING") is MultiplexingSelector
     assert find("selector", "org.apache.flume.channel.MultiplexingChannelSelector") is MultiplexingSelector
+
+
+def test_a_blank_value_is_unmapped_even_where_the_file_maps_it() -> None:
+    """As Flume looks at the value before it looks into the mapping."""
+    options = MultiplexingOptions(header="h", mapped={" ": ("ch1",)}, default=("ch2",))
+    chosen = MultiplexingSelector(options, CHANNELS)
+    assert [r.channel for r in chosen.route(EventBatch.of([b"a"], [{"h": " "}]))] == ["ch2"]
+    assert [r.channel for r in chosen.route(EventBatch.of([b"a"]).with_header("h", " "))] == ["ch2"]

@@ -1,0 +1,164 @@
+"""The block that all connections of a listener receive into, line by line.
+
+::
+
+    block   | lines of A | lines of B | lines of A | <- here the next read begins
+    runs      (A, end)     (B, end)     (A, end)
+
+A read goes to the end of what is there. Its whole lines stay where they are; the unfinished one at its end is taken
+out, kept with its connection, and put before that connection's next read. So the block is one gapless run of lines: it
+*is* the next batch, however many connections it came from, and no byte of a whole line is copied. A connection costs
+no more memory than its unfinished line.
+
+A line that grows longer than `_LONG` is gathered with its connection, so that it is not copied at every read.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Generic, Protocol, TypeVar
+
+_LONG = 1 << 16
+_LEAST_ROOM = 1 << 14
+_LEAST_CHUNK = 1 << 12
+
+
+class Sender(Protocol):
+    """A connection, as far as the intake knows it.
+
+    Attributes:
+        rest: what came of a line that has no end yet.
+        open_runs: how many runs with lines of it are not yet settled.
+    """
+
+    rest: bytearray
+    open_runs: int
+
+
+S = TypeVar("S", bound=Sender)
+
+
+class Block(Generic[S]):
+    """Lines that were received: `view[:filled]` ends in a newline; `runs` says whose they are, in order."""
+
+    __slots__ = ("data", "filled", "runs", "view")
+
+    def __init__(self, size_bytes: int) -> None:
+        self.data = bytearray(size_bytes)
+        self.view = memoryview(self.data)
+        self.filled = 0
+        self.runs: list[tuple[S, int]] = []
+
+
+class Intake(Generic[S]):
+    """Where what is received goes.
+
+    Args:
+        block_bytes: size of a block; about that of a batch.
+
+    Attributes:
+        scratch: a place to receive into what does not go straight into the block; anybody's until the next read.
+        received_bytes: what came since somebody set this to 0.
+    """
+
+    def __init__(self, block_bytes: int) -> None:
+        # An empty block must have room for the longest line that is kept for it, and for a read behind that.
+        self._block_bytes = max(block_bytes, 2 * _LONG)
+        self._block: Block[S] = Block(self._block_bytes)
+        self._spare: Block[S] | None = None
+        self._full: deque[Block[S]] = deque()
+        self.scratch = memoryview(bytearray(_LONG))
+        self._chunk_bytes = self._block_bytes
+        self.received_bytes = 0
+
+    @property
+    def full(self) -> bool:
+        """True when a whole block waits: reading more now is only buying memory."""
+        return bool(self._full)
+
+    @property
+    def empty(self) -> bool:
+        """True when no whole line waits."""
+        return not self._full and not self._block.filled
+
+    def share(self, connections: int) -> None:
+        """Sets how much one read may bring, so that one connection does not crowd out `connections` others."""
+        self._chunk_bytes = max(_LEAST_CHUNK, self._block_bytes // max(4, connections))
+
+    def room(self, sender: S) -> memoryview:
+        """Where the next bytes of `sender` go. The place is theirs until anybody asks for room again."""
+        rest = sender.rest
+        if len(rest) > _LONG:
+            return self.scratch
+        block = self._block
+        if len(block.data) - block.filled - len(rest) < _LEAST_ROOM:
+            self._seal()
+            block = self._block
+        at = block.filled + len(rest)
+        block.view[block.filled : at] = rest
+        return block.view[at : at + self._chunk_bytes]
+
+    def arrived(self, sender: S, size_bytes: int) -> None:
+        """`size_bytes` have come into what `room` gave last."""
+        block = self._block
+        begin = block.filled
+        if len(sender.rest) > _LONG:
+            self.append(sender, bytes(self.scratch[:size_bytes]))
+            return
+        self.received_bytes += size_bytes
+        read_from = begin + len(sender.rest)
+        end = read_from + size_bytes
+        cut = block.data.rfind(b"\n", read_from, end) + 1
+        if not cut:
+            sender.rest += block.view[read_from:end]
+            return
+        sender.rest = bytearray(block.view[cut:end])
+        self._note(sender, cut)
+
+    def append(self, sender: S, data: bytes) -> None:
+        """Takes bytes that were received elsewhere (into the scratch, or through a decoder)."""
+        self.received_bytes += len(data)
+        cut = data.rfind(b"\n") + 1
+        if not cut:
+            sender.rest += data
+            return
+        size = len(sender.rest) + cut
+        if self._block.filled + size > len(self._block.data):
+            self._seal()
+            if size > len(self._block.data):
+                self._spare, self._block = self._block, Block(size)
+        block = self._block
+        begin = block.filled + len(sender.rest)
+        block.view[block.filled : begin] = sender.rest
+        block.view[begin : begin + cut] = data[:cut]
+        sender.rest = bytearray(data[cut:])
+        self._note(sender, begin + cut)
+
+    def take(self) -> Block[S] | None:
+        """The lines that came first; None when there are none. To be given back to `release`."""
+        if not self._full:
+            self._seal()
+        return self._full.popleft() if self._full else None
+
+    def release(self, block: Block[S]) -> None:
+        """Nobody looks at the block any more: it may be received into again."""
+        if len(block.data) == self._block_bytes:
+            block.filled = 0
+            block.runs = []
+            self._spare = block
+
+    def _note(self, sender: S, end: int) -> None:
+        block = self._block
+        block.filled = end
+        if block.runs and block.runs[-1][0] is sender:
+            block.runs[-1] = (sender, end)
+        else:
+            block.runs.append((sender, end))
+            sender.open_runs += 1
+
+    def _seal(self) -> None:
+        if not self._block.filled:
+            return
+        self._full.append(self._block)
+        self._block = self._spare if self._spare is not None else Block(self._block_bytes)
+        self._spare = None

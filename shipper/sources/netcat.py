@@ -1,0 +1,351 @@
+"""`netcat`: lines over TCP, each answered with `OK` once its event is in the channels.
+
+A line ends in `\\n`; a `\\r` before it is data; what follows the last `\\n` when a client leaves is dropped. Lines of
+all connections come together in one block (`_intake.py`), which is a batch as it lies there. Whether the block is UTF-8
+and no line is too long is asked of the whole block at once; only a block that fails is looked at client by client.
+
+An answer is owed for each row: a client hears `OK` for the rows that were committed, in one write, then the reason for
+its end if there is one (`_line_client.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from shipper.api import (
+    EventBatch,
+    Options,
+    Origin,
+    Source,
+    SourceContext,
+    at_least,
+    flag,
+    integer,
+    option,
+    seconds,
+    text,
+)
+from shipper.batch.framing import line_ends, rows_of
+from shipper.sources._charset import charset
+from shipper.sources._intake import Block, Intake
+from shipper.sources._line_client import DecodingClient, LineClient
+from shipper.sources._listen import PolledLoop, listening_socket
+from shipper.sources._settling import ReceivedLines
+
+_MORE_BYTES = 1 << 14
+_UNREAD_ANSWERS_BYTES = 32 << 20
+_FAREWELL_TURNS = 50
+_FAREWELL_TURN_S = 0.02
+_LAST_TURNS = 4
+_GREETING_TURNS = 64
+
+_port = dataclasses.replace(at_least(integer, 0, 65535), name="port")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetcatOptions(Options):
+    """Options of the netcat source."""
+
+    bind: str = option("bind", text, help="Address or name to listen on; 0.0.0.0 is all of this machine's.")
+    port: int = option("port", _port, help="TCP port to listen on.")
+    line_chars_max: int = option(
+        "max-line-length", at_least(integer, 1), 512, help="Longest line in characters, its newline included."
+    )
+    ack_every_event: bool = option("ack-every-event", flag, True, help="Answer OK for each event.")
+    encoding: str = option(
+        "encoding", charset, "utf-8", help="Character set of what clients send and hear; bodies are UTF-8."
+    )
+    connections_max: int = option(
+        "max-connections", at_least(integer, 1), 1000, ours=True, help="Connections at the same time, in each worker."
+    )
+    idle_s: float = option(
+        "idle-timeout", at_least(seconds, 0), 300.0, ours=True,
+        help="When all connections are taken, one that was silent for so long makes room for a new one.",
+    )  # fmt: skip
+
+
+class NetcatSource(Source[NetcatOptions]):
+    """Listens, and takes lines."""
+
+    Options = NetcatOptions
+    aliases = ("netcat", "org.apache.flume.source.netcatsource")
+    light = True
+    listens = True
+
+    def __init__(self, options: NetcatOptions) -> None:
+        super().__init__(options)
+        self._loop: PolledLoop | None = None
+        self._ok = "OK\n".encode(options.encoding)
+        self._too_long = self._failed(
+            f"Event exceeds the maximum length ({options.line_chars_max} chars, including newline)"
+        )
+        self.encoding = options.encoding
+        self.rest_bytes_max = options.line_chars_max
+        self._decodes = options.encoding not in ("utf-8", "ascii")
+        self._ascii_only = options.encoding == "ascii"
+        self.connections: dict[LineClient, None] = {}
+        self.waiting: list[LineClient] = []
+        self._came = False
+        self._lines: ReceivedLines[LineClient] | None = None
+
+    def open(self, context: SourceContext) -> None:
+        options = self.options
+        self._context = context
+        self._rows_max = 1 if context.strict else context.rows_max
+        self.intake: Intake[LineClient] = Intake(context.batch_bytes)
+        self.now_s = context.clock.monotonic_s()
+        listener = listening_socket(options.bind, options.port, share_port=context.workers > 1)
+        #: Where it listens: (address, port).
+        self.address: tuple[str, int] = listener.getsockname()[:2]
+        self._loop = PolledLoop(context.waiter, lambda problem: context.say("warning", f"netcat: {problem}"))
+        kind = DecodingClient if self._decodes else LineClient
+        self._server = self._loop.run(self._loop.loop.create_server(lambda: kind(self), sock=listener))
+
+    def poll(self, wait_s: float) -> EventBatch | None:
+        if self._lines is None:
+            block = self._next_block(wait_s)
+            if block is None:
+                return None
+            self._lines = self._scan(block)
+        batch = self._lines.batch(self._rows_max)
+        if batch is None:
+            self._settle(b"")
+        return batch
+
+    def committed(self, batch: EventBatch) -> None:
+        self._settle(self._ok if self.options.ack_every_event else b"")
+
+    def refused(self, batch: EventBatch, reason: str) -> bool:
+        if not self.options.ack_every_event:
+            return True  # The client will hear nothing of it: its lines wait here, and what it sends next waits in TCP.
+        self._give_up(batch, reason)
+        return False
+
+    def position(self, origins: Sequence[Origin]) -> None:
+        if self._lines is not None:
+            self._give_up(None, "the agent is stopping")
+
+    def close(self) -> None:
+        if self._loop is None:
+            return
+        loop, self._loop = self._loop, None
+        self._say_what_is_lost()
+        self._server.close()
+        for _ in range(_FAREWELL_TURNS):
+            if not any(connection.unsent_bytes() for connection in self.connections):
+                break
+            loop.run(asyncio.sleep(_FAREWELL_TURN_S))
+        # Whoever was just being let in while this ended is sent away by `joined`, so a few turns leave nobody.
+        for _ in range(_LAST_TURNS):
+            for connection in list(self.connections):
+                connection.abort()
+            loop.turn()
+        loop.close()
+
+    # --- what comes in
+
+    def _next_block(self, wait_s: float) -> Block[LineClient] | None:
+        loop = self._loop
+        assert loop is not None
+        intake = self.intake
+        if not intake.full:
+            self._turn(loop)
+            if intake.empty:
+                if not loop.wait(wait_s):
+                    return None
+                self._turn(loop)
+            # Clients that come in a crowd are let in one a turn.
+            turns = 0
+            while self._came and turns < _GREETING_TURNS:
+                turns += 1
+                self._turn(loop)
+            # Much has come at once: more is waiting in the kernel. Little: whoever sent it waits for the answer.
+            while not intake.full and intake.received_bytes >= _MORE_BYTES:
+                self._turn(loop)
+        return intake.take()
+
+    def _turn(self, loop: PolledLoop) -> None:
+        self.now_s = self._context.clock.monotonic_s()
+        self.intake.received_bytes = 0
+        self._came = False
+        waiting, self.waiting = self.waiting, []
+        for connection in waiting:
+            connection.listen()
+        loop.turn()
+
+    def _scan(self, block: Block[LineClient]) -> ReceivedLines[LineClient]:
+        """The lines of a block, without those that a client must not send."""
+        offsets = line_ends(block.view[: block.filled])
+        records = rows_of(block.data, offsets)
+        run_rows = np.searchsorted(offsets, [end for _, end in block.runs])
+        longest = int(np.diff(offsets).max())
+        if longest > self.options.line_chars_max or not self._decodable(block) or any(s.broken for s, _ in block.runs):
+            good = self._good_rows(block, offsets, run_rows)
+            records = records.filter(pa.array(good))
+            run_rows = np.cumsum(good)[run_rows - 1]
+        senders = [sender for sender, _ in block.runs]
+        return ReceivedLines(block, records, list(zip(senders, run_rows.tolist(), strict=True)))
+
+    def _decodable(self, block: Block[LineClient]) -> bool:
+        data = np.frombuffer(block.data, np.uint8, block.filled)
+        if self._decodes or data.max() < 128:
+            return True
+        return not self._ascii_only and _is_utf8(block.data, block.filled)
+
+    def _good_rows(self, block: Block[LineClient], offsets: Any, run_rows: Any) -> Any:
+        """True for rows that may go on. A connection that sent a bad one has ended there."""
+        good = np.ones(len(offsets) - 1, np.bool_)
+        first = 0
+        for (connection, _), end in zip(block.runs, run_rows.tolist(), strict=True):
+            if connection.broken:
+                good[first:end] = False
+            else:
+                bad, undecodable = self._first_bad(block, offsets[first : end + 1])
+                good[first + bad : end] = False
+                if first + bad < end:
+                    connection.broken = True
+                    self.end_badly(connection, undecodable)
+            first = end
+        return good
+
+    def _first_bad(self, block: Block[LineClient], offsets: Any) -> tuple[int, bool]:
+        """Index of the first line between `offsets` that is bad (their count when none is), and whether it decodes."""
+        start, end = int(offsets[0]), int(offsets[-1])
+        data = np.frombuffer(block.data, np.uint8, end - start, start)
+        long = np.flatnonzero(np.add.reduceat(_java_chars(data), offsets[:-1] - start) > self.options.line_chars_max)
+        first_long = int(long[0]) if len(long) else len(offsets) - 1
+        if self._decodes:
+            return first_long, False
+        try:
+            block.data[start:end].decode(self.options.encoding)
+        except UnicodeDecodeError as problem:
+            line = int(np.searchsorted(offsets, start + problem.start, side="right")) - 1
+            return (line, True) if line <= first_long else (first_long, False)
+        return first_long, False
+
+    def judge_rest(self, connection: LineClient) -> None:
+        """Ends a connection whose unfinished line is already as long as a whole one may be."""
+        rest = connection.rest
+        try:
+            rest.decode(self.options.encoding if not self._decodes else "utf-8")
+        except UnicodeDecodeError as problem:
+            # A character whose last bytes are still under way is no error.
+            if problem.end < len(rest) or len(rest) > 4 * self.options.line_chars_max:
+                self.end_badly(connection, True)
+                return
+        if int(_java_chars(np.frombuffer(rest, np.uint8)).sum()) >= self.options.line_chars_max:
+            self.end_badly(connection, False)
+
+    def later(self, delay_s: float, action: Callable[[], None]) -> None:
+        """Does something when the time has come, at the next turn of the loop."""
+        if self._loop is not None:
+            self._loop.loop.call_later(delay_s, action)
+
+    def end_badly(self, connection: LineClient, undecodable: bool) -> None:
+        """A client sent what it must not: it is told so, as Flume tells it, and left."""
+        counters = self._context.counters
+        if undecodable:
+            counters.add("decode_errors")
+            what = f"bytes that are no {self.options.encoding}"
+        else:
+            what = f"a line of more than max-line-length = {self.options.line_chars_max} characters"
+        counters.add("EventReadFail")
+        self._context.say("warning", f"netcat: {connection.peer} sent {what}; its connection was closed")
+        connection.end(b"" if undecodable else self._too_long)
+
+    # --- what is answered
+
+    def _settle(self, answer: bytes) -> None:
+        """The rows of the last batch have their answer."""
+        lines = self._lines
+        assert lines is not None
+        for connection, rows in lines.settle():
+            if answer:
+                connection.write(answer * rows)
+        for connection in lines.finished_runs():
+            connection.run_is_settled()
+        if lines.done:
+            self.intake.release(lines.block)
+            self._lines = None
+        if answer:
+            self._bound_unread_answers()
+
+    def _give_up(self, batch: EventBatch | None, reason: str) -> None:
+        lines = self._lines
+        assert lines is not None
+        self._context.counters.add("rows_dropped", lines.polled)
+        answer = self._failed(reason) if self.options.ack_every_event else b""
+        self._settle(answer)
+
+    def _failed(self, reason: str) -> bytes:
+        return f"FAILED: {reason}\n".encode(self.options.encoding, "replace")
+
+    def _bound_unread_answers(self) -> None:
+        """Clients that don't read what they are told must not cost more memory than there is."""
+        deaf = [(c.unsent_bytes(), c) for c in self.connections if c.deaf]
+        total = sum(unsent for unsent, _ in deaf)
+        for unsent, connection in sorted(deaf, key=lambda entry: -entry[0]):
+            if total <= _UNREAD_ANSWERS_BYTES:
+                return
+            total -= unsent
+            self._context.say("warning", f"netcat: {connection.peer} does not read its answers; it was cut off")
+            connection.abort()
+
+    # --- who comes and goes
+
+    def joined(self, connection: LineClient) -> bool:
+        """Lets a connection in, if there is room or somebody who has been silent for long can be sent away."""
+        self._came = True
+        if self._loop is None:
+            return False
+        if len(self.connections) >= self.options.connections_max:
+            silent = min(self.connections, key=lambda c: c.heard_s)
+            if self.now_s - silent.heard_s < self.options.idle_s:
+                self._context.counters.add("ConnectionFailedCount")
+                self._context.say(
+                    "warning",
+                    f"netcat: all {self.options.connections_max} connections are taken (max-connections): "
+                    f"{connection.peer} was sent away",
+                )
+                return False
+            silent.abort()
+            self.connections.pop(silent, None)
+        self.connections[connection] = None
+        self._count_connections()
+        return True
+
+    def left(self, connection: LineClient) -> None:
+        """A connection is closed. What it sent before is still delivered."""
+        self.connections.pop(connection, None)
+        self._count_connections()
+
+    def _count_connections(self) -> None:
+        self._context.counters.set("OpenConnectionCount", len(self.connections))
+        self.intake.share(len(self.connections))
+
+    def _say_what_is_lost(self) -> None:
+        lost_bytes = sum(len(block.data[: block.filled]) for block in iter(self.intake.take, None))
+        if lost_bytes:
+            self._context.say("warning", f"netcat: {lost_bytes} bytes of lines that nobody had asked for yet are lost")
+
+
+def _is_utf8(data: bytearray, size: int) -> bool:
+    offsets = pa.py_buffer(np.array([0, size], np.int32))
+    whole = pa.Array.from_buffers(pa.binary(), 1, [None, offsets, pa.py_buffer(data)])
+    try:
+        whole.cast(pa.string())
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _java_chars(data: Any) -> Any:
+    """For each byte of UTF-8, how many of Java's characters begin with it: two where a pair of surrogates is needed."""
+    return ((data & 0xC0) != 0x80).astype(np.int64) + (data >= 0xF0)
