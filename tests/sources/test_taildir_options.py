@@ -213,12 +213,13 @@ def test_cache_pattern_matching_lists_a_directory_again_only_when_it_changed(wor
         source.close()
 
 
-def test_a_line_longer_than_max_line_bytes_is_cut_said_and_counted(world):
-    world.write("app.log", b"a\n" + b"x" * 5000 + b"\nb\n" + b"y" * 2048 + b"\n" + b"z" * 2047 + b"\n")
-    source = world.start({"maxLineBytes": "2048"}, batch_bytes=1024)
+@pytest.mark.parametrize("block_bytes", [1024, 1 << 20])
+def test_a_line_longer_than_max_line_bytes_is_cut_said_and_counted(world, block_bytes):
+    world.write("app.log", b"a\n" + b"x" * 5000 + b"\nb\n" + b"y" * 2048 + b"\r\n" + b"z" * 2047 + b"\n")
+    source = world.start({"maxLineBytes": "2048"}, batch_bytes=block_bytes)
     assert [len(body) for body in world.read(source)] == [1, 2048, 1, 2048, 2047]
     assert world.counters.get("truncated_lines") == 1
-    assert "the line at byte 2 has more than maxLineBytes = 2048: its rest is dropped" in world.words()
+    assert "a line has more than maxLineBytes = 2048: its rest is dropped" in world.words()
 
 
 def test_the_rest_of_a_cut_line_is_dropped_after_a_restart_too(world):

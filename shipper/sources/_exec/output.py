@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pyarrow as pa
 
-from shipper.sources._tail.lines import LineRule, Offsets
+from shipper.sources._tail.lines import LINE_END_BYTES, LineRule, Offsets, cut_long
 
 
 class StreamLines:
@@ -74,9 +74,13 @@ class StreamLines:
             data = memoryview(self._block)[self._start : self._start + length]
             taken = self._rule.rows(data, offsets, self._block.find(b"\r", self._start, self._start + length) >= 0)
             self._drop(length)
-            return taken
+            if self._line_bytes_max >= length:
+                return taken
+            records, trim, cut = cut_long(*taken, self._line_bytes_max)
+            self.cut_lines += cut
+            return records, trim
         waiting = self._end - self._start
-        if waiting >= self._line_bytes_max:
+        if waiting >= self._line_bytes_max + LINE_END_BYTES:
             self.cut_lines += 1
             self._skipping = True
             return self._piece(self._line_bytes_max)
@@ -104,8 +108,9 @@ class StreamLines:
     def _make_room(self) -> None:
         """Moves the unfinished line to the front; a line longer than the block gets a larger one."""
         waiting = self._end - self._start
-        if waiting == len(self._block) and self.lines == 0 and waiting < self._line_bytes_max:
-            larger = bytearray(min(4 * waiting, max(self._line_bytes_max, waiting + 1)))
+        limit = self._line_bytes_max + LINE_END_BYTES
+        if waiting == len(self._block) and self.lines == 0 and waiting < limit:
+            larger = bytearray(min(4 * waiting, limit))
             larger[:waiting] = self._block[self._start : self._end]
             self._block = larger
         elif self._start:

@@ -57,7 +57,7 @@ def parse_tail(command: str, shell: str | None) -> TailCommand | None:
         except ValueError:
             return None
         return _in_shell(inner[2]) if len(inner) == 3 else None
-    return None if _QUOTED.search(command) else _understand(words)
+    return None if _QUOTED.search(command) or _SHELL_ONLY.search(command) else _understand(words)
 
 
 def _in_shell(command: str) -> TailCommand | None:

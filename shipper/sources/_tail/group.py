@@ -75,8 +75,8 @@ class GlobGroup:
         return [self.path] if os.path.lexists(self.path) else []
 
     def matches(self, path: str) -> bool:
-        parent, name = os.path.split(self.path)
-        directory, candidate = os.path.split(path)
-        if candidate.startswith(".") and not name.startswith("."):
-            return False
-        return fnmatch.fnmatchcase(candidate, name) and fnmatch.fnmatchcase(directory, parent)
+        patterns, names = self.path.split("/"), path.split("/")
+        return len(patterns) == len(names) and all(
+            fnmatch.fnmatchcase(name, pattern) and name.startswith(".") <= pattern.startswith(".")
+            for name, pattern in zip(names, patterns, strict=True)
+        )

@@ -7,7 +7,7 @@ import codecs
 import numpy as np
 import pyarrow as pa
 
-from shipper.batch.framing import any_line_ends, line_ends, rows_of, strip_any_line_ends
+from shipper.batch.framing import line_ends, rows_between, rows_of, strip_carriage_returns
 from shipper.sources._charset import codec_name
 from shipper.sources._tail.lines import Offsets
 
@@ -72,3 +72,30 @@ def _is_utf8(data: memoryview) -> bool:
     except pa.ArrowInvalid:
         return False
     return True
+
+
+def any_line_ends(block: memoryview | bytes) -> Offsets:
+    """Like `line_ends` by the rule of `readLine`: `\n`, `\r` and `\r\n` each end a line.
+
+    A `\r` that is the last byte ends none yet: a `\n` may follow.
+    """
+    values = np.frombuffer(block, np.uint8)
+    newlines = values == 10
+    ends = newlines.copy()
+    ends[:-1] |= (values[:-1] == 13) & ~newlines[1:]
+    found = np.flatnonzero(ends)
+    offsets = np.empty(len(found) + 1, np.int32)
+    offsets[0] = 0
+    np.add(found, 1, out=offsets[1:], casting="unsafe")
+    return offsets
+
+
+def strip_any_line_ends(block: memoryview | bytes, offsets: Offsets) -> tuple[pa.RecordBatch, int]:
+    """The lines that `any_line_ends` found, without their ends: (records, trim). Copies where ends are mixed."""
+    values = np.frombuffer(block, np.uint8)
+    ends = offsets[1:]
+    last = values[ends - 1]
+    if (last == 10).all():
+        return strip_carriage_returns(block, offsets)
+    pairs = (last == 10) & (values[np.maximum(ends - 2, 0)] == 13) & (np.diff(offsets) > 1)
+    return rows_between(block, offsets[:-1], ends - 1 - pairs), 0

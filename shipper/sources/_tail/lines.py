@@ -15,12 +15,15 @@ from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from shipper.batch.framing import line_ends, rows_of, strip_carriage_returns
+from shipper.batch.schema import BODY_ONLY
 from shipper.sources._tail.identity import ANCHOR_BYTES, HEAD_BYTES
 from shipper.sources._tail.watched import WatchedFile
 
 Offsets = np.ndarray[Any, np.dtype[np.int32]]
+LINE_END_BYTES = 2  # what may stand behind a line of the greatest length
 
 
 class LineRule(Protocol):
@@ -61,6 +64,17 @@ class Lines:
     first: int
     starts: Offsets
     more: bool
+
+
+def cut_long(records: pa.RecordBatch, trim: int, bytes_max: int) -> tuple[pa.RecordBatch, int, int]:
+    """The rows with no body longer than `bytes_max`, their trim, and how many had to be cut. Copies only then."""
+    body = records.column(0)
+    offsets = np.frombuffer(body.buffers()[1], np.int32, body.offset + len(body) + 1)[body.offset :]
+    cut = int(np.count_nonzero(np.diff(offsets) - trim > bytes_max))
+    if not cut:
+        return records, trim, 0
+    whole = pc.binary_slice(body, 0, -trim) if trim else body
+    return pa.RecordBatch.from_arrays([pc.binary_slice(whole, 0, bytes_max)], schema=BODY_ONLY), 0, cut
 
 
 class FileChanged(Exception):
@@ -109,18 +123,18 @@ class LineReader:
                     continue
                 if len(offsets) > rows_max + 1:
                     offsets, more = offsets[: rows_max + 1], True
-                elif view is not self._view:
-                    offsets = offsets[:2]  # the long line alone; what follows is read in the usual block
+                elif view is not self._view and len(offsets) > 2:
+                    offsets, more = offsets[:2], True  # the long line alone; the usual block is for what follows
                 return self._lines(file, view, anchor_bytes, offsets, filled, returns, more)
             if file.skipping:
                 self._advance(file, view, anchor_bytes, len(data), skipping=True)
-            elif len(data) >= self._line_bytes_max:
+            elif len(data) >= self._line_bytes_max + LINE_END_BYTES:
                 if self._pass_hole(file, data):
                     continue
                 self.cut_lines += 1
                 return self._piece(file, view, anchor_bytes, self._line_bytes_max, skipping=True)
             elif more:
-                block = bytearray(ANCHOR_BYTES + min(4 * len(data), self._line_bytes_max))
+                block = bytearray(ANCHOR_BYTES + min(4 * len(data), self._line_bytes_max + LINE_END_BYTES))
                 view = memoryview(block)
                 continue
             else:
@@ -137,6 +151,9 @@ class LineReader:
         first = file.offset
         length = int(offsets[-1])
         records, trim = self._rule.rows(view[anchor_bytes : anchor_bytes + length], offsets, returns)
+        if self._line_bytes_max < length:
+            records, trim, cut = cut_long(records, trim, self._line_bytes_max)
+            self.cut_lines += cut
         self._advance(file, view, anchor_bytes, length)
         file.seen_to = first + filled - anchor_bytes
         return Lines(records, trim, first, offsets[:-1], more)
@@ -159,7 +176,7 @@ class LineReader:
 
     def _unfinished(self, file: WatchedFile) -> bool:
         """True when what was added to a long unfinished line does not finish it: no need to read all of it again."""
-        while file.seen_to - file.offset < self._line_bytes_max and file.unmoved():
+        while file.seen_to - file.offset < self._line_bytes_max + LINE_END_BYTES and file.unmoved():
             filled = os.preadv(file.fd, [self._view], file.seen_to)
             if not filled:
                 return True

@@ -128,6 +128,7 @@ class Tail:
             if not self._ready or now_s >= self._look_s:
                 self._look(now_s)
             if self._ready and (batch := self._next()) is not None:
+                self._in_vain = False
                 return batch
             now_s = clock.monotonic_s()
             if now_s >= deadline_s:
@@ -318,7 +319,9 @@ class Tail:
             if not file.too_long_said:
                 file.too_long_said = True
                 limit = f"more than maxLineBytes = {settings.line_bytes_max}"
-                self._say("warning", f"{file.path}: the line at byte {lines.first} has {limit}: its rest is dropped")
+                self._say(
+                    "warning", f"{file.path}, from byte {lines.first} on: a line has {limit}: its rest is dropped"
+                )
         self._paced_s = 0.0 if lines.more else self._clock.monotonic_s() + _PACE_S
         origin = Origin(file.stream, lines.first, file.offset, file.mark_text)
         batch = EventBatch(lines.records, trim=lines.trim, constants=constants, origins=(origin,))

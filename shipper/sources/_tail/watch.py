@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -156,7 +157,7 @@ def _network_kind(directory: str) -> str | None:
         with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as mounts:
             for line in mounts:
                 fields = line.split(" ")
-                point = fields[1].encode("utf-8", "surrogateescape").decode("unicode_escape", "replace")
+                point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[1])
                 if len(point) >= len(best) and (real == point or real.startswith(point.rstrip("/") + "/")):
                     best, kind = point, fields[2]
     except OSError:
