@@ -167,7 +167,8 @@ class _Binding:
         if found is None:
             return None
         own = PollableSourceKeys if found.name in POLLABLE else SourceKeys
-        known = ("type", "channels", "channel", "interceptors", "interceptors.", "selector.")
+        link = "channels" if "channels" in component.settings else "channel"
+        known = ("type", link, "interceptors", "interceptors.", "selector.")
         checked = self._check(component, found, own, topology=known)
         if not channels:
             self._drop(component.first, f"{component.titled} has no channel that runs.", component.title)
@@ -252,7 +253,8 @@ class _Binding:
         found = self._find("sink", component, "type")
         if found is None:
             return None
-        checked = self._check(component, found, SinkKeys, topology=("type", "channel", "channels"))
+        link = "channel" if "channel" in component.settings else "channels"
+        checked = self._check(component, found, SinkKeys, topology=("type", link))
         if channel not in self._channels:
             self._drop(component.first, f"Channel {channel} of {component.title} does not run.", component.title)
             return None
@@ -365,7 +367,7 @@ def _no_such_agent(
         names = ", ".join(found)
         near = get_close_matches(agent, found, 1, 0.5)
         only = next(iter(found)) if len(found) == 1 else None
-        message = f"There is no agent {agent} in {where}; there is {names}."
+        message = f"There is no agent {agent} in {where}, which has {names}."
         return Problem("error", message, where, nearest=f"-n {near[0]}" if near else f"-n {only}" if only else None)
     if not properties:
         return Problem("error", f"There is not one key in {where}.", where)

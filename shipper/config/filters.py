@@ -14,8 +14,9 @@ is never shown.
 
 from __future__ import annotations
 
-import codecs
+import os
 import re
+import signal
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -94,20 +95,25 @@ def external(command: str, charset: str = "UTF-8", timeout_s: float = COMMAND_TI
 
     def ask(key: str) -> str | None:
         try:
-            ran = subprocess.run(
+            # A session of its own, so that what the command started ends with it and nothing holds the pipe open.
+            running = subprocess.Popen(
                 [*words, key],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                timeout=timeout_s,
+                start_new_session=True,
             )
+        except (OSError, ValueError) as wrong:
+            raise ValueError(f"{words[0]} can't be run: {getattr(wrong, 'strerror', None) or wrong}.") from None
+        try:
+            printed, _ = running.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired:
+            os.killpg(running.pid, signal.SIGKILL)
+            running.communicate()
             raise ValueError(f"{words[0]} did not answer within {timeout_s:g} seconds.") from None
-        except OSError as wrong:
-            raise ValueError(f"{words[0]} can't be run: {wrong.strerror}.") from None
-        if ran.returncode != 0:
-            raise ValueError(f"{command} {key} ended with {ran.returncode}.")
-        lines = ran.stdout.decode(charset, "replace").splitlines()
+        if running.returncode != 0:
+            raise ValueError(f"{command} {key} ended with {running.returncode}.")
+        lines = printed.decode(charset, "replace").splitlines()
         return lines[0] if lines else None
 
     return ask
@@ -161,7 +167,7 @@ def _filter(component: Component, environment: Mapping[str, str], problems: list
         return None
     charset = component.get("charset") or "UTF-8"
     try:
-        codecs.lookup(charset)
+        b"".decode(charset)
     except (LookupError, ValueError):
         setting = component.settings["charset"]
         problems.append(setting.problem("dropped", f"{setting.key}: there is no charset {charset}.", consequence=gone))

@@ -42,7 +42,11 @@ def look_up(
         fix = (f"{component.prefix}{key} = ...",)
         where = component.settings.get("interceptors") or component.first
         return None, where.problem("dropped", message, consequence=f"{loser} is left out", fix=fix)
-    found = registry.find(family, type_name)
+    try:
+        found = registry.find(family, type_name)
+    except ImportError as wrong:
+        message = f"The {type_name} {family} can't be loaded: {wrong}. A package that it needs is not installed."
+        return None, (setting or component.first).problem("error", message)
     if found is not None:
         package = registry.FAMILIES[family][0]
         return Found(found.__module__.removeprefix(f"{package}.").split(".")[0], found), None

@@ -140,6 +140,22 @@ def test_a_misspelled_type_shows_the_nearest(complete: str, load_text: LoadText)
     assert problems[0].nearest == "a.sinks.k.type = hdfs"
 
 
+def test_a_component_whose_package_is_missing_is_an_error(
+    complete: str, load_text: LoadText, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find(family: str, name: str) -> Any:
+        if name == "seq":
+            raise ImportError("No module named 'numbers2'", name="numbers2")
+        return found(family, name)
+
+    found = registry.find
+    monkeypatch.setattr(registry, "find", find)
+    plan, problems = load_text(complete)
+    assert plan is None
+    assert told(problems, "error") == [("error", 4)]
+    assert "numbers2" in problems[0].message
+
+
 @pytest.mark.parametrize(
     ("family", "invented", "lines"),
     [
@@ -267,6 +283,15 @@ def test_an_unknown_key_shows_the_line_that_was_meant(
     assert [("warning", 10, nearest)] == [(p.severity, p.line, p.nearest) for p in problems]
 
 
+@pytest.mark.parametrize("line", ["a.sources.r.channel=c", "a.sinks.k.channels=c"])
+def test_a_second_line_about_the_channel_has_no_effect_and_is_told(
+    line: str, complete: str, load_text: LoadText
+) -> None:
+    plan, problems = load_text(complete + line)
+    assert plan is not None
+    assert told(problems) == [("warning", 10)]
+
+
 def test_an_interceptor_that_is_not_listed_does_not_run_and_is_told(complete: str, load_text: LoadText) -> None:
     plan, problems = load_text(complete + "a.sources.r.interceptors.i.type=host")
     assert plan is not None
@@ -372,7 +397,7 @@ def test_an_agent_that_is_not_there_is_an_error_that_names_those_that_are(comple
     plan, problems = load_text(text, "webb")
     assert plan is None
     assert [(p.severity, p.nearest) for p in problems] == [("error", "-n web")]
-    assert "there is a, web" in problems[0].message
+    assert "which has a, web" in problems[0].message
 
 
 def test_an_empty_file_has_no_agent(load_text: LoadText) -> None:

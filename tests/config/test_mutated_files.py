@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import io
 import random
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -261,3 +263,28 @@ def test_a_mutated_file_gets_an_answer(part: int, tmp_path: Path) -> None:
             assert problem.one_line().isprintable(), data
         if plan is not None:
             assert Plan.decode(plan.encode()) == plan, data
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_a_mutated_file_gets_an_answer_from_the_command(part: int, tmp_path: Path) -> None:
+    random_ = random.Random(f"command {part}")
+    path = tmp_path / "a1.properties"
+    for number in range(25):
+        data = mutated(random_)
+        path.write_bytes(data)
+        command = [
+            sys.executable,
+            "-m",
+            "shipper.cli.main",
+            "check",
+            "-n",
+            "a1",
+            *(["--strict"] * (number % 2)),
+            str(path),
+        ]
+        ran = subprocess.run(command, capture_output=True, timeout=60)
+        said = (ran.stdout + ran.stderr).decode()
+        assert ran.returncode in (0, 1), f"file {number}: {said}\n{data!r}"
+        assert said.rstrip(), data
+        assert "Traceback" not in said, data
+        assert "internal error" not in said.lower(), data
