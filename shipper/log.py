@@ -91,6 +91,11 @@ class Log:
             if line and (level == "STACK" or self._repeats.is_news((level, component, line), now_s)):
                 self._emit(level, component, line)
 
+    def pass_on(self, level: str, component: str, text: str) -> None:
+        """Says each line of what somebody else composed, however often it comes."""
+        for line in text.splitlines():
+            self._emit(level, component, printable(line))
+
     def tick(self, everything: bool = False) -> None:
         """Says the counts of facts whose 30 s are over. To be called about once a second."""
         now_s = self._monotonic_s()
@@ -210,6 +215,11 @@ def configure_worker_log(fd: int, level: str = "INFO") -> None:
 def say(level: str, component: str, text: str) -> None:
     """Says a fact in this process's log: `say("WARN", "k1", "...")`."""
     _log.say(level, component, text)
+
+
+def pass_on(level: str, component: str, text: str) -> None:
+    """Says each line of what somebody else composed in this process's log: of a level of `LEVELS`, however often."""
+    _log.pass_on(level, component, text)
 
 
 def tick() -> None:

@@ -8,6 +8,7 @@ supervisor, at whatever instruction it is: a killed worker leaves nothing to rep
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +47,7 @@ def main(spec: WorkerSpec) -> int:
 def _run_source(spec: WorkerSpec, entries: dict[str, Entry], duty: Duty) -> int:
     entry = next(iter(entries.values()))
     parts = assemble.source_parts(spec, entry, duty, _sayer(spec))
+    _listen_to_libraries(spec)
     with _closing(parts.source, parts.positions, parts.side):
         parts.source.open(parts.context)
         finished = source_worker.run(parts.source, parts.ingest, parts.positions, duty)
@@ -57,6 +59,7 @@ def _run_source(spec: WorkerSpec, entries: dict[str, Entry], duty: Duty) -> int:
 
 def _run_sink(spec: WorkerSpec, entries: dict[str, Entry], duty: Duty) -> int:
     parts = assemble.sink_parts(spec, entries, duty, _sayer(spec))
+    _listen_to_libraries(spec)
     # The lanes that the dead worker held stay closed to others until every sink has settled its target.
     members = [member.sink for member in parts.members.values()]
     with _closing(*members, parts.side):
@@ -87,6 +90,13 @@ def _sayer(spec: WorkerSpec) -> assemble.Say:
         log.say(level, spec.label, line)
 
     return say
+
+
+def _listen_to_libraries(spec: WorkerSpec) -> None:
+    if "logging" in sys.modules:  # else nobody here could say anything with it
+        from shipper.workers.library_log import listen
+
+        listen(spec.label)
 
 
 @contextlib.contextmanager
