@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import cast
 
 from shipper.cli import log
 from shipper.cli.arguments import AgentCommand, HelpWanted, UsageError, parse_agent
@@ -85,7 +84,7 @@ def _run(command: AgentCommand, on_running: Callable[[], None] | None = None) ->
         from shipper.workers import supervisor
 
         view = TerminalView(command.system, command.background, on_running)
-        return supervisor.run(cast("supervisor.Command", command), view)
+        return supervisor.run(command, view)
     except ConfigurationError as problem:
         log.say("ERROR", "agent", str(problem))
         return CONFIGURATION

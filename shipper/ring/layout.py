@@ -44,8 +44,8 @@ Readers take version 1. A later version keeps magic and version where they are.
 
 from __future__ import annotations
 
-import hashlib
 import struct
+from _blake2 import blake2b  # hashlib would map all of OpenSSL into the supervisor
 from typing import NamedTuple
 
 from isal import isal_zlib
@@ -142,7 +142,7 @@ class Frame(NamedTuple):
 
 def lane_key(channel: str, lane: str) -> int:
     """The word by which a put page knows a lane: it survives the reordering of a configuration."""
-    return int.from_bytes(hashlib.blake2b(f"{channel}/{lane}".encode(), digest_size=8).digest(), "little") | 1
+    return int.from_bytes(blake2b(f"{channel}/{lane}".encode(), digest_size=8).digest(), "little") | 1
 
 
 def slot_checksum(values: tuple[int, ...]) -> int:

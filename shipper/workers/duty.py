@@ -67,22 +67,28 @@ class Duty:
 
     def wait(self, timeout_s: float, fds: Sequence[int] = ()) -> Sequence[int]:
         """Sleeps on the bell and `fds`; the readable ones of `fds`. Time asleep is booked as waiting for input."""
-        began_ns = time.monotonic_ns()
-        self._counters.add("busy_ns", began_ns - self._since_ns)
-        ready = self._bell.wait(0 if self.stopping() else timeout_s, fds)
-        self._since_ns = time.monotonic_ns()
-        self._counters.add("waiting_input_ns", self._since_ns - began_ns)
-        self.progress()
-        return ready
+        return self._sleep("waiting_input_ns", 0 if self.stopping() else timeout_s, fds)
+
+    def wait_for_room(self, timeout_s: float) -> None:
+        """Sleeps on the bell because a channel is full: booked as waiting for room."""
+        self._sleep("waiting_room_ns", 0 if self.at_once() else timeout_s)
 
     def rest(self, timeout_s: float) -> None:
         """Sleeps on the bell because the target can't take anything: booked as waiting for the target."""
+        self._sleep("waiting_target_ns", 0 if self.at_once() else timeout_s)
+
+    def _sleep(self, account: str, timeout_s: float, fds: Sequence[int] = ()) -> Sequence[int]:
         began_ns = time.monotonic_ns()
         self._counters.add("busy_ns", began_ns - self._since_ns)
-        self._bell.wait(0 if self.at_once() else timeout_s)
+        ready = self._bell.wait(timeout_s, fds)
         self._since_ns = time.monotonic_ns()
-        self._counters.add("waiting_target_ns", self._since_ns - began_ns)
+        self._counters.add(account, self._since_ns - began_ns)
         self.progress()
+        return ready
+
+    def lag(self, lag_bytes: int) -> None:
+        """Stores how many bytes are known to wait behind the source's position."""
+        self._counters.set("lag_bytes", lag_bytes)
 
     def progress(self) -> None:
         """Stores that the worker is alive and has just looked."""

@@ -15,7 +15,7 @@ any more, or whose sink is gone, are drained by the sinks that the channel has n
 
 from __future__ import annotations
 
-import hashlib
+from _blake2 import blake2b  # hashlib would map all of OpenSSL into the supervisor
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,7 +157,7 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False) -> Grid:
 
 def sink_id(worker: str) -> int:
     """The word by which lanes know a sink worker; never 0."""
-    return int.from_bytes(hashlib.blake2b(worker.encode(), digest_size=8).digest(), "little") | 1
+    return int.from_bytes(blake2b(worker.encode(), digest_size=8).digest(), "little") | 1
 
 
 def _into(

@@ -8,8 +8,8 @@ fast and may vanish with the machine (rings, numbers, bells); the state director
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import os
+from _blake2 import blake2b  # hashlib would map all of OpenSSL into the supervisor
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,7 +109,7 @@ def find(
     """The instance of an agent: the same directories at every start, unless the machine changed."""
     identity = f"{os.getuid()}\0{agent}\0{os.path.realpath(first_file)}"
     safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in agent)[:64]
-    name = f"{safe}-{hashlib.blake2b(identity.encode('utf-8', 'surrogateescape'), digest_size=6).hexdigest()}"
+    name = f"{safe}-{blake2b(identity.encode('utf-8', 'surrogateescape'), digest_size=6).hexdigest()}"
     return Instance(agent, name, run_place(run_dir, environment), state_place(state_dir, environment))
 
 

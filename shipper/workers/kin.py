@@ -15,6 +15,9 @@ from pathlib import Path
 #: Exit codes of a worker: stopped in order; can't go on and is started again with back-off; its source is finished.
 STOPPED, GAVE_UP, FINISHED = 0, 3, 4
 
+#: Environment variable that tells a template the least level of log lines that anybody wants.
+LOG_LEVEL = "SHIPPER_LOG_LEVEL"
+
 #: What reaches every process of a terminal or a service at once.
 EVERYBODYS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from shipper import log
 from shipper.config.plan import Plan
 from shipper.config.problem import Problem
 from shipper.errors import ComponentFailed
@@ -59,7 +60,7 @@ class Template:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log_fd,
-                env={**os.environ, **_QUIET_LIBRARIES},
+                env={**os.environ, **_QUIET_LIBRARIES, kin.LOG_LEVEL: log.current().least},
                 start_new_session=False,
             )
         finally:

@@ -6,6 +6,8 @@ two batches is its position table: after put n is committed, and before put n + 
 
 from __future__ import annotations
 
+import time
+
 from shipper.batch.batch import EventBatch
 from shipper.pipeline.ingest import Ingest
 from shipper.sources.source import Source
@@ -14,6 +16,8 @@ from shipper.workers.duty import Duty
 from shipper.workers.positions import Positions
 
 _WAIT_S = 1.0
+_LAG_EVERY_S = 0.5
+_LAST_TRIES_S = 0.05
 
 
 def run(source: Source[object], ingest: Ingest, positions: Positions, duty: Duty) -> bool:  # type: ignore[type-var]
@@ -23,8 +27,12 @@ def run(source: Source[object], ingest: Ingest, positions: Positions, duty: Duty
         True when the source is finished: nothing will ever come again.
     """
     duty.phase(Phase.READY)
+    look_s = 0.0
     while not duty.stopping():
         batch = source.poll(_WAIT_S)
+        if (now_s := time.monotonic()) >= look_s:
+            look_s = now_s + _LAG_EVERY_S
+            duty.lag(source.lag_bytes())
         if batch is None:
             if source.finished():
                 return True
@@ -48,6 +56,7 @@ def _carry(source: Source[object], ingest: Ingest, batch: EventBatch, duty: Duty
             if source.replayable or duty.at_once():
                 source.position(batch.origins)
                 return False
+            duty.wait_for_room(_LAST_TRIES_S)
             continue
         if not source.refused(batch, "no room in a required channel within its keep-alive"):
             return False

@@ -46,15 +46,32 @@ _TICK_S = 1.0
 class Command(Protocol):
     """What a person asked for; see `cli/arguments.py`."""
 
-    files: tuple[Path, ...]
-    agent: str
-    system: Mapping[str, str]
-    reload: bool
-    poll_interval_s: float
-    strict: bool
-    dry_run: bool
-    run_dir: Path | None
-    state_dir: Path | None
+    @property
+    def files(self) -> tuple[Path, ...]: ...
+
+    @property
+    def agent(self) -> str: ...
+
+    @property
+    def system(self) -> Mapping[str, str]: ...
+
+    @property
+    def reload(self) -> bool: ...
+
+    @property
+    def poll_interval_s(self) -> float: ...
+
+    @property
+    def strict(self) -> bool: ...
+
+    @property
+    def dry_run(self) -> bool: ...
+
+    @property
+    def run_dir(self) -> Path | None: ...
+
+    @property
+    def state_dir(self) -> Path | None: ...
 
 
 class View(Protocol):
@@ -101,6 +118,7 @@ def run(command: Command, view: View) -> int:
         instance.claim()
     except BaseException:
         template.close()
+        _hear_last_words(read_fd)
         raise
     with contextlib.closing(instance):
         supervisor = Supervisor(command, view, instance, read_fd, write_fd)
@@ -117,6 +135,15 @@ def _load(command: Command, template: Template, view: View) -> Loaded | None:
     loaded = template.load([str(file) for file in command.files], command.agent, command.system, command.strict)
     view.problems(loaded.problems)
     return loaded if loaded.plan is not None else None
+
+
+def _hear_last_words(read_fd: int) -> None:
+    """Says what a template that died has left in the log pipe: why it died."""
+    os.set_blocking(read_fd, False)
+    lines = log.WorkerLines("worker")
+    with contextlib.suppress(BlockingIOError):
+        for level, component, text in lines.feed(os.read(read_fd, 1 << 20)):
+            log.say(level, component, text)
 
 
 class Supervisor:

@@ -32,7 +32,7 @@ from shipper.workers.spec import WorkerSpec
 def main() -> int:
     """Serves the supervisor until its end of the pipe is closed."""
     kin.be_deaf()
-    log.configure_worker_log(2)
+    log.configure_worker_log(2, os.environ.get(kin.LOG_LEVEL, "INFO"))
     for line in sys.stdin.buffer:
         request = orjson.loads(line)
         if "load" in request:
