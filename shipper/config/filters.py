@@ -167,7 +167,7 @@ def _filter(component: Component, environment: Mapping[str, str], problems: list
         return None
     charset = component.get("charset") or "UTF-8"
     try:
-        b"".decode(charset)
+        b"xx".decode(charset, "replace")
     except (LookupError, ValueError):
         setting = component.settings["charset"]
         problems.append(setting.problem("dropped", f"{setting.key}: there is no charset {charset}.", consequence=gone))
