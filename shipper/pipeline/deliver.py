@@ -10,14 +10,14 @@ waits there. Rows that a sink refuses for good are set aside, and the rest goes 
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pyarrow as pa
 
 from shipper.batch.batch import EventBatch
 from shipper.channels.memory.take import TakeSide, TakeTransaction
+from shipper.clock import Clock, SystemClock
 from shipper.errors import Refused, RetryLater
 from shipper.metrics.counters import Counters
 from shipper.pipeline.quarantine import Quarantine
@@ -49,12 +49,11 @@ class Delivery:
         side: the worker's take side.
         waiter: to sleep on.
         batch_bytes: rows are gathered up to so many bytes before they are flushed and committed.
-        batch_rows: rows of a complete batch in Flume's counters.
-        rows_max: rows a transaction may have; None = no bound (see `strictBatch`).
         linger_s: how long fewer bytes may wait for more.
         stopping: True when no time may be spent waiting.
         waiting_for: told the reason while the target can't take anything, "" when it can again.
         say: one line for the person.
+        clock: for back-off and linger.
     """
 
     def __init__(
@@ -69,6 +68,7 @@ class Delivery:
         stopping: Callable[[], bool],
         waiting_for: Callable[[str], None],
         say: Callable[[str, str], None],
+        clock: Clock | None = None,
     ) -> None:
         self._sinks = dict(sinks)
         self._processor = processor
@@ -79,7 +79,11 @@ class Delivery:
         self._stopping = stopping
         self._waiting_for = waiting_for
         self._say = say
+        self._clock = clock or SystemClock()
         self._failures = 0
+        self._body_bytes = 0
+        self._aside: list[tuple[EventBatch, str]] = []
+        self._lost = (0, 0)
         self.retry_at_s = 0.0
 
     def step(self) -> bool:
@@ -88,7 +92,7 @@ class Delivery:
         Afterwards `retry_at_s` is when a failed target is to be tried again (monotonic), 0 when it did not fail.
         """
         if self.retry_at_s:
-            if time.monotonic() < self.retry_at_s:
+            if self._clock.monotonic_s() < self.retry_at_s:
                 return False
             self.retry_at_s = 0.0
             self._side.come_back()
@@ -102,6 +106,7 @@ class Delivery:
             transaction.close()
             raise
         transaction.close()
+        self._say_lost()
         return delivered
 
     def tick(self) -> None:
@@ -125,6 +130,7 @@ class Delivery:
                     transaction.commit()  # frames without rows only, or nothing at all
                     return False
                 transaction.sequence = member.sink.flush()
+                self._write_aside(member)
             except RetryLater as problem:
                 failure = problem
                 transaction.put_back()
@@ -135,6 +141,7 @@ class Delivery:
             transaction.commit()
             member.sink.committed()
             member.counters.add("EventDrainSuccessCount", transaction.rows)
+            member.counters.add("body_bytes", self._body_bytes)
             self._processor.delivered(name)
             self._recovered()
             return True
@@ -146,6 +153,8 @@ class Delivery:
     def _fill(self, transaction: TakeTransaction, member: GroupSink) -> int:
         """Takes and delivers until the transaction is large enough or nothing more comes; rows delivered."""
         deadline_s = 0.0
+        self._body_bytes = 0
+        self._aside.clear()
         counters = member.counters
         while transaction.size_bytes < self._batch_bytes:
             batch = transaction.take()
@@ -154,7 +163,7 @@ class Delivery:
                 continue
             if not transaction.rows or not self._linger_s or self._stopping():
                 break
-            now_s = time.monotonic()
+            now_s = self._clock.monotonic_s()
             deadline_s = deadline_s or now_s + self._linger_s
             if now_s >= deadline_s:
                 break
@@ -175,30 +184,53 @@ class Delivery:
         except Refused as refusal:
             self._set_aside(member, batch, refusal)
         else:
-            member.counters.add("body_bytes", batch.body_bytes)
+            self._body_bytes += batch.body_bytes
 
     def _set_aside(self, member: GroupSink, batch: EventBatch, refusal: Refused) -> None:
-        """The rows that are refused for good go to a file; the others are delivered."""
-        rows: Sequence[int] | None = refusal.rows
-        if rows is None and batch.rows > 1:
+        """The rows that are refused for good are kept for `_write_aside`; the others are delivered."""
+        if not refusal.rows and batch.rows > 1:
             half = batch.rows // 2
             self._deliver(member, batch.slice(0, half))
             self._deliver(member, batch.slice(half))
             return
         wanted = np.ones(batch.rows, np.bool_)
-        wanted[list(rows) if rows is not None else slice(None)] = False
-        bad = batch.filter(pa.array(~wanted))
-        path = member.quarantine.add(bad, str(refusal))
-        member.counters.add("rows_set_aside", bad.rows)
-        self._say("error", f"{member.name}: {bad.rows} events are set aside in {path}: {refusal}")
+        wanted[list(refusal.rows or (0,))] = False
+        self._aside.append((batch.filter(pa.array(~wanted)), str(refusal)))
         rest = batch.filter(pa.array(wanted))
         if rest.rows:
             self._deliver(member, rest)
 
+    def _write_aside(self, member: GroupSink) -> None:
+        """Writes what was refused to the sink's quarantine. Only now: a transaction that is repeated must not fill it.
+
+        Dying between this and the commit sets the same rows aside once more.
+        """
+        for bad, reason in self._aside:
+            try:
+                path = member.quarantine.add(bad, reason)
+            except OSError as problem:
+                raise RetryLater(
+                    f"{bad.rows} events are refused ({reason}) and can't be set aside in {member.quarantine.path}: "
+                    f"{problem.strerror}"
+                ) from problem
+            member.counters.add("rows_set_aside", bad.rows)
+            self._say("error", f"{member.name}: {bad.rows} events are set aside in {path}: {reason}")
+        self._aside.clear()
+
+    def _say_lost(self) -> None:
+        lost = (self._side.lost_bytes, self._side.lost_rows)
+        if lost != self._lost:
+            self._lost = lost
+            self._say(
+                "error",
+                f"the channel was damaged: {lost[0]} bytes of frames that fail their checks and {lost[1]} events whose "
+                f"overflow file is gone were skipped since this worker started",
+            )
+
     def _fail(self, member: GroupSink, failure: RetryLater) -> None:
         self._failures += 1
         wait_s = failure.after_s or min(self._failures * _BACKOFF_STEP_S, _BACKOFF_MOST_S)
-        self.retry_at_s = time.monotonic() + wait_s
+        self.retry_at_s = self._clock.monotonic_s() + wait_s
         self._waiting_for(f"{member.name}: {failure}")
         self._say("warning", f"{member.name}: {failure}; trying again")
         if not self._side.alone:

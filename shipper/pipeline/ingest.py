@@ -10,15 +10,14 @@ each by itself: what they have no room for is dropped there and counted.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 
 from shipper.batch.batch import EventBatch
 from shipper.channels.memory.put import PutSide
+from shipper.clock import Clock, SystemClock
 from shipper.interceptors.interceptor import Interceptor
 from shipper.metrics.counters import Counters
 from shipper.selectors.selector import Route, Selector
-from shipper.sources.source import Waiter
 
 _ROOM_SLEEP_S = 0.05
 
@@ -31,11 +30,12 @@ class Ingest:
         selector: routes what they leave.
         side: the worker's put side.
         counters: of the source.
-        waiter: to sleep on while a channel is full.
+        wait_for_room: sleeps while a channel is full; so many seconds at most.
         rows_max: rows that one put may have.
         keep_alive_s: how long a put waits for room before its source is told.
         stopping: asked while waiting; True ends the wait.
         waiting_for: told the reason while waiting, "" when it is over.
+        clock: for keep-alive.
     """
 
     def __init__(
@@ -44,45 +44,58 @@ class Ingest:
         selector: Selector[object],  # type: ignore[type-var]
         side: PutSide,
         counters: Counters,
-        waiter: Waiter,
+        wait_for_room: Callable[[float], object],
         *,
         rows_max: int,
         keep_alive_s: float,
         stopping: Callable[[], bool],
         waiting_for: Callable[[str], None],
+        clock: Clock | None = None,
     ) -> None:
         self._interceptors = tuple(interceptors)
         self._selector = selector
         self._side = side
         self._counters = counters
-        self._waiter = waiter
+        self._wait_for_room = wait_for_room
         self._rows_max = rows_max
         self._keep_alive_s = keep_alive_s
         self._stopping = stopping
         self._waiting_for = waiting_for
-        self._first_channel = selector.channels[0]
+        self._channels = selector.channels
+        self._clock = clock or SystemClock()
+        self._begun: EventBatch | None = None
+        self._rows_in = 0
 
     def put(self, batch: EventBatch) -> bool:
         """Takes a batch into the channels.
 
+        A batch with more rows than its channels hold at once goes in pieces. When there was no room for a later one,
+        the same batch put again goes on where it stood.
+
         Returns:
             True when all required channels have it. False when one had no room within keep-alive, or when the worker
-            is stopping: then no channel has any of it.
+            is stopping: then no channel has any of the piece, and the source may go back if the batch was one piece.
         """
         counters = self._counters
-        counters.add("EventReceivedCount", batch.rows)
-        counters.add("AppendBatchReceivedCount")
-        for start in range(0, max(batch.rows, 1), self._rows_max):
-            piece = batch if batch.rows <= self._rows_max else batch.slice(start, self._rows_max)
+        if batch is not self._begun:
+            self._begun, self._rows_in = batch, 0
+            counters.add("EventReceivedCount", batch.rows)
+            counters.add("AppendBatchReceivedCount")
+        while True:
+            rows = min(batch.rows - self._rows_in, self._rows_max)
+            piece = batch if rows == batch.rows else batch.slice(self._rows_in, rows)
             # Only the last piece of a batch that is larger than its channel carries the origins: before it is in,
             # the source has to read all of it again. (Sources that can replay keep to rows_max, so they have one.)
-            if start + self._rows_max < batch.rows:
-                piece = piece.with_origins(())
-            if not self._put_piece(piece):
+            last = self._rows_in + rows == batch.rows
+            if not self._put_piece(piece if last else piece.with_origins(())):
                 return False
-        counters.add("EventAcceptedCount", batch.rows)
+            self._rows_in += rows
+            counters.add("EventAcceptedCount", rows)
+            counters.add("body_bytes", piece.body_bytes)
+            if last:
+                break
         counters.add("AppendBatchAcceptedCount")
-        counters.add("body_bytes", batch.body_bytes)
+        self._begun = None
         return True
 
     def _put_piece(self, batch: EventBatch) -> bool:
@@ -90,50 +103,58 @@ class Ingest:
             batch = interceptor.intercept(batch)
         routes = self._selector.route(batch) if batch.rows else []
         required = [route for route in routes if route.required and route.batch.rows]
-        if not required and batch.origins:
-            # Nothing is left of it, but that it was read must be remembered: a frame without rows carries the origin.
-            required = [Route(self._first_channel, batch.slice(0, 0))]
-        if required and not self._commit(required):
+        if required:
+            if not self._commit(required):
+                return False
+        elif batch.origins and not self._remember(batch.slice(0, 0)):
             return False
         for route in routes:
             if (
                 not route.required
                 and route.batch.rows
-                and not self._try([Route(route.channel, route.batch.with_origins(()))])
+                and self._try([Route(route.channel, route.batch.with_origins(()))]) is not None
             ):
                 self._counters.add("rows_optional_dropped", route.batch.rows)
         return True
 
-    def _commit(self, routes: Sequence[Route]) -> bool:
-        if self._try(routes):
+    def _remember(self, nothing: EventBatch) -> bool:
+        """Nothing is left of the rows, but that they were read must be remembered: an empty frame carries the origin.
+
+        Any channel will do; the first may be one that is full because nobody takes from it.
+        """
+        if any(self._try([Route(channel, nothing)]) is None for channel in self._channels):
             return True
-        began_ns = time.monotonic_ns()
-        deadline_ns = began_ns + int(self._keep_alive_s * 1e9)
+        return self._commit([Route(self._channels[0], nothing)])
+
+    def _commit(self, routes: Sequence[Route]) -> bool:
+        if (reason := self._try(routes)) is None:
+            return True
+        deadline_s = self._clock.monotonic_s() + self._keep_alive_s
         try:
-            while not self._stopping() and time.monotonic_ns() < deadline_ns:
+            while not self._stopping() and self._clock.monotonic_s() < deadline_s:
+                self._waiting_for(reason)
                 # Between saying that it sleeps and sleeping it must look once more, or a wake-up could be missed.
                 self._side.sleeping(True)
-                if self._try(routes):
+                if (reason := self._try(routes) or "") == "":
                     return True
-                self._waiter.wait(_ROOM_SLEEP_S)
-                if self._try(routes):
+                self._wait_for_room(_ROOM_SLEEP_S)
+                if (reason := self._try(routes) or "") == "":
                     return True
         finally:
             self._side.sleeping(False)
             self._waiting_for("")
-            self._counters.add("waiting_room_ns", time.monotonic_ns() - began_ns)
         self._counters.add("ChannelWriteFail")
         return False
 
-    def _try(self, routes: Sequence[Route]) -> bool:
+    def _try(self, routes: Sequence[Route]) -> str | None:
+        """Puts the rows into all channels of `routes`; None when they are in, else why none of them has any."""
         transaction = self._side.transaction()
         transaction.begin()
         for route in routes:
             if not transaction.put(route.channel, route.batch):
                 transaction.rollback()
                 transaction.close()
-                self._waiting_for(f"room in {route.channel}: {self._side.putters[route.channel].full_because}")
-                return False
+                return f"room in {route.channel}: {self._side.putters[route.channel].full_because}"
         transaction.commit()
         transaction.close()
-        return True
+        return None

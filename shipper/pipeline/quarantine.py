@@ -29,7 +29,11 @@ class Quarantine:
         self._clock = clock
 
     def add(self, batch: EventBatch, reason: str) -> Path:
-        """Appends the rows; they are on disk when this returns. The path, for the message."""
+        """Appends the rows; they are on disk when this returns. The path, for the message.
+
+        Raises:
+            OSError: no room, or the directory can't be written; nothing is in the file then.
+        """
         lines = []
         now_ms = self._clock.now_ms()
         body = batch.body
@@ -44,8 +48,15 @@ class Quarantine:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
-            os.write(descriptor, b"\n".join(lines) + b"\n")
-            os.fsync(descriptor)
+            already_bytes = os.fstat(descriptor).st_size
+            view = memoryview(b"\n".join(lines) + b"\n")
+            try:
+                while view:
+                    view = view[os.write(descriptor, view) :]
+                os.fsync(descriptor)
+            except OSError:
+                os.ftruncate(descriptor, already_bytes)
+                raise
         finally:
             os.close(descriptor)
         return self.path

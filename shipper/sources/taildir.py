@@ -168,7 +168,6 @@ class TaildirSource(Source[TaildirOptions]):
             cache_listing=options.cache_listing,
             inotify=options.inotify,
         )
-        self._counters = context.counters
         try:
             os.makedirs(os.path.dirname(position_file), exist_ok=True)
             self._tail = Tail(groups, settings, context)
@@ -180,23 +179,13 @@ class TaildirSource(Source[TaildirOptions]):
         self._tail.open()
 
     def poll(self, wait_s: float) -> EventBatch | None:
-        batch = self._tail.poll(wait_s)
-        if batch is not None:
-            self._counters.add("EventReceivedCount", batch.rows)
-            self._counters.add("AppendBatchReceivedCount")
-        return batch
+        return self._tail.poll(wait_s)
 
     def position(self, origins: Sequence[Origin]) -> None:
         self._tail.position(origins)
 
     def committed(self, batch: EventBatch) -> None:
         self._tail.committed(batch)
-        self._counters.add("EventAcceptedCount", batch.rows)
-        self._counters.add("AppendBatchAcceptedCount")
-
-    def refused(self, batch: EventBatch, reason: str) -> bool:
-        self._counters.add("ChannelWriteFail")
-        return True
 
     def lag_bytes(self) -> int:
         return self._tail.lag_bytes()

@@ -83,8 +83,9 @@ def source_parts(spec: WorkerSpec, entry: Entry, duty: Duty, say: Say) -> Source
         positions=positions.streams, say=say,
     )  # fmt: skip
     ingest = Ingest(
-        interceptors, selector(selector_options, [c.name for c in spec.channels]), side, entry.counters, duty,
-        rows_max=min(rows_max), keep_alive_s=min(keep_alives), stopping=duty.stopping, waiting_for=waiting_for,
+        interceptors, selector(selector_options, [c.name for c in spec.channels]), side, entry.counters,
+        duty.wait_for_room, rows_max=min(rows_max), keep_alive_s=min(keep_alives), stopping=duty.stopping,
+        waiting_for=waiting_for,
     )  # fmt: skip
     return SourceParts(kind(options), side, ingest, positions, context)
 

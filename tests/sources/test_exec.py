@@ -17,7 +17,6 @@ import pytest
 
 from shipper.api import ComponentFailed, EventBatch
 from shipper.config.field import read_options
-from shipper.metrics.counters import Counters
 from shipper.sources.exec import ExecOptions, ExecSource
 from shipper.testing.fakes import ManualClock, source_context
 
@@ -154,7 +153,7 @@ def test_a_line_longer_than_max_line_bytes_is_cut_and_counted(tmp_path):
     (tmp_path / "in").write_bytes(b"a\n" + b"x" * 3_000_000 + b"\nb\n")
     source, said, _ = exec_source(tmp_path, {"command": f"cat {tmp_path}/in", "maxLineBytes": "1500000"})
     assert [len(body) for body in read_all(source)] == [1, 1_500_000, 1]
-    assert source._counters.get("truncated_lines") == 1
+    assert source._reader._context.counters.get("truncated_lines") == 1
     assert "maxLineBytes = 1500000" in said[0][1]
 
 
@@ -310,11 +309,3 @@ import time; time.sleep(1000)
     child.wait()
     child.stdout.close()
     assert gone_soon(pids)
-
-
-def test_counters_of_flume_are_filled(tmp_path):
-    source, _, _ = exec_source(tmp_path, {"command": "seq 5"})
-    read_all(source)
-    counters: Counters = source._counters
-    assert (counters.get("EventReceivedCount"), counters.get("EventAcceptedCount")) == (5, 5)
-    source.close()
