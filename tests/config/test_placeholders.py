@@ -93,6 +93,11 @@ def test_a_ring_is_an_error_that_names_it_and_the_values_stay(text: str) -> None
     assert "${" in result.properties["a"].value
 
 
+def test_a_ring_is_shown_once_round() -> None:
+    messages = [p.message for p in resolved("a=${b}\nb=x${c}\nc=${a}").problems]
+    assert messages[0] == "a: placeholders refer to each other in a ring (a -> b -> c -> a)."
+
+
 def test_a_ring_through_the_environment_ends() -> None:
     assert [p.severity for p in resolved("a=${env:X}", environment={"X": "${env:X}"}).problems] == ["error"]
 
