@@ -214,6 +214,74 @@ def test_a_storm_of_copytruncates_loses_and_repeats_nothing(world):
     assert read == written
 
 
+@pytest.mark.parametrize("group", ["app\\.log", "app\\.log.*"])
+def test_lines_that_nobody_had_read_when_a_file_was_copied_and_truncated_come_from_the_copy(world, group):
+    world.write("app.log", "a1\n")
+    source = world.start({"filegroups.g": f"{world.logs}/{group}"})
+    assert world.read(source) == ["a1"]
+    world.append("app.log", "a2\n")
+    shutil.copy(world.logs / "app.log", world.logs / "app.log.1")
+    os.truncate(world.logs / "app.log", 0)
+    world.append("app.log", "b1\n")
+    assert sorted(world.read(source, wait_s=10)) == ["a2", "b1"]
+
+
+def test_a_copy_in_the_group_that_is_seen_before_the_truncation_waits_for_it(world):
+    world.write("app.log", "a1\na2\n")
+    source = world.start()
+    assert world.read(source) == ["a1", "a2"]
+    world.write("app.log.1", "a1\n")
+    assert world.read(source) == []
+    world.append("app.log.1", "a2\n")
+    assert world.read(source) == []
+    os.truncate(world.logs / "app.log", 0)
+    assert world.read(source, wait_s=10) == []
+    world.append("app.log", "b1\n")
+    world.append("app.log.1", "a3\n")
+    assert sorted(world.read(source)) == ["a3", "b1"]
+
+
+def test_a_file_with_equal_content_is_no_copy_while_the_other_stands(world):
+    world.write("app.log", "same\nlines\n")
+    source = world.start()
+    assert world.read(source) == ["same", "lines"]
+    world.write("app.log.1", "same\nlines\n")
+    assert world.wait_and_read(source, 4) == []
+    assert world.wait_and_read(source, 4) == ["same", "lines"]
+
+
+def test_an_old_rotated_file_that_begins_alike_is_no_copy(world):
+    os.utime(world.write("app.log.1", "# header\nyesterday\n"), (1000, 1000))
+    world.write("app.log", "# header\n")
+    source = world.start(only(world))
+    assert world.read(source) == ["# header"]
+    world.write("app.log", "")
+    world.append("app.log", "x\n")
+    assert world.read(source, wait_s=10) == ["x"]
+
+
+@pytest.mark.parametrize("group", ["app\\.log", "app\\.log.*"])
+@pytest.mark.parametrize("names", ["a new name", "the same name"])
+def test_a_storm_of_copytruncates_of_files_that_are_behind_loses_and_repeats_nothing(world, group, names):
+    """What was written after the last read and before the copy is in the copy alone."""
+    chance = random.Random(9)
+    source = world.start({"filegroups.g": f"{world.logs}/{group}"})
+    written, read = [], []
+    for number in range(300):
+        line = f"line {number} " + "x" * chance.randrange(40)
+        world.append("app.log", line + "\n")
+        written.append(line)
+        if chance.random() < 0.4:
+            read += world.read(source)
+            world.append("app.log", f"unread {number}\n")
+            written.append(f"unread {number}")
+            shutil.copy(world.logs / "app.log", world.logs / f"app.log.{number if names == 'a new name' else 1}")
+            os.truncate(world.logs / "app.log", 0)
+            read += world.read(source)
+    read += world.read(source, wait_s=10)
+    assert sorted(read) == sorted(written)
+
+
 def test_a_thousand_files_that_rotate_at_once(world):
     source = world.start()
     for number in range(1000):

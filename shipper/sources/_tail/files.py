@@ -128,6 +128,23 @@ class FileSet:
         place = places.of(identity, os.path.dirname(mark.path)) or places.of(identity, _real_directory(mark.path))
         return self._adopt(place, group, mark.path) if place is not None else None
 
+    def adopt_copy(self, path: str, original: WatchedFile, mark: Mark) -> WatchedFile | None:
+        """The copy of a truncated file, to be read from where the original was left."""
+        try:
+            stat = os.stat(path)
+        except OSError:
+            return None
+        file = self.known.get((stat.st_dev, stat.st_ino))
+        if file is None:
+            listed = original.group.matches(path)
+            file = self._adopt(path, original.group, None if listed else original.path)
+        elif file.copy_of is not original and self.opened(file) and file.unmoved():
+            return None  # it was read by itself already; were it moved, the copy would have been written over it
+        if file is not None and self.opened(file):
+            file.resume(mark)
+            file.copy_of = None
+        return file
+
     def at(self, path: str) -> WatchedFile | None:
         """The known file that the watch calls `path`."""
         file = self._by_place.get(path)

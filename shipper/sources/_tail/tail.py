@@ -12,6 +12,7 @@ that shares the block. `committed` moves the place that a restart will find. Rul
 
 from __future__ import annotations
 
+import os
 import resource
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shipper.api import EventBatch, Origin, SourceContext
+from shipper.sources._tail.copies import copies_of, looks_like, original_of
 from shipper.sources._tail.files import FileSet, belongs_to
 from shipper.sources._tail.group import FileGroup
 from shipper.sources._tail.identity import Mark
@@ -31,7 +33,7 @@ from shipper.sources._tail.watch import DirectoryWatch
 from shipper.sources._tail.watched import WatchedFile, printable
 
 _LOOK_S = 0.05  # while there is work, ask the watch this often
-_PACE_S = 0.001  # after a small batch, give the writer this long: 1,000 small batches a second are enough
+_PACE_S = 0.002  # after a small batch, give the writer this long: 500 small batches a second are enough
 _VAIN_S = 0.005
 _TEND_S = 1.0  # how often files that were left or fell idle are looked after
 _DESCRIPTORS_KEPT = 64  # for everything else that a worker opens
@@ -213,6 +215,9 @@ class Tail:
             lag_bytes += max(0, file.size - file.offset)
             if file.queued:
                 continue
+            if file.copy_of is not None:
+                self._queue(file)
+                continue
             if file.left_s is not None and self._tend_left(file, now_s):
                 continue
             if file.fd >= 0 and now_s - file.changed_s > settings.idle_timeout_s and file.committed == file.offset:
@@ -284,29 +289,68 @@ class Tail:
                 file.queued = file.tail_due = False
                 self._turn_rows = 0
             if lines is not None:
+                file.read_ns = file.modified_ns
                 return self._batch(file, lines)
         return None
 
     def _read(self, file: WatchedFile, rows_max: int) -> Lines | None:
-        if not self._files.opened(file):
+        if not self._files.opened(file) or self._waits(file):
             return None
         try:
             return self._reader.read(file, rows_max, finish=file.tail_due)
         except FileChanged:
-            self._say("info", f"{file.path} was truncated or written anew: reading it from its beginning")
+            if not self._start_over(file) or self._waits(file):
+                return None
         except OSError as problem:
             self._counters.add("EventReadFail")
             where = f"{file.path} at byte {file.offset}"
             self._say("warning", f"reading {where}: {problem.strerror}; trying again")
             self._files.close_file(file)
             return None
-        file.start_over()
-        file.committed = 0
-        file.committed_anchor = file.mark_text
         try:
             return self._reader.read(file, rows_max, finish=file.tail_due)
         except (FileChanged, OSError):  # it changes under our hands; the next look tries again
             return None
+
+    def _start_over(self, file: WatchedFile) -> bool:
+        """The content of a file is another one; what of the old one was not read may be in a copy.
+
+        Returns:
+            False when the file is no longer ours: it had left its group, and was then written anew by somebody.
+        """
+        if not file.listed:
+            self._by_stream.pop(file.stream, None)
+            self._files.release(file)
+            return False
+        mark = Mark.of(file.offset, file.mark_text)
+        path = next(copies_of(file, mark), None)
+        copy = None if path is None else self._files.adopt_copy(path, file, mark)
+        if copy is not None:
+            self._queue(copy)
+        self._say("info", f"{file.path} was truncated or written anew: reading it from its beginning")
+        file.start_over()
+        file.committed = 0
+        file.committed_anchor = file.mark_text
+        self._suspect(file, file.size)
+        return True
+
+    def _suspect(self, file: WatchedFile, size: int) -> None:
+        """Content that nobody has seen at this name may be the copy of a file that will be truncated in a moment."""
+        file.copy_of = original_of(file, size, self._files)
+        file.copy_until_s = self._clock.monotonic_s() + self._settings.rotate_wait_s
+
+    def _waits(self, file: WatchedFile) -> bool:
+        """True while a file may turn out to be the copy of another one that will be truncated in a moment."""
+        original = file.copy_of
+        if original is None:
+            return False
+        size = os.fstat(file.fd).st_size
+        if self._clock.monotonic_s() < file.copy_until_s and looks_like(file, size, original.head):
+            if not original.queued and self._files.look(original):
+                self._queue(original)  # it is looked at first; if it was truncated, that settles the copy
+            return file.copy_of is not None
+        file.copy_of = None
+        return False
 
     def _batch(self, file: WatchedFile, lines: Lines) -> EventBatch:
         settings = self._settings
@@ -342,4 +386,6 @@ class Tail:
             file.resume(Mark(self._settings.first_place(file.fd, size)))
         elif at_start and self._settings.skip_to_end:
             file.resume(Mark(size))
+        elif not at_start:
+            self._suspect(file, size)
         self._memory.changed = True

@@ -27,12 +27,14 @@ class WatchedFile:
         left_s: monotonic time when it was renamed or deleted; None while it stands where it was.
         size: bytes in it when it was last looked at.
         listed: it matches its group now.
+        modified_ns, read_ns: its time of change when it was last looked at, and at the look before it was last read.
+        copy_of, copy_until_s: it looks like a copy of that file, and is not read before the time; None = it is none.
     """
 
     __slots__ = (
-        "anchor", "changed_s", "committed", "committed_anchor", "directory", "fd", "group", "head", "identity", "key",
-        "left_s", "listed", "lost_said", "modified_ns", "offset", "path", "place", "places", "queued", "seen_to",
-        "size", "skipping", "stream", "tail_due", "too_long_said",
+        "anchor", "changed_s", "committed", "committed_anchor", "copy_of", "copy_until_s", "directory", "fd", "group",
+        "head", "identity", "key", "left_s", "listed", "modified_ns", "offset", "path", "place", "places", "queued",
+        "read_ns", "seen_to", "size", "skipping", "stream", "tail_due", "too_long_said",
     )  # fmt: skip
 
     def __init__(self, key: FileKey, stream: str, path: str, group: FileGroup) -> None:
@@ -55,12 +57,14 @@ class WatchedFile:
         self.skipping = False
         self.changed_s = 0.0
         self.modified_ns = 0
+        self.read_ns = 0
         self.left_s: float | None = None
         self.listed = True
         self.queued = False
         self.tail_due = False
         self.too_long_said = False
-        self.lost_said = False
+        self.copy_of: WatchedFile | None = None
+        self.copy_until_s = 0.0
 
     @property
     def mark_text(self) -> str:
