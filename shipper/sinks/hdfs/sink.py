@@ -53,11 +53,11 @@ class HdfsSink(RollingSink[HdfsOptions]):
         options = self.options
         if (problem := options.write_format_problem()) is not None:
             raise ComponentFailed(problem)
-        self._explain(context)
         zone = options.time_zone or local_zone()
         self._root = path_of(options.path)
         if not self._root.startswith("/"):
             self._root = os.path.join(os.getcwd(), self._root)
+        self._explain(context)
         templates = [
             Template(self._root, zone, options.rounding),
             Template(options.file_prefix, zone, options.rounding),
@@ -98,7 +98,7 @@ class HdfsSink(RollingSink[HdfsOptions]):
         options = self.options
         if not scheme_of(options.path):
             context.say("warning", f"hdfs.path = {options.path} has no scheme and is taken for a local directory of "
-                        f"this machine; write file://{options.path} to say so")  # fmt: skip
+                        f"this machine; write file://{self._root} to say so")  # fmt: skip
         for sentence in options.without_effect():
             context.say("info", sentence)
         defaults = HdfsOptions(path=options.path)

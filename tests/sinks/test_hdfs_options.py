@@ -1,0 +1,187 @@
+"""The options of the hdfs sink: what is refused, what is doubted, and what is said of those with nothing to do here."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shipper.api import EventBatch
+from shipper.config.field import Finding, declarations, read_options
+from shipper.registry import find
+from shipper.sinks.hdfs.config import HdfsOptions
+from shipper.sinks.hdfs.sink import HdfsSink
+from shipper.testing.fakes import sink_context
+
+REFERENCE = Path(os.environ.get("SHIPPER_REFERENCE", Path(__file__).parents[3] / "shared" / "reference"))
+
+
+def vector(name: str) -> dict[str, Any]:
+    path = REFERENCE / "flume-vectors.jsonl"
+    if not path.exists():
+        pytest.skip("the recorded answers of Flume are not here")
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    return next(row for row in rows if row["section"] == "hdfs_files" and row["id"] == name)
+
+
+def read(**properties: str) -> tuple[HdfsOptions | None, list[Finding]]:
+    given = {"hdfs.path": "file:///d", "hdfs.fileType": "DataStream"}
+    return read_options(HdfsOptions, given | {f"hdfs.{key}": value for key, value in properties.items()})
+
+
+def test_the_sink_has_flumes_names() -> None:
+    assert find("sink", "hdfs") is HdfsSink
+    assert find("sink", "org.apache.flume.sink.hdfs.HDFSEventSink") is HdfsSink
+
+
+def test_flumes_whole_list_is_declared() -> None:
+    keys = {declared.key for declared in declarations(HdfsOptions).values()}
+    flumes = (
+        "path filePrefix fileSuffix inUsePrefix inUseSuffix emptyInUseSuffix rollInterval rollSize rollCount "
+        "idleTimeout batchSize codeC fileType writeFormat maxOpenFiles minBlockReplicas threadsPoolSize "
+        "rollTimerPoolSize kerberosPrincipal kerberosKeytab proxyUser round roundValue roundUnit timeZone "
+        "useLocalTimeStamp closeTries retryInterval callTimeout useRawLocalFileSystem append.support"
+    )
+    assert {f"hdfs.{key}" for key in flumes.split()} | {"serializer", "serializer.*"} == keys
+
+
+def test_the_defaults_are_flumes() -> None:
+    options = HdfsOptions(path="file:///d")
+    assert (options.roll_interval_s, options.roll_size_bytes, options.roll_rows) == (30, 1024, 10)
+    assert (options.file_prefix, options.in_use_suffix, options.file_type) == ("FlumeData", ".tmp", "SequenceFile")
+    assert (options.max_open_files, options.retry_interval_s, options.close_tries) == (5000, 180, 0)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("path", "hdfs://nn:8020/x", "hdfs:// is not in this build; file:///... works"),
+        ("path", "viewfs://c/x", "viewfs:// is not in this build; file:///... works"),
+        ("path", "s3a://bucket/x", "s3a:// is not known; file:///... works"),
+        ("path", " ", "hdfs.path is empty"),
+        ("path", "file:///x/%[host]", "%[host] is not known"),
+        ("filePrefix", "%[host]", "%[host] is not known"),
+        ("path", "file:///x\0y", "can't have a NUL"),
+        ("fileSuffix", "/x", "no / is possible"),
+        ("inUsePrefix", "a/", "no / is possible"),
+        ("inUseSuffix", "../x", "no / is possible"),
+        ("rollCount", "-1", "must be at least 0"),
+        ("rollInterval", "a while", "a duration is a number"),
+        ("maxOpenFiles", "0", "must be at least 1"),
+        ("fileType", "SequenceFiles", "did you mean SequenceFile?"),
+        ("codeC", "gzip", "can't be used with hdfs.fileType = DataStream"),
+        ("timeZone", "UTC+8", "did you mean GMT+8?"),
+        ("kerberosPrincipal", "flume/_HOST@R", "it is for hdfs://, which is not in this build"),
+        ("kerberosKeytab", "/k", "it is for hdfs://, which is not in this build"),
+        ("proxyUser", "x", "it is for hdfs://, which is not in this build"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_what_would_be_right(key: str, value: str, said: str) -> None:
+    options, findings = read(**{key: value})
+    assert options is None
+    assert [(finding.severity, finding.key) for finding in findings] == [("error", f"hdfs.{key}")]
+    assert said in findings[0].message
+
+
+@pytest.mark.parametrize(
+    ("unit", "value", "good"),
+    [("second", 60, True), ("second", 61, False), ("minute", 0, False), ("Hour", 24, True), ("hour", 25, False)],
+)
+def test_a_round_value_must_fit_its_unit(unit: str, value: int, good: bool) -> None:
+    options, findings = read(round="true", roundUnit=unit, roundValue=str(value))
+    assert (options is not None) == good
+    assert good or "hdfs.roundValue" in findings[0].message
+    assert read(round="false", roundUnit=unit, roundValue=str(value))[0] is not None
+
+
+def test_a_round_unit_is_taken_in_any_case() -> None:
+    row = vector("round_unit_case")
+    options, findings = read(**{key.removeprefix("hdfs."): str(value).lower() if value is True else str(value)
+                                for key, value in row["config"].items()})  # fmt: skip
+    assert row["out"] == "accepted"
+    assert not findings
+    assert options is not None
+    assert options.rounding is not None
+
+
+def test_an_unknown_round_unit_turns_rounding_off_with_a_warning() -> None:
+    options, findings = read(round="true", roundUnit="day")
+    assert options is not None
+    assert options.rounding is None
+    assert [finding.severity for finding in findings] == ["warning"]
+    assert "times are not rounded, as in Flume" in findings[0].message
+
+
+def test_a_batch_size_of_zero_is_an_error() -> None:
+    row = vector("batch_size_zero")
+    assert row["out"] == "configuration error"
+    options, findings = read(batchSize=str(row["config"]["hdfs.batchSize"]))
+    assert options is None
+    assert findings[0].key == "hdfs.batchSize"
+
+
+def test_a_missing_path_is_an_error() -> None:
+    assert vector("no_path")["out"] == "configuration error"
+    options, findings = read_options(HdfsOptions, {})
+    assert options is None
+    assert "hdfs.path is required" in findings[0].message
+
+
+def test_a_compressed_stream_needs_a_codec() -> None:
+    options, findings = read(fileType="CompressedStream")
+    assert options is None
+    assert "needs hdfs.codeC, as in hdfs.codeC = gzip" in findings[0].message
+
+
+@pytest.mark.parametrize("codec", ["lzo", "lzop", "gzipp", "zip"])
+def test_an_unknown_codec_is_an_error_with_the_known_ones(codec: str) -> None:
+    options, findings = read(fileType="CompressedStream", codeC=codec)
+    assert options is None
+    assert f"hdfs.codeC = {codec}: " in findings[0].message
+    assert "gzip" in findings[0].message or "lz4" in findings[0].message
+
+
+def test_an_unknown_serializer_is_an_error_with_the_nearest() -> None:
+    given = {"hdfs.path": "file:///d", "hdfs.fileType": "DataStream", "serializer": "avro_events"}
+    options, findings = read_options(HdfsOptions, given)
+    assert options is None
+    assert "did you mean avro_event?" in findings[0].message
+    assert read_options(HdfsOptions, given | {"hdfs.fileType": "SequenceFile"})[0] is not None  # not used there
+
+
+def test_an_escape_without_a_meaning_is_doubted() -> None:
+    options, findings = read(path="file:///d/a%20b")
+    assert options is not None
+    assert ["%2 means nothing and becomes an empty text" in finding.message for finding in findings] == [True]
+
+
+def test_all_problems_are_shown_at_once() -> None:
+    _, findings = read(path="hdfs://x/", fileSuffix="/", fileType="CompressedStream")
+    assert {finding.key for finding in findings} == {"hdfs.path", "hdfs.fileSuffix", "hdfs.codeC"}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("callTimeout", "10000"), ("threadsPoolSize", "20"), ("rollTimerPoolSize", "2"), ("minBlockReplicas", "1"),
+        ("useRawLocalFileSystem", "true"), ("append.support", "false"),
+    ],
+)  # fmt: skip
+def test_an_option_with_nothing_to_do_here_says_so_at_start(key: str, value: str, tmp_path: Path) -> None:
+    options, findings = read(
+        path=f"file://{tmp_path}/out", rollCount="0", rollSize="0", rollInterval="0", **{key: value}
+    )
+    assert options is not None
+    assert not findings
+    said: list[tuple[str, str]] = []
+    sink = HdfsSink(options)
+    sink.open(sink_context(tmp_path / "state", said=said))
+    sink.deliver(EventBatch.of([b"a"]))
+    assert len(said) == 1
+    level, line = said[0]
+    assert level == "info"
+    assert line.startswith(f"hdfs.{key} is set: ")
+    assert "o effect" in line
