@@ -9,6 +9,7 @@ of them, and is continued by another process that knows nothing of the first::
     zstd      one frame a pack            level 1
     lz4       blocks: raw size, packed size (big-endian u32 each), raw LZ4 block
     snappy    blocks, the same with raw snappy
+    lzo lzop  where liblzo2 is installed (`_lzo.py`)
 
 A block of lz4 or snappy must not be larger than Hadoop's own compressors make them: its readers have a buffer of
 262,144 bytes, and a block that outgrows it reads as nothing (lz4) or kills the reader (snappy). The standard LZ4 frame
@@ -31,6 +32,7 @@ import pyarrow as pa
 from isal import isal_zlib
 
 from shipper.config.field import Kind
+from shipper.files import _lzo
 from shipper.serializers.serializer import Bytes
 
 #: raw bytes in a block: 262,144 less what incompressible data may grow by (n / 255 + 16, n / 6 + 32)
@@ -50,12 +52,15 @@ class Codec:
         class_name: Hadoop's class for it; stands in the header of SequenceFiles.
         suffix: what Hadoop's readers know its files by, with the dot.
         pack: the data as a complete run: nothing for nothing. The data is not kept.
+        begin, end: what stands before the first run of a file and behind the last one.
     """
 
     name: str
     class_name: str
     suffix: str
     pack: Callable[[Bytes], bytes]
+    begin: bytes = b""
+    end: bytes = b""
 
 
 def find_codec(name: str) -> Codec:
@@ -64,14 +69,18 @@ def find_codec(name: str) -> Codec:
     Raises:
         ValueError: there is none, or it can't run on this machine; a sentence that says what would be right.
     """
-    wanted = name.strip().lower().removesuffix("codec").rpartition(".")[2]
+    wanted = name.strip().lower()
+    if "." not in wanted:
+        wanted = wanted.removesuffix("codec")
     if (codec := _NAMES.get(wanted)) is not None:
         return codec
-    if wanted in ("lzo", "lzop"):
-        raise ValueError(_NO_LZO)
-    if wanted == "passthrough":
+    if (codec := next((c for c in _LZO if wanted in (c.name, c.class_name.lower())), None)) is not None:
+        if _lzo.compressor() is None:
+            raise ValueError(_NO_LZO)
+        return codec
+    if wanted in ("passthrough", "org.apache.hadoop.io.compress.passthroughcodec"):
         raise ValueError("the passthrough codec of Hadoop can only read; leave the codec out, or use gzip or lz4")
-    near = difflib.get_close_matches(wanted, _NAMES, 1)
+    near = difflib.get_close_matches(wanted, [codec.name for codec in CODECS], 1)
     raise ValueError(
         f"must be one of {', '.join(c.name for c in CODECS)}, or the name of Hadoop's class"
         + (f"; did you mean {near[0]}?" if near else "")
@@ -129,8 +138,13 @@ CODECS = (
     Codec("snappy", "org.apache.hadoop.io.compress.SnappyCodec", ".snappy", _snappy),
     Codec("zstd", "org.apache.hadoop.io.compress.ZStandardCodec", ".zst", _zstd),
 )
-_NAMES = {codec.name: codec for codec in CODECS} | {"zstandard": CODECS[-1]}
+_LZO = (
+    Codec("lzo", "com.hadoop.compression.lzo.LzoCodec", ".lzo_deflate", _lzo.pack_blocks),
+    Codec("lzop", "com.hadoop.compression.lzo.LzopCodec", ".lzo", _lzo.pack_checked_blocks, _lzo.BEGIN, _lzo.END),
+)
+_NAMES = {name: codec for codec in CODECS for name in (codec.name, codec.class_name.lower())}
+_NAMES["zstandard"] = _NAMES["zstd"]
 _NO_LZO = (
-    "LZO needs the library liblzo2, whose licence (GPL) keeps it out of this package; "
-    "use lz4, which is as fast and which Hadoop reads without an extra library"
+    "LZO needs the library liblzo2 (apt-get install liblzo2-2), which does not come with this package because of its "
+    "licence, the GPL; lz4 is as fast, and Hadoop reads it without an extra library"
 )

@@ -76,12 +76,14 @@ class OpenFile:
 
         Raises:
             OSError: part of the rows may be in the file; `cut_back` takes them out.
+            Refused: the serializer will never take some of them; none is in the file.
         """
+        data = self._serializer.serialize(batch)  # it may refuse rows: then the file is as it was
         written = 0
         if self.length == 0 and not self._pieces and len(header := self._serializer.header()):
             written = self._put(header)
         self.rows += batch.rows
-        return written + self._put(self._serializer.serialize(batch))
+        return written + self._put(data)
 
     def push(self) -> int:
         """What the codec gathered goes into the file, as one member. Returns the bytes that reached the store."""
@@ -90,13 +92,15 @@ class OpenFile:
         data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         packed = self._recipe.codec.pack(data)
         self._pieces.clear()
-        return self._append(packed)
+        return self._append(packed if self.length else self._recipe.codec.begin + packed)
 
     def finish(self) -> int:
         """Ends the file: its last bytes are written and it is closed. Returns the bytes that reached the store."""
         footer = self._serializer.footer()
         written = self._put(footer) if len(footer) else 0
         written += self.push()
+        if self._recipe.codec is not None and self._recipe.codec.end and self.length:
+            written += self._append(self._recipe.codec.end)
         self.finished = True
         self.close()
         return written

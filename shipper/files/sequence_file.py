@@ -130,7 +130,7 @@ class SequenceFileSerializer(Serializer[SequenceFileOptions]):
                 columns.run_of(values[rows:cut]),
             )
             for run in runs:
-                packed = codec.pack(run)
+                packed = codec.begin + codec.pack(run) + codec.end
                 pieces += (vint(len(packed)), packed)
             rows = cut
         return b"".join(pieces)

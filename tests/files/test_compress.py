@@ -15,6 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from shipper.files import _lzo
 from shipper.files.compress import CODECS, LZ4_BLOCK_BYTES, SNAPPY_BLOCK_BYTES, find_codec
 
 LINES = b"".join(b"%08d GET /index.html 200 some text of a log line\n" % number for number in range(20_000))
@@ -186,3 +187,41 @@ def test_a_name_that_is_no_codec_is_refused(name: str, sentence: str) -> None:
 def test_files_are_named_so_that_hadoop_knows_the_codec(name: str, suffix: str) -> None:
     """Its readers choose by the end of the name."""
     assert find_codec(name).suffix == suffix
+
+
+def test_a_class_of_the_same_name_elsewhere_is_another_codec() -> None:
+    """Nobody knows what it writes."""
+    with pytest.raises(ValueError, match="must be one of gzip"):
+        find_codec("com.example.GzipCodec")
+
+
+@pytest.mark.parametrize("name", ["lzo", "LZOP", "LzopCodec", "com.hadoop.compression.lzo.LzoCodec"])
+def test_lzo_without_its_library_is_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """And with what to do."""
+    monkeypatch.setattr(_lzo, "compressor", lambda: None)
+    with pytest.raises(ValueError, match="liblzo2"):
+        find_codec(name)
+
+
+@pytest.mark.skipif(_lzo.compressor() is None or shutil.which("lzop") is None, reason="needs liblzo2 and lzop")
+def test_lzop_reads_a_file_of_several_runs(tmp_path: Path) -> None:
+    """One container: a beginning, the runs, an end."""
+    codec = find_codec("lzop")
+    file = tmp_path / f"file{codec.suffix}"
+    file.write_bytes(codec.begin + codec.pack(LINES) + codec.pack(NOISE) + codec.pack(b"end") + codec.end)
+    done = subprocess.run(("lzop", "-dc", file), capture_output=True, check=False)
+    assert (done.returncode, done.stderr, done.stdout) == (0, b"", LINES + NOISE + b"end")
+
+
+@pytest.mark.skipif(_lzo.compressor() is None, reason="needs liblzo2")
+def test_lzo_blocks_are_no_larger_than_hadoops_own() -> None:
+    """Raw 245,693 bytes, so that what does not pack fits into the reader's 262,144."""
+    data = find_codec("lzo").pack(NOISE)
+    sizes = []
+    while data:
+        raw, packed = struct.unpack_from(">II", data)
+        assert packed <= 262_144
+        sizes.append(raw)
+        data = data[8 + packed :]
+    assert sizes == [_lzo.BLOCK_BYTES] * 2 + [len(NOISE) - 2 * _lzo.BLOCK_BYTES]
+    assert _lzo.BLOCK_BYTES == 245_693
