@@ -197,7 +197,7 @@ class ChannelContract:
         for number in range(200):
             assert channel.put(b"%d" % number, b"%d." % number)
             if number % 7 == 6:
-                found += channel.take(batches=3)
+                found += channel.take(batches=6)
         assert found + channel.drain() == [b for n in range(200) for b in (b"%d" % n, b"%d." % n)]
 
     def test_what_is_in_it_outlives_the_processes(self, channel: ChannelUnderTest) -> None:

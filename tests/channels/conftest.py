@@ -55,7 +55,7 @@ class Memory(ChannelUnderTest):
         for folder in ("bells", "puts"):
             (directory / folder).mkdir(exist_ok=True)
         for name in channels:
-            MemoryChannel(name, options).prepare(directory / name, self.sources, self.sinks)
+            MemoryChannel(name, options).prepare(directory / name, self.sources, self.sinks, 4 << 20)
             for source in self.sources:
                 page = PutPage.ensure(directory / "puts" / source)
                 for sink in self.sinks:

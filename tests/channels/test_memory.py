@@ -161,9 +161,10 @@ class TestCapacity:
     @pytest.mark.parametrize(
         ("properties", "rows_max"),
         [
-            ({}, None), ({"capacity": "1000"}, 500), ({"capacity": "1"}, 1), ({"capacity": "5", "transactionCapacity": "5"}, 5),
-            ({"capacity": "1000", "transactionCapacity": "800"}, 800), ({"transactionCapacity": "10", "strictBatch": "true"}, 10),
-            ({"transactionCapacity": "10"}, None),
+            ({}, None), ({"capacity": "1000"}, 500), ({"capacity": "1"}, 1), ({"transactionCapacity": "10"}, None),
+            ({"capacity": "5", "transactionCapacity": "5"}, 5),
+            ({"capacity": "1000", "transactionCapacity": "800"}, 800),
+            ({"transactionCapacity": "10", "strictBatch": "true"}, 10),
         ],
     )  # fmt: skip
     def test_how_many_rows_a_put_may_have(self, properties: dict[str, str], rows_max: int | None) -> None:
@@ -447,7 +448,7 @@ class TestSeveralSinks:
         assert channel.drain() == [b"a"]
 
     def test_frames_without_rows_do_not_take_back_a_sequence(self, memory: Make) -> None:
-        """A commit of rows that interceptors emptied has no journal entry; the files of the entry before still count."""
+        """A commit of rows that interceptors emptied has no journal entry; the entry before still counts."""
         channel = memory(SMALL)
         assert channel.put(b"a")
         transaction = channel.take_side().transaction()
@@ -495,7 +496,7 @@ class TestSeveralSources:
 
 def test_a_view_that_outlives_its_transaction_is_found_by_poison(memory: Make) -> None:
     channel = memory()
-    assert channel.put(b"a" * 100)
+    assert channel.put(b"a" * 100) and channel.put(b"the last put is spared")
     transaction = channel.take_side().transaction()
     transaction.begin()
     batch = transaction.take()
@@ -510,7 +511,7 @@ def test_poison_is_gone_before_the_room_is_given_back(memory: Make) -> None:
     """Behind the commit the producer writes there again: poison that came later would spoil its frame."""
     channel = memory(SMALL)
     lane = channel.lane()
-    assert channel.put(b"x" * 1000)
+    assert channel.put(b"x" * 1000) and channel.put(b"the last put is spared")
     side = channel.take_side()
     transaction = side.transaction()
     transaction.begin()

@@ -1,4 +1,4 @@
-"""Two processes at one lane: locks that die with their holder, wake-ups that are not lost, a lane nobody can disturb."""
+"""Two processes at one lane: locks that die with their holder, wake-ups that are not lost, nobody else in between."""
 
 from __future__ import annotations
 

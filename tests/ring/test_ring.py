@@ -402,7 +402,7 @@ PUT, TAKE, ROLL_BACK, PARTLY, REOPEN = range(5)
     )
 )
 def test_a_ring_is_a_bounded_list(steps: list[tuple[int, int]], tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Any sequence of puts, takes, rollbacks and deaths gives what a list gives; the ring invariants hold throughout."""
+    """Any sequence of puts, takes, rollbacks and deaths gives what a list gives; R1-R3 hold throughout."""
     directory = tmp_path_factory.mktemp("ring")
     one = Ring(directory).attach()
     model: list[bytes] = []

@@ -17,6 +17,8 @@ from shipper.ring.lane import Lane
 
 #: Flume counts bytes in slots of so many.
 SLOT_BYTES = 100
+#: In the names of overflow files, which lie beside the lanes (`overflow.py`).
+OVERFLOW_MARK = ".overflow-"
 RING_BYTES_LEAST = 4 << 20
 RING_BYTES_DEFAULT = 64 << 20
 
@@ -112,6 +114,8 @@ def lane_name(producer: str, consumer: str) -> str:
 def lane_names(directory: Path) -> dict[str, tuple[str, str]]:
     """The lanes that lie in a channel's directory: file name -> (source worker, home sink worker)."""
     found: Mapping[str, Sequence[str]] = {
-        entry.name: entry.name.split("--") for entry in sorted(directory.iterdir()) if "--" in entry.name
+        entry.name: entry.name.split("--")
+        for entry in sorted(directory.iterdir())
+        if "--" in entry.name and OVERFLOW_MARK not in entry.name
     }
     return {name: (parts[0], parts[1]) for name, parts in found.items() if len(parts) == 2 and name[0] != "."}

@@ -18,12 +18,13 @@ import orjson
 
 from shipper.batch import wire
 from shipper.batch.batch import EventBatch, Origin
+from shipper.channels.memory.channel import OVERFLOW_MARK
 from shipper.ring.lane import Lane
 
 
 def file_name(lane: Lane, put: int) -> str:
     """Name of the file of a put: never used twice in a lane."""
-    return f"{lane.segment.path.name}.overflow-{put}"
+    return f"{lane.segment.path.name}{OVERFLOW_MARK}{put}"
 
 
 def describe(name: str, origins: Sequence[Origin], bytes_max: int) -> bytes:
@@ -76,5 +77,5 @@ def read(place: Path) -> EventBatch:
 def sweep(lane: Lane) -> None:
     """Removes the files of a lane in which no frame waits."""
     place = lane.segment.path
-    for left in place.parent.glob(f"{glob.escape(place.name)}.overflow-*"):
+    for left in place.parent.glob(f"{glob.escape(place.name + OVERFLOW_MARK)}*"):
         left.unlink(missing_ok=True)

@@ -19,7 +19,7 @@ from shipper.channels.memory import overflow
 from shipper.errors import TransactionMisused
 from shipper.ring.consumer import Consumer
 from shipper.ring.lane import Lane
-from shipper.ring.layout import OVERFLOW, lane_key
+from shipper.ring.layout import OVERFLOW, Frame, lane_key
 from shipper.ring.puts import PutPage
 from shipper.ring.wait import Bell
 
@@ -73,7 +73,7 @@ class TakeTransaction(Transaction):
         self._lane = lane
         self._poison = poison
         self._overflowed: list[Path] = []
-        self._taken: list[memoryview] = []
+        self._taken: list[Frame] = []
         self.rows = 0
         self.size_bytes = 0
         self.sequence = 0
@@ -104,7 +104,7 @@ class TakeTransaction(Transaction):
                 batch = wire.decode(frame.payload)
             consumer.step()
             if self._poison:
-                self._taken.append(frame.payload)
+                self._taken.append(frame)
             self.size_bytes += size_bytes
             if batch.rows > done:
                 self.rows += batch.rows - done
@@ -134,9 +134,11 @@ class TakeTransaction(Transaction):
         lane = self._lane
         if lane is None or self.empty:
             return
-        # Behind the release the producer may write there again: what looks at the frames looks before.
-        for payload in self._taken:
-            payload[:] = b"\xdb" * len(payload)
+        # Behind the release the producer may write there again. The frame of the last put stays as it is: a source
+        # worker that comes back reads its origins there.
+        for frame in self._taken:
+            if frame.put != lane.page.number():
+                frame.payload[:] = b"\xdb" * len(frame.payload)
         if lane.consumer.release(self.sequence):
             lane.bell.ring()
         # Dying here leaves overflow files of delivered frames; the producer sweeps them before it makes the next one.
