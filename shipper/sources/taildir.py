@@ -34,7 +34,8 @@ from shipper.api import (
 from shipper.sources._tail.group import RegexGroup
 from shipper.sources._tail.java_regex import compile_java
 from shipper.sources._tail.lines import NewlineRule
-from shipper.sources._tail.tail import Tail, TailSettings
+from shipper.sources._tail.settings import TailSettings
+from shipper.sources._tail.tail import Tail
 
 _FOREVER = (1 << 63) - 1
 

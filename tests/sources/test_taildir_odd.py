@@ -240,7 +240,7 @@ def test_a_directory_that_goes_and_comes_back_is_watched_again(world, tmp_path):
 
 def test_when_the_kernel_lost_count_every_file_is_looked_at(world, monkeypatch):
     source = world.start()
-    changes = watch_module.Changes(overflow=True, names=True)
+    changes = watch_module.Changes(overflow=True)
     world.write("app.log", "a\n")
     monkeypatch.setattr(source._tail._watch, "changes", lambda: changes)
     assert world.read(source) == ["a"]
@@ -320,3 +320,20 @@ def test_events_are_counted_by_the_worker_not_here(world):
     world.read(world.start())
     names = ("EventReceivedCount", "EventAcceptedCount", "AppendBatchReceivedCount", "AppendBatchAcceptedCount")
     assert [world.counters.get(name) for name in names] == [0, 0, 0, 0]
+
+
+def test_files_of_strangers_that_come_and_go_make_nobody_look_again(world, monkeypatch):
+    world.write("app.log", "a\n")
+    source = world.start()
+    world.wait_and_read(source, 20)
+    looks: list[int] = []
+    find = source._tail._files.find
+    monkeypatch.setattr(source._tail._files, "find", lambda: looks.append(1) or find())
+    for number in range(50):
+        world.write(f"stranger.{number}", "x\n")
+        os.unlink(world.logs / f"stranger.{number}")
+        world.read(source)
+    assert looks == []
+    world.write("app.log.1", "b\n")
+    assert world.read(source) == ["b"]
+    assert looks == [1]

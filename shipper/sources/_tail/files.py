@@ -77,6 +77,7 @@ class FileSet:
         self._descriptors_max = descriptors_max
         self._cache_listing = cache_listing
         self._by_place: dict[str, WatchedFile] = {}
+        self._behind_links: set[str] = set()
         self._listings: dict[FileGroup, _Listing] = {}
         self._open: dict[WatchedFile, None] = {}  # in order of use
         self._said: dict[str, str] = {}
@@ -118,6 +119,11 @@ class FileSet:
         group = self._claimed.pop(old, None) or next((group for group in self.groups if group.matches(old)), None)
         if group is not None:
             self._claimed[new] = group
+
+    def concerns(self, path: str) -> bool:
+        """True when a name that came or went may be that of a file of ours."""
+        known = path in self._by_place or path in self._claimed
+        return known or os.path.dirname(path) in self._behind_links or any(group.matches(path) for group in self.groups)
 
     def adopt_left(self, mark: Mark, identity: Identity) -> WatchedFile | None:
         """A file of an earlier run that no longer matches its group, if it is still in its directory."""
@@ -291,6 +297,7 @@ class FileSet:
         file.directory = os.path.dirname(real)
         if real != place:
             self._by_place[real] = file
+            self._behind_links.add(file.directory)
             self._watch.add(file.directory)
         file.places = (place, real)
 

@@ -8,6 +8,8 @@ that shares the block. `committed` moves the place that a restart will find. Rul
 * What is handed out lies between `committed` and `offset`; nothing is released before the two meet.
 * No clock of the file system decides anything: a file changed when its size is not what we saw, or when the bytes
   before our offset are not those that we read.
+
+It is longer than others because these rules hold over all of its verbs, and are easiest to check in one place.
 """
 
 from __future__ import annotations
@@ -15,8 +17,7 @@ from __future__ import annotations
 import os
 import resource
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -27,50 +28,18 @@ from shipper.sources._tail.copies import copies_of, looks_like, original_of
 from shipper.sources._tail.files import FileSet, belongs_to
 from shipper.sources._tail.group import FileGroup
 from shipper.sources._tail.identity import Mark
-from shipper.sources._tail.lines import FileChanged, LineReader, LineRule, Lines
+from shipper.sources._tail.lines import FileChanged, LineReader, Lines
 from shipper.sources._tail.memory import Memory
+from shipper.sources._tail.settings import TailSettings
 from shipper.sources._tail.watch import DirectoryWatch
 from shipper.sources._tail.watched import WatchedFile, printable
 
 _LOOK_S = 0.05  # while there is work, ask the watch this often
 _PACE_S = 0.002  # after a small batch, give the writer this long: 500 small batches a second are enough
 _VAIN_S = 0.005
+_FIND_SHARE = 10  # finding files again takes at most this part of the time, however often names change
 _TEND_S = 1.0  # how often files that were left or fell idle are looked after
 _DESCRIPTORS_KEPT = 64  # for everything else that a worker opens
-
-
-@dataclass(frozen=True, kw_only=True)
-class TailSettings:
-    """How files are tailed.
-
-    Attributes:
-        name: what positions belong to, the same after every restart.
-        position_file: Flume's JSON, or None to write none.
-        batch_rows: rows of one batch; None leaves it to the context.
-        turn_rows: rows that a file may hand out while others wait; None = one batch.
-        skip_to_end: files of the first listing that nothing is remembered of begin at their end.
-        first_place: (descriptor, size) -> where a file begins at the very first start, as the `tail` command does.
-        sweep_step_s, sweep_max_s: after n sweeps that found nothing the next one is n steps later, at most the maximum.
-        byte_offset_header, path_header: names of the headers, or None.
-    """
-
-    name: str
-    rule: LineRule
-    position_file: str | None = None
-    batch_rows: int | None = None
-    turn_rows: int | None = None
-    skip_to_end: bool = False
-    first_place: Callable[[int, int], int] | None = None
-    idle_timeout_s: float = 120.0
-    rotate_wait_s: float = 5.0
-    save_interval_s: float = 3.0
-    sweep_step_s: float = 1.0
-    sweep_max_s: float = 5.0
-    line_bytes_max: int = 16 << 20
-    byte_offset_header: str | None = None
-    path_header: str | None = None
-    cache_listing: bool = True
-    inotify: bool = True
 
 
 class Tail:
@@ -106,6 +75,8 @@ class Tail:
         self._nothing_said = False
         self._paced_s = 0.0
         self._in_vain = False
+        self._names_changed = False
+        self._find_s = now_s
 
     # --- the five verbs
 
@@ -123,9 +94,11 @@ class Tail:
         clock = self._clock
         now_s = clock.monotonic_s()
         deadline_s = now_s + wait_s
-        if not self._ready and now_s < min(self._paced_s, deadline_s):
-            self._context.waiter.wait(min(self._paced_s, deadline_s) - now_s)
-            now_s = clock.monotonic_s()
+        paced_s = min(self._paced_s, deadline_s)
+        if not self._ready and now_s < paced_s:
+            self._context.waiter.wait(paced_s - now_s)
+            if (now_s := clock.monotonic_s()) < paced_s:
+                return None  # the worker was rung
         while True:
             if not self._ready or now_s >= self._look_s:
                 self._look(now_s)
@@ -135,7 +108,7 @@ class Tail:
             now_s = clock.monotonic_s()
             if now_s >= deadline_s:
                 return None
-            until_s = min(deadline_s, self._sweep_s, self._tend_s)
+            until_s = min(deadline_s, self._tend_s, self._find_s if self._names_changed else self._sweep_s)
             fds: tuple[int, ...] = (self._watch.fileno,) if self._watch.fileno >= 0 else ()
             if self._in_vain:
                 # Others write in our directories: do not run for each of their lines.
@@ -186,7 +159,9 @@ class Tail:
             self._files.moved(old, new)
         if changes.overflow:
             self._say("info", "more happened than the kernel keeps count of: looking at every file")
-        if changes.names or now_s >= self._sweep_s:
+        if changes.overflow or changes.directories or any(self._files.concerns(path) for path in changes.named):
+            self._names_changed = True
+        if now_s >= (self._find_s if self._names_changed else self._sweep_s):
             self._sweep(now_s)
         for path in changes.written:
             file = self._files.at(path)
@@ -196,7 +171,10 @@ class Tail:
             self._tend(now_s)
 
     def _sweep(self, now_s: float) -> None:
+        self._names_changed = False
         changed = self._files.find()
+        taken_s = self._clock.monotonic_s() - now_s
+        self._find_s = now_s + min(_FIND_SHARE * taken_s, _TEND_S)
         for file in changed:
             self._queue(file)
         self._empty_sweeps = 0 if changed else self._empty_sweeps + 1

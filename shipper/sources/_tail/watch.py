@@ -22,6 +22,7 @@ _MASK = (
 )  # fmt: skip
 _NAMES_CHANGED = _FLAGS.CREATE | _FLAGS.DELETE | _FLAGS.MOVED_FROM | _FLAGS.MOVED_TO | _FLAGS.ATTRIB
 _DIRECTORY_GONE = _FLAGS.DELETE_SELF | _FLAGS.MOVE_SELF | _FLAGS.IGNORED | _FLAGS.UNMOUNT
+_READS_MOST = 8  # of up to some thousand events each; what comes meanwhile waits for the next look
 _NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "afs", "lustre", "fuse", "virtiofs")
 
 
@@ -35,13 +36,15 @@ class Changes:
 
     Attributes:
         written: paths whose content may have changed.
-        names: True when files came, went, or were renamed.
+        named: paths at which a file came, went, or changed its rights.
+        directories: True when a directory did, so that any name below it may be another one.
         moved: (old path, new path) of renames between watched directories, in order.
         overflow: True when events were lost: look at everything.
     """
 
     written: set[str] = field(default_factory=set)
-    names: bool = False
+    named: set[str] = field(default_factory=set)
+    directories: bool = False
     moved: list[tuple[str, str]] = field(default_factory=list)
     overflow: bool = False
 
@@ -100,29 +103,31 @@ class DirectoryWatch:
         if self._inotify is None:
             return changes
         leaving: dict[int, str] = {}
-        while events := self._inotify.read(timeout=0):
+        for _ in range(_READS_MOST):
+            if not (events := self._inotify.read(timeout=0)):
+                break
             for watch, mask, cookie, name in events:
                 if mask & _FLAGS.Q_OVERFLOW:
-                    changes.overflow = changes.names = True
+                    changes.overflow = True
                     continue
                 directory = self._paths.get(watch)
                 if directory is None:
                     continue
                 if mask & _DIRECTORY_GONE:
-                    changes.names = True
+                    changes.directories = True
                     self._forget(watch, directory, removed=bool(mask & _FLAGS.IGNORED))
                     continue
                 path = os.path.join(directory, name)
                 if mask & _FLAGS.MODIFY:
                     changes.written.add(path)
                 elif mask & _NAMES_CHANGED and not mask & _FLAGS.ISDIR:
-                    changes.names = True
+                    changes.named.add(path)
                     if mask & _FLAGS.MOVED_FROM:
                         leaving[cookie] = path
                     elif mask & _FLAGS.MOVED_TO:
                         changes.moved.append((leaving.pop(cookie, ""), path))
                 elif mask & _FLAGS.ISDIR:
-                    changes.names = True
+                    changes.directories = True
         return changes
 
     def close(self) -> None:

@@ -1,0 +1,157 @@
+"""A real command: started, read, and started again when it may be."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+
+from shipper.api import ComponentFailed, EventBatch, Origin, SourceContext
+from shipper.sources._exec.options import ExecOptions
+from shipper.sources._exec.output import StreamLines
+from shipper.sources._exec.process import Command
+from shipper.sources._tail.java_lines import JavaLineRule
+
+_ERRORS = logging.getLogger("shipper.source.exec")
+_PACE_S = 0.002  # after a small batch, give the command this long: 500 small batches a second are enough
+_EXIT_LOOK_S = 0.05
+
+
+class CommandOutput:
+    """A real command: started, read, started again."""
+
+    def __init__(self, options: ExecOptions) -> None:
+        self._options = options
+        self._argv = [*options.shell.split(), options.command] if options.shell else options.command.split()
+        self._lines = StreamLines(JavaLineRule(options.charset), 1 << 20, options.line_bytes_max)
+        self._command: Command | None = None
+        self._ended = False
+
+    def open(self, context: SourceContext) -> None:
+        self._context = context
+        self._rows_max = min(context.rows_max, self._options.batch_size if context.strict else context.rows_max)
+        self._next_start_s = self._paced_s = context.clock.monotonic_s()
+        self._oldest_s: float | None = None
+        self._errors = b""
+        self._start()
+
+    def poll(self, wait_s: float) -> EventBatch | None:
+        clock, waiter = self._context.clock, self._context.waiter
+        now_s = clock.monotonic_s()
+        deadline_s = now_s + wait_s
+        while True:
+            paced_s = min(self._paced_s, deadline_s)
+            if now_s < paced_s:
+                waiter.wait(paced_s - now_s)
+                if (now_s := clock.monotonic_s()) < paced_s:
+                    return None  # the worker was rung
+            if self._command is None and not self._ended and now_s >= self._next_start_s:
+                self._start()
+            flowing = self._read()
+            if (batch := self._batch(now_s, flowing=flowing)) is not None:
+                return batch
+            if self._command is not None and not flowing and self._command.ended():
+                self._finish(now_s)
+            now_s = clock.monotonic_s()
+            if now_s >= deadline_s:
+                return None
+            until_s = self._until(deadline_s, now_s, flowing)
+            if not waiter.wait(max(0.0, until_s - now_s), self._fds(flowing)) and clock.monotonic_s() < until_s:
+                return None  # the worker was rung
+            now_s = clock.monotonic_s()
+
+    def position(self, origins: Sequence[Origin]) -> None:
+        """A command can't be asked again."""
+
+    def committed(self, batch: EventBatch) -> None:
+        """Nothing to acknowledge: the command does not listen."""
+
+    def lag_bytes(self) -> int:
+        return 0
+
+    def finished(self) -> bool:
+        return self._ended
+
+    def close(self) -> None:
+        if self._command is not None:
+            self._command.close()
+            self._command = None
+
+    # --- inside
+
+    def _start(self) -> None:
+        try:
+            self._command = Command(self._argv, keep_errors=self._options.log_errors)
+        except OSError as problem:
+            raise ComponentFailed(f"starting {' '.join(self._argv)}: {problem.strerror}; correct `command`") from None
+
+    def _read(self) -> bool:
+        """Reads what the command wrote; False at the end of its output."""
+        if self._command is None:
+            return False
+        self._log_errors()
+        return self._lines.full or self._lines.fill(self._command.output)
+
+    def _batch(self, now_s: float, *, flowing: bool) -> EventBatch | None:
+        if self._context.strict and flowing and self._lines.lines < self._rows_max and not self._lines.full:
+            if not self._lines.lines:
+                self._oldest_s = None
+                return None
+            self._oldest_s = self._oldest_s or now_s
+            if now_s < self._oldest_s + self._options.batch_timeout_s:
+                return None
+        taken = self._lines.take(self._rows_max, finish=not flowing)
+        self._oldest_s = None
+        if self._lines.cut_lines:
+            self._context.counters.add("truncated_lines", self._lines.cut_lines)
+            self._lines.cut_lines = 0
+            limit = f"maxLineBytes = {self._options.line_bytes_max}"
+            self._context.say("warning", f"{self._options.command}: a line of more than {limit}: its rest is dropped")
+        if taken is None:
+            return None
+        records, trim = taken
+        self._paced_s = 0.0 if self._lines.lines else now_s + _PACE_S
+        return EventBatch(records, trim=trim)
+
+    def _finish(self, now_s: float) -> None:
+        """The command has ended and all its lines were taken."""
+        assert self._command is not None
+        self._log_errors()
+        code = self._command.close()
+        self._command = None
+        how = f"exit code {code}" if code >= 0 else f"signal {-code}"
+        again = "it is not started again (restart = false)"
+        if self._options.restart:
+            self._next_start_s = now_s + self._options.restart_throttle_s
+            again = f"it starts again in {self._options.restart_throttle_s:g} s"
+        else:
+            self._ended = True
+        self._context.say("warning" if code else "info", f"{self._options.command}: ended with {how}; {again}")
+
+    def _log_errors(self) -> None:
+        if self._command is None or self._command.errors < 0:
+            return
+        try:
+            self._errors += os.read(self._command.errors, 64 << 10)
+        except BlockingIOError:
+            return
+        *lines, self._errors = self._errors.split(b"\n")
+        if self._command.ended() and self._errors:
+            lines, self._errors = [*lines, self._errors], b""
+        for line in lines:
+            _ERRORS.info("%s: %s", self._context.name, line.decode("utf-8", "replace").rstrip("\r"))
+
+    def _until(self, deadline_s: float, now_s: float, flowing: bool) -> float:
+        if self._command is None:
+            return deadline_s if self._ended else min(deadline_s, self._next_start_s)
+        if not flowing:
+            return min(deadline_s, now_s + _EXIT_LOOK_S)
+        if self._oldest_s is not None:
+            return min(deadline_s, self._oldest_s + self._options.batch_timeout_s)
+        return deadline_s
+
+    def _fds(self, flowing: bool) -> tuple[int, ...]:
+        if self._command is None:
+            return ()
+        fds = (self._command.output if flowing else -1, self._command.errors)
+        return tuple(fd for fd in fds if fd >= 0)
