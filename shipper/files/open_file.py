@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from shipper.batch.batch import EventBatch
 from shipper.clock import Clock
@@ -34,12 +34,14 @@ class Recipe:
     codec: Codec | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(NamedTuple):
     """A place in a file that is being written: what is in it, and what a codec has gathered for it."""
 
-    progress: Progress
-    pieces: tuple[Bytes, ...]
+    length: int
+    rows: int
+    body_bytes: int
+    state: str | None
+    pieces: tuple[Bytes, ...] = ()
 
 
 class OpenFile:
@@ -69,7 +71,7 @@ class OpenFile:
         self._pieces: list[Bytes] = []
         self.rows = self.body_bytes = self.length = 0
         self._serializer: Serializer[Any]
-        self._resume(record.progress)
+        self._resume(_counted(record.progress) if record.progress is not None else Point(0, 0, 0, None))
 
     def write(self, batch: EventBatch) -> int:
         """Adds rows. Returns the bytes that reached the store now; 0 when a codec gathers.
@@ -113,7 +115,7 @@ class OpenFile:
 
     def point(self) -> Point:
         """Where the file is now, to come back to."""
-        return Point(self.progress(), tuple(self._pieces))
+        return Point(self.length, self.rows, self.body_bytes, self._serializer.state(), tuple(self._pieces))
 
     def back_to(self, point: Point) -> None:
         """Takes out what was added behind a point.
@@ -123,15 +125,14 @@ class OpenFile:
             OSError: it is as it was; to be tried again.
         """
         self.close()
-        self._handle = self._store.append(self.record.path, point.progress.length, self.record.identity)
-        self._resume(point.progress)
-        self._pieces = list(point.pieces)
+        self._handle = self._store.append(self.record.path, point.length, self.record.identity)
+        self._resume(point)
         self.finished = False
 
     def cut_back(self) -> None:
         """Takes out what does not count; the file must have something that does. Raises as `back_to`."""
         assert self.record.progress is not None, "a file of which nothing counts is removed, not cut"
-        self.back_to(Point(self.record.progress, ()))
+        self.back_to(_counted(self.record.progress))
 
     def unlinked(self) -> bool:
         """True when somebody removed the file under us."""
@@ -156,8 +157,11 @@ class OpenFile:
         self.length += len(data)
         return len(data)
 
-    def _resume(self, progress: Progress | None) -> None:
-        self._pieces.clear()
-        self._serializer = self._recipe.serializer(self._clock, progress.state if progress else None)
-        if progress is not None:
-            self.rows, self.body_bytes, self.length = progress.rows, progress.body_bytes, progress.length
+    def _resume(self, point: Point) -> None:
+        self.length, self.rows, self.body_bytes, state, pieces = point
+        self._pieces = list(pieces)
+        self._serializer = self._recipe.serializer(self._clock, state)
+
+
+def _counted(progress: Progress) -> Point:
+    return Point(progress.length, progress.rows, progress.body_bytes, progress.state)

@@ -307,7 +307,8 @@ class RollingFiles:
                     self._write(key, file, rows)
                 except Refused as refusal:  # go on, to name all rows at once; then all of it is undone
                     refusals.add(refusal, start, numbers)
-                file.body_bytes += rows.body_bytes
+                if self._limits.size_bytes:
+                    file.body_bytes += rows.body_bytes
             if cut < batch.rows:
                 self._finish(key, file, rolls=True)
                 file = self._begin(key)

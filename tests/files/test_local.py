@@ -37,7 +37,7 @@ def test_a_link_in_place_of_a_file_is_not_followed(tmp_path: Path) -> None:
     for name in ("link", "dangling"):
         with pytest.raises(FileExistsError):
             store.create(str(tmp_path / name))
-        with pytest.raises(OSError, match="symbolic links|No such file"):
+        with pytest.raises(OSError, match=r"symbolic links|No such file"):
             store.append(str(tmp_path / name), 0, None)
     assert (tmp_path / "target").read_bytes() == b"precious"
 

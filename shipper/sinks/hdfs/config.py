@@ -57,7 +57,7 @@ class HdfsOptions(Options):
     batch_size: int = option("hdfs.batchSize", at_least(integer, 1), 100,
         help="Events of a full transaction in Flume's counters; a literal bound with strictBatch.")  # fmt: skip
     codec: str | None = option("hdfs.codeC", text, None,
-        help="gzip, bzip2, lz4, snappy, zstd or deflate, in the form that Hadoop reads.")  # fmt: skip
+        help="gzip, bzip2, lz4, snappy, zstd, deflate, lzo or lzop, in the form that Hadoop reads.")  # fmt: skip
     file_type: str = option("hdfs.fileType", choice("SequenceFile", "DataStream", "CompressedStream"), "SequenceFile",
         help="What the files are.")  # fmt: skip
     write_format: str = option("hdfs.writeFormat", text, "Writable",
