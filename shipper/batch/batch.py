@@ -51,7 +51,7 @@ class EventBatch:
         origins: where the rows came from, in order; empty for sources that can't be replayed.
     """
 
-    __slots__ = ("_body", "constants", "origins", "records", "trim")
+    __slots__ = ("_body", "_body_bytes", "constants", "origins", "records", "rows", "trim")
 
     def __init__(
         self,
@@ -62,10 +62,13 @@ class EventBatch:
         origins: Sequence[Origin] = (),
     ) -> None:
         self.records = records
+        #: Events in the batch.
+        self.rows = int(records.num_rows)
         self.trim = trim
         self.constants: dict[str, str | None] = dict(constants) if constants else {}
         self.origins = tuple(origins)
         self._body: pa.BinaryArray | None = None
+        self._body_bytes = -1
 
     @classmethod
     def of(cls, bodies: Sequence[bytes] | pa.BinaryArray, headers: Sequence[Headers] | None = None) -> EventBatch:
@@ -87,11 +90,6 @@ class EventBatch:
     # --- what is in it
 
     @property
-    def rows(self) -> int:
-        """Events in the batch."""
-        return int(self.records.num_rows)
-
-    @property
     def body(self) -> pa.BinaryArray:
         """The bodies without their delimiters. Costs one pass over the bytes when the delimiters are in place."""
         if self._body is None:
@@ -107,7 +105,10 @@ class EventBatch:
     @property
     def body_bytes(self) -> int:
         """Sum of the lengths of the bodies, without delimiters."""
-        return self._span()[1] - self._span()[0] - self.trim * self.rows
+        if self._body_bytes < 0:
+            start, end = self._span()
+            self._body_bytes = end - start - self.trim * self.rows
+        return self._body_bytes
 
     @property
     def size_bytes(self) -> int:
