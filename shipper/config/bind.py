@@ -17,33 +17,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from shipper import registry
 from shipper.config import agents, filters, placeholders, topology
-from shipper.config.agents import Component, RawAgent
-from shipper.config.field import Options, declarations, read_options
-from shipper.config.lookup import Found, look_up
-from shipper.config.options import (
-    POLLABLE,
-    ChannelKeys,
-    Checked,
-    GroupKeys,
-    PollableSourceKeys,
-    SinkKeys,
-    SourceKeys,
-    check_options,
-)
-from shipper.config.plan import ChannelPlan, ComponentPlan, Plan, SinkGroupPlan, SinkPlan, SourcePlan
+from shipper.config.agents import RawAgent
+from shipper.config.field import read_options
+from shipper.config.plan import Plan
 from shipper.config.problem import Problem, in_order, strictly
 from shipper.config.properties import Property, read_files
+from shipper.config.wiring import Wiring
 from shipper.errors import ConfigurationError
-
-#: The keys that hold a batch size, in all families.
-_BATCH_KEYS = ("batchSize", "hdfs.batchSize", "sink.batchSize", "batch-size", "flumeBatchSize")
 
 
 def load(
@@ -112,250 +99,15 @@ def bind(raw: RawAgent, environment: Mapping[str, str], files: Sequence[str]) ->
     problems = filters.apply(raw, environment)
     agent, wrong = topology.judge(raw)
     problems += wrong
-    binding = _Binding(agent)
-    plan = binding.plan(tuple(files))
-    problems += binding.problems
+    wiring = Wiring(agent)
+    plan = wiring.plan(tuple(files))
+    problems += wiring.problems
     told = any(p.severity == "error" for p in problems)
     for list_name, left in (("sources", plan.sources), ("sinks", plan.groups)):
         if raw.components[list_name] and list_name in raw.lists and not left and not told:
             message = f"None of the {list_name} of agent {raw.name} can run, so nothing would ever arrive."
             problems.append(Problem("error", message, raw.lists[list_name].file))
     return plan, [replace(p, agent=raw.name) for p in problems]
-
-
-@dataclass
-class _Binding:
-    """One walk over a topology: channels, sources, sinks, groups."""
-
-    agent: topology.Agent
-    problems: list[Problem] = field(default_factory=list)
-    _channels: dict[str, tuple[ChannelPlan, Any]] = field(default_factory=dict)
-
-    def plan(self, files: tuple[str, ...]) -> Plan:
-        """What can run."""
-        for name, component in self.agent.channels.items():
-            self._channel(name, component)
-        bound = (self._source(name, *parts) for name, parts in self.agent.sources.items())
-        sources = tuple(source for source in bound if source is not None)
-        groups = tuple(self._sinks())
-        asked = {channel for _, listed in self.agent.sources.values() for channel in listed}
-        asked |= {channel for _, channel in self.agent.sinks.values()}
-        used = {channel for source in sources for channel in source.channels} | {group.channel for group in groups}
-        for name, component in self.agent.channels.items():
-            if name not in asked:
-                self._drop(
-                    component.first, f"{component.titled} has neither a source nor a sink.", component.title, "warning"
-                )
-        channels = tuple(plan for name, (plan, _) in self._channels.items() if name in used)
-        return Plan(agent=self.agent.name, files=files, sources=sources, channels=channels, groups=groups)
-
-    def _channel(self, name: str, component: Component) -> None:
-        found = self._find("channel", component, "type")
-        if found is None:
-            return
-        checked = self._check(component, found, ChannelKeys, topology=("type",), forgiving=found.name == "memory")
-        if checked.options is not None:
-            strict_batch = checked.keys.strict_batch or getattr(checked.options, "strict_batch", False)
-            plan = ChannelPlan(name=name, type=found.name, properties=checked.properties, strict_batch=strict_batch)
-            self._channels[name] = plan, checked.options
-
-    def _source(self, name: str, component: Component, listed: tuple[str, ...]) -> SourcePlan | None:
-        found = self._find("source", component, "type")
-        channels = tuple(channel for channel in listed if channel in self._channels)
-        selector = self._selector(component, channels)
-        interceptors = self._interceptors(component)
-        if found is None:
-            return None
-        own = PollableSourceKeys if found.name in POLLABLE else SourceKeys
-        link = "channels" if "channels" in component.settings else "channel"
-        known = ("type", link, "interceptors", "interceptors.", "selector.")
-        checked = self._check(component, found, own, topology=known)
-        if not channels:
-            self._drop(component.first, f"{component.titled} has no channel that runs.", component.title)
-        if checked.options is None or selector is None or interceptors is None or not channels:
-            return None
-        if not self._fits(component, found, checked.options, channels):
-            return None
-        keys = checked.keys
-        if keys.workers > 1 and not (found.type.listens or found.type.replayable):
-            message = f"A {found.name} source can't be shared by {keys.workers} workers: each would read everything."
-            self.problems.append(component.settings["workers"].problem("error", message))
-        return SourcePlan(
-            name=name,
-            type=found.name,
-            properties=checked.properties,
-            channels=channels,
-            interceptors=interceptors,
-            selector=selector,
-            workers=keys.workers,
-            batch_bytes=keys.batch_bytes,
-            backoff_increment_s=getattr(keys, "backoff_increment_s", None),
-            backoff_max_s=getattr(keys, "backoff_max_s", None),
-            replayable=found.type.replayable,
-            light=found.type.light,
-            listens=found.type.listens,
-        )
-
-    def _selector(self, source: Component, channels: tuple[str, ...]) -> ComponentPlan | None:
-        found = self._find("selector", source, "selector.type", default="replicating")
-        if found is None:
-            return None
-        checked = self._check(source, found, None, prefix="selector.", topology=("type",))
-        if checked.options is None or not channels:
-            return None
-        wrong = found.type.wiring_problems(checked.options, channels)
-        for key, message in wrong:
-            setting = source.settings.get(f"selector.{key}") or source.first
-            self._drop(setting, f"{source.prefix}selector.{key}: {message}.", source.title)
-        return None if wrong else ComponentPlan(type=found.name, properties=checked.properties)
-
-    def _interceptors(self, source: Component) -> tuple[ComponentPlan, ...] | None:
-        listed = tuple((source.get("interceptors") or "").split())
-        plans: list[ComponentPlan | None] = []
-        for name in listed:
-            prefix = f"interceptors.{name}."
-            found = self._find("interceptor", source, f"{prefix}type")
-            if found is None:
-                plans.append(None)
-                continue
-            checked = self._check(source, found, None, prefix=prefix, topology=("type",))
-            usable = checked.options is not None
-            plans.append(ComponentPlan(name=name, type=found.name, properties=checked.properties) if usable else None)
-        unlisted = {
-            key.split(".")[1]: s for key, s in reversed(source.settings.items()) if key.startswith("interceptors.")
-        }
-        for name, setting in unlisted.items():
-            if name not in listed:
-                message = (
-                    f"Interceptor {name} of {source.title} does not run: {source.prefix}interceptors does not list it."
-                )
-                fix = (f"{source.prefix}interceptors = {' '.join([*listed, name])}",)
-                self.problems.append(setting.problem("warning", message, fix=fix))
-        usable_plans = tuple(plan for plan in plans if plan is not None)
-        return usable_plans if len(usable_plans) == len(plans) else None
-
-    def _sinks(self) -> Iterable[SinkGroupPlan]:
-        bound: dict[str, tuple[SinkPlan, int]] = {}
-        for name, (component, channel) in self.agent.sinks.items():
-            if (made := self._sink(name, component, channel)) is not None:
-                bound[name] = made
-        grouped = {sink for _, sinks in self.agent.groups.values() for sink in sinks}
-        for name, (plan, workers) in bound.items():
-            if name not in grouped:
-                default = ComponentPlan(type="default")
-                yield SinkGroupPlan(name=None, processor=default, sinks=(plan,), channel=plan.channel, workers=workers)
-        for name, (component, sinks) in self.agent.groups.items():
-            there = {sink: bound[sink] for sink in sinks if sink in bound}
-            if (group := self._group(name, component, there)) is not None:
-                yield group
-
-    def _sink(self, name: str, component: Component, channel: str) -> tuple[SinkPlan, int] | None:
-        found = self._find("sink", component, "type")
-        if found is None:
-            return None
-        link = "channel" if "channel" in component.settings else "channels"
-        checked = self._check(component, found, SinkKeys, topology=("type", link))
-        if channel not in self._channels:
-            self._drop(component.first, f"Channel {channel} of {component.title} does not run.", component.title)
-            return None
-        if checked.options is None or not self._fits(component, found, checked.options, (channel,)):
-            return None
-        keys = checked.keys
-        plan = SinkPlan(
-            name=name,
-            type=found.name,
-            properties=checked.properties,
-            channel=channel,
-            batch_bytes=keys.batch_bytes,
-            linger_s=keys.linger_s,
-        )
-        return plan, keys.workers
-
-    def _group(self, name: str, group: Component, sinks: dict[str, tuple[SinkPlan, int]]) -> SinkGroupPlan | None:
-        loser = f"{group.title} with its sinks"
-        found = self._find("processor", group, "processor.type", default="default", loser=loser)
-        if found is None:
-            return None
-        checked = check_options(group, found.type.Options, None, prefix="processor.", topology=("type",), loser=loser)
-        self.problems += checked.problems
-        # The group's own keys are judged apart: everything else in it belongs to the processor.
-        own = check_options(group, Options, GroupKeys, topology=("type", "sinks", "processor."))
-        self.problems += own.problems
-        if not sinks:
-            self._drop(group.first, f"No sink of {group.title} can run.", group.title)
-            return None
-        channels = {plan.channel: plan.name for plan, _ in sinks.values()}
-        if len(channels) > 1:
-            pairs = " and ".join(f"{sink} from {channel}" for channel, sink in channels.items())
-            message = f"The sinks of a group take from one channel here, but {pairs}. Make a group for each channel."
-            self.problems.append(group.settings["sinks"].problem("error", message))
-            return None
-        if checked.options is None:
-            return None
-        wrong = found.type.wiring_problems(checked.options, tuple(sinks))
-        for key, message in wrong:
-            setting = group.settings.get(key) or group.settings.get(f"processor.{key}") or group.first
-            self._drop(setting, f"{group.titled}: {message}.", loser)
-        if wrong:
-            return None
-        return SinkGroupPlan(
-            name=name,
-            processor=ComponentPlan(type=found.name, properties=checked.properties),
-            sinks=tuple(plan for plan, _ in sinks.values()),
-            channel=next(iter(channels)),
-            workers=own.keys.workers or max(workers for _, workers in sinks.values()),
-        )
-
-    def _fits(self, component: Component, found: Found, options: Options, channels: Sequence[str]) -> bool:
-        """Says it when the batch size is more than a transaction of the channel; False under `strictBatch`."""
-        batch = _number(found.type.Options, options, _BATCH_KEYS)
-        if batch is None:
-            return True
-        key, rows = batch
-        fits = True
-        for name in channels:
-            plan, channel_options = self._channels[name]
-            limit = _number(type(channel_options), channel_options, ("transactionCapacity",))
-            if limit is None or rows <= limit[1]:
-                continue
-            setting = component.settings.get(key) or component.first
-            message = (
-                f"{component.prefix}{key} = {rows} is more than transactionCapacity = {limit[1]} of channel {name}"
-            )
-            if plan.strict_batch:
-                message += ", and strictBatch of the channel is on."
-                fits = False
-            else:
-                message += f". Flume would leave {component.title} out; here both are only numbers of its counters."
-            fix = (f"{self.agent.channels[name].prefix}transactionCapacity = {rows}",)
-            consequence = f"{component.title} is left out" if plan.strict_batch else ""
-            severity = "dropped" if plan.strict_batch else "warning"
-            self.problems.append(setting.problem(severity, message, fix=fix, consequence=consequence))
-        return fits
-
-    def _find(
-        self, family: str, component: Component, key: str, default: str | None = None, loser: str | None = None
-    ) -> Found | None:
-        found, problem = look_up(family, component, key, default, loser or component.title)
-        if problem is not None:
-            self.problems.append(problem)
-        return found
-
-    def _check(self, component: Component, found: Found, keys: type[Options] | None, **more: Any) -> Checked:
-        checked = check_options(component, found.type.Options, keys, **more)
-        self.problems += checked.problems
-        return checked
-
-    def _drop(self, setting: Property, message: str, loser: str, severity: str = "dropped") -> None:
-        self.problems.append(setting.problem(severity, message, consequence=f"{loser} is left out"))
-
-
-def _number(declared_by: type[Options], options: Options, keys: Sequence[str]) -> tuple[str, int] | None:
-    """The key and value of the first whole number among the options, None when there is none."""
-    for name, declared in declarations(declared_by).items():
-        if declared.key in keys and isinstance(value := getattr(options, name), int):
-            return declared.key, value
-    return None
 
 
 def _no_such_agent(

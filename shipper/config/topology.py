@@ -215,26 +215,16 @@ class _Judging:
             self._link(sink, "channel", only)
             return only
         name = setting.value
-        if len(name.split()) > 1:
-            self._add(
-                setting.problem(
-                    "dropped",
-                    f"A sink takes from exactly one channel, and {setting.key} names {len(name.split())}; "
-                    "a second sink of the same type can take from the other.",
-                    fix=(f"{sink.prefix}channel = {name.split()[0]}",),
-                    consequence=f"{sink.title} is left out",
-                )
-            )
-            return None
         if name not in self.agent.channels:
-            self._add(
-                setting.problem(
-                    "dropped",
-                    f"{sink.titled} takes from {name}, but there is no channel {name} that runs.",
-                    nearest=self._near_channel(name),
-                    consequence=f"{sink.title} is left out",
-                )
-            )
+            consequence = f"{sink.title} is left out"
+            if len(names := name.split()) > 1:
+                message = f"A sink takes from exactly one channel, and {setting.key} names {len(names)}."
+                fix = (f"{sink.prefix}channel = {names[0]}",)
+                self._add(setting.problem("dropped", message, fix=fix, consequence=consequence))
+            else:
+                message = f"{sink.titled} takes from {name}, but there is no channel {name} that runs."
+                near = self._near_channel(name)
+                self._add(setting.problem("dropped", message, nearest=near, consequence=consequence))
             return None
         if key == "channels":
             message = (
