@@ -16,7 +16,7 @@ A block of lz4 or snappy must not be larger than Hadoop's own compressors make t
 and the snappy framing format read as nothing in Hadoop, so they are never written here.
 
 Packing 1 MiB of access log at a time costs little against the whole file in one go: lz4 2.8 % against `lz4 -1`, gzip
-0.2 % against `igzip -1` and 8 % less than `gzip -1`.
+0.4 % against `igzip -1` (8 % less than `gzip -1`), zstd 1.5 %.
 """
 
 from __future__ import annotations

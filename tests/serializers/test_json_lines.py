@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,9 +56,23 @@ def test_a_line_looks_as_described() -> None:
 
 def test_a_character_is_not_made_of_two_rows() -> None:
     """Halves of one character in neighbouring rows are no UTF-8, in whatever order."""
-    bodies = [b"\xc3", b"\xa4", b"\xe2\x82", b"\xac", b"\xe2", b"\x82\xac", "ä".encode()]
+    bodies = [b"\xc3", b"\xa4", b"\xe2\x82", b"\xac", b"\xe2", b"\x82\xac", "ä".encode(), b"\xe2", b"\x82"]
+    bodies += [b"\xf0", b"\x9f\x98", b"\x80", b"\xf0\x9f", b"\x98\x80", b"\xf0\x9f\x98", b"\x80", "😀".encode()]
     lines = [json.loads(line) for line in serialize(EventBatch.of(bodies)).splitlines()]
     assert lines == [line_of({}, body) for body in bodies]
+
+
+@pytest.mark.parametrize("body", [
+    b"\xff", b"\x80", b"\xc0\x80", b"\xc1\xbf", b"\xc3", b"\xc3(", b"\xe0\x9f\xbf", b"\xe2\x82", b"\xe2(\xac",
+    b"\xed\xa0\x80", b"\xed\xbf\xbf", b"\xf0\x8f\xbf\xbf", b"\xf0\x9f\x98", b"\xf0\x9f(\x80", b"\xf4\x90\x80\x80",
+    b"\xf5\x80\x80\x80",
+])  # fmt: skip
+def test_what_is_no_utf8_is_in_base64(body: bytes) -> None:
+    """Alone, and between bodies that are."""
+    bodies = [body, "ä€😀".encode(), b"plain" + body + b"plain", b"\xed\x9f\xbf", b"\xf4\x8f\xbf\xbf", b"\xe0\xa0\x80"]
+    lines = [json.loads(line) for line in serialize(EventBatch.of(bodies)).splitlines()]
+    assert lines == [line_of({}, each) for each in bodies]
+    assert ["body_base64" in line for line in lines] == [True, False, True, False, False, False]
 
 
 def test_a_part_of_a_batch_is_written_alone() -> None:
