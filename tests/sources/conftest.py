@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -97,8 +98,9 @@ class TailWorld:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[TailWorld]:
-    """Logs, a clock and sources over them."""
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TailWorld]:
+    """Logs, a clock and sources over them. Nobody waits for the disk: no test here pulls the plug."""
+    monkeypatch.setattr(os, "fsync", lambda fd: None)
     made = TailWorld(tmp_path)
     yield made
     made.close()

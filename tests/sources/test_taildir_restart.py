@@ -240,6 +240,20 @@ def test_files_are_dealt_to_workers_and_change_hands(world):
     assert sorted(again) == sorted(f"more {name}" for name in names)
 
 
+def test_a_file_that_comes_back_to_a_worker_goes_on_where_the_other_one_left_it(world):
+    world.write("app.log", "a1\n")
+    source = world.start()
+    world.read(source)
+    source.close()
+    old = dict(world.channel)
+    world.append("app.log", "a2\n")
+    source = world.start()
+    world.read(source)
+    source.close()
+    world.append("app.log", "a3\n")
+    assert world.read(world.start(positions=old)) == ["a3"]
+
+
 def test_a_renamed_file_stays_with_its_worker(world):
     for number in range(20):
         world.write(f"app.log.{number}", "a\n")

@@ -42,6 +42,7 @@ class Memory:
         self._by_hand = False
         self._flume: dict[int, FlumePosition] = {}
         self._marks: dict[FileKey, Mark] = {}
+        self._stored: dict[FileKey, Mark] = {}
         self._by_inode: defaultdict[int, list[FileKey]] = defaultdict(list)
         self._opened = False
         self.empty = not remembered.found and not context.positions
@@ -56,9 +57,11 @@ class Memory:
         """Where a newly found, open file was left, or None when nothing that is known fits it. Asked once a file."""
         if (entry := self._flume.pop(file.key.inode, None)) is not None:
             return self._flume_mark(entry, file, size)
-        if (mark := self._marks.pop(file.key, None)) is not None:
-            if mark.fits(file.fd, size):
-                return mark
+        if (told := self._marks.pop(file.key, None)) is not None:
+            # Both the channel's and the store's fit when a file went to another worker and came back: the later counts.
+            fitting = [mark for mark in (told, self._stored.get(file.key)) if mark and mark.fits(file.fd, size)]
+            if fitting:
+                return max(fitting, key=lambda mark: mark.offset)
             self._say("info", f"{file.path} is no longer what was read last time: reading it from its beginning")
             return None
         for key in self._by_inode.get(file.key.inode, ()):
@@ -82,6 +85,7 @@ class Memory:
         """
         peopled = {os.path.dirname(file.path) for file in files}
         self._marks = {key: mark for key, mark in self._marks.items() if self._may_come_back(key, mark, peopled)}
+        self._stored.clear()
         self._opened = True
         if self._by_hand:
             self.save(files, sync=True)
@@ -139,7 +143,8 @@ class Memory:
             if content is None:
                 self._say("info", f"{self._json_path} is gone: every file is read as if it was new")
             return
-        self._marks = remembered.marks
+        self._stored = remembered.marks
+        self._marks = dict(remembered.marks)
         epochs = {stream: stream[len(ours) :].partition(":") for stream in streams}
         self.epoch = max([self.epoch, *(int(epoch) for epoch, _, _ in epochs.values())])
         for stream, (epoch, _, key) in epochs.items():
