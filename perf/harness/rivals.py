@@ -95,9 +95,9 @@ module(load="imptcp" threads="2")
 template(name="raw" type="string" string="%rawmsg%\\n")
 main_queue(queue.size="200000" queue.dequeueBatchSize="4096" queue.workerThreads="1")
 ruleset(name="all" queue.type="FixedArray" queue.size="200000" queue.dequeueBatchSize="4096") {{
-  action(type="omfile" file="{self.target}" template="raw" ioBufferSize="1m" flushOnTXEnd="off" asyncWriting="off")
+  action(type="omfile" file="{self.target}" template="raw" ioBufferSize="1m" flushOnTXEnd="on" asyncWriting="off")
 }}
-input(type="imptcp" port="{self._port}" address="127.0.0.1" ruleset="all")
+input(type="imptcp" port="{self._port}" address="127.0.0.1" ruleset="all" supportOctetCountedFraming="off")
 """
         )
         command: Sequence[str] = (self._program, "-n", "-f", str(file), "-i", str(directory / "rsyslog.pid"))

@@ -9,19 +9,28 @@ from perf.harness.transfer import Places
 
 def tail(places: Places, **more: object) -> dict[str, object]:
     """A TAILDIR source `r1` on the incoming directory, and a memory channel `c1`."""
-    return {
-        "sources": "r1",
-        "channels": "c1",
-        "sinks": "k1",
-        "sources.r1.type": "TAILDIR",
-        "sources.r1.filegroups": "g",
-        "sources.r1.filegroups.g": f"{places.incoming}/.*\\\\.log",
-        "sources.r1.positionFile": f"{places.state}/positions.json",
-        "sources.r1.channels": "c1",
-        "channels.c1.type": "memory",
-        "sinks.k1.channel": "c1",
-        **_under("sources.r1.", more),
+    keys = {
+        "filegroups": "g",
+        "filegroups.g": f"{places.incoming}/.*\\\\.log",
+        "positionFile": f"{places.state}/positions.json",
     }
+    return _wired("TAILDIR", {**keys, **more})
+
+
+def spool(places: Places, **more: object) -> dict[str, object]:
+    """A spooldir source `r1` on the incoming directory, and a memory channel `c1`."""
+    keys = {"spoolDir": places.incoming, "includePattern": "^.*\\\\.log$"}
+    return _wired("spooldir", {**keys, **more})
+
+
+def listening(port: int, **more: object) -> dict[str, object]:
+    """A netcat source `r1` on a port of this machine, and a memory channel `c1`."""
+    return _wired("netcat", {"bind": "127.0.0.1", "port": port, **more})
+
+
+def command(text: str, **more: object) -> dict[str, object]:
+    """An exec source `r1` that runs a command in a shell, and a memory channel `c1`."""
+    return _wired("exec", {"shell": "/bin/sh -c", "command": text, "exec.native": "false", **more})
 
 
 def file_roll(places: Places) -> dict[str, object]:
@@ -41,7 +50,7 @@ def hdfs(places: Places, **more: object) -> dict[str, object]:
         "sinks.k1.hdfs.rollInterval": 0,
         "sinks.k1.hdfs.rollCount": 0,
         "sinks.k1.hdfs.rollSize": 128 << 20,
-        **_under("sinks.k1.hdfs.", more),
+        **under("sinks.k1.hdfs.", more),
     }
 
 
@@ -54,5 +63,20 @@ def time_and_host() -> dict[str, object]:
     }
 
 
-def _under(prefix: str, keys: Mapping[str, object]) -> dict[str, object]:
+def under(prefix: str, keys: Mapping[str, object]) -> dict[str, object]:
+    """The keys with a prefix before each."""
     return {f"{prefix}{key}": value for key, value in keys.items()}
+
+
+def _wired(source_type: str, keys: Mapping[str, object]) -> dict[str, object]:
+    """A source `r1` of some type and the lines that every file has."""
+    return {
+        "sources": "r1",
+        "channels": "c1",
+        "sinks": "k1",
+        "sources.r1.type": source_type,
+        "sources.r1.channels": "c1",
+        "channels.c1.type": "memory",
+        "sinks.k1.channel": "c1",
+        **under("sources.r1.", keys),
+    }

@@ -1,0 +1,88 @@
+"""Lines from four TCP connections into one file, and what rsyslog needs for the same.
+
+::
+
+    4 senders --> [netcat r1] --> (memory c1) --> [file_roll k1] --> one file
+
+Goal: at least 3.5 M events/s per core for lines of 205 bytes, all processes of the agent counted and the senders not.
+The ratio is of events per CPU second to those of rsyslog (imptcp to omfile), fed by the same senders. A second case
+has Flume's default, an `OK` for each line.
+"""
+
+from __future__ import annotations
+
+import time
+
+from perf.harness import usage
+from perf.harness.agent import free_port
+from perf.harness.command import Settings, run
+from perf.harness.lines import write_input
+from perf.harness.results import Goal
+from perf.harness.rivals import Rsyslog
+from perf.harness.senders import TcpFeed
+from perf.harness.transfer import Transfer, rounds_of, text_of
+from perf.topology._files import file_roll, listening
+
+LINE_BYTES = 205
+GOAL = Goal("events_per_core_s", 3_500_000, "events/s per core")
+_RIVAL_BYTES = 100_000_000
+
+
+def benchmark(settings: Settings) -> None:
+    """Measures without and with answers."""
+    rival_events_s = _rsyslog_events_per_core_s(settings)
+    for answered in (False, True):
+        transfer = _transfer(free_port(), answered)
+        result = rounds_of(settings, transfer, 10**9)
+        if rival_events_s is not None:
+            result.figures["rsyslog_events_per_core_s"] = rival_events_s
+            result.ratio = (result.figures["events_per_core_s"] / rival_events_s, "x the events/s per core of rsyslog")
+        else:
+            result.notes.append("rsyslog is not here (apt-get install rsyslog): no ratio")
+        settings.report(result)
+
+
+def _transfer(port: int, answered: bool) -> Transfer:
+    return Transfer(
+        name="netcat_to_file_roll",
+        case=f"{LINE_BYTES} B lines, 4 connections, " + ("an OK for each line" if answered else "no answers"),
+        properties=lambda places: {
+            **listening(port, **{"ack-every-event": str(answered).lower()}),
+            **file_roll(places),
+        },
+        line_bytes=LINE_BYTES,
+        feed=lambda source, places: TcpFeed(source, port, answered=answered),
+        read_back=text_of,
+        ordered=False,
+        goals=() if answered else (GOAL,),
+    )
+
+
+def _rsyslog_events_per_core_s(settings: Settings) -> float | None:
+    """What rsyslog does with a tenth of the lines; None when it is not installed."""
+    port = free_port()
+    rival = Rsyslog(settings.fast, port)
+    if not rival.there:
+        return None
+    source = write_input(settings.fast / "rival-input", min(_RIVAL_BYTES, settings.size(10**9)), LINE_BYTES)
+    rival.start()
+    try:
+        feed = TcpFeed(source, port)
+        with usage.Meter(lambda: usage.cpu_s(rival.process.pid)) as meter:
+            feed.go()
+            deadline_s = time.monotonic() + 120
+            while not rival.target.exists() or rival.target.stat().st_size < source.size_bytes:
+                assert time.monotonic() < deadline_s, f"rsyslog wrote only {rival.target.stat().st_size} bytes"
+                time.sleep(0.005)
+        feed.end()
+    finally:
+        rival.stop()
+    written = rival.target.stat().st_size
+    source.path.unlink()
+    rival.target.unlink()
+    assert written >= source.size_bytes, f"rsyslog wrote {written} bytes of {source.size_bytes}"
+    return source.lines / max(meter.cost.cpu_s, 0.01)
+
+
+if __name__ == "__main__":
+    run(benchmark)
