@@ -53,9 +53,16 @@ class PollableSourceKeys(SourceKeys):
     """Keys of the sources that Flume polls."""
 
     backoff_increment_s: float | None = option(
-        "backoffSleepIncrement", milliseconds, None, help="Sleep that each empty poll adds, at most maxBackoffSleep."
+        "backoffSleepIncrement", milliseconds, None, help="Nothing to tune: a source is woken, it does not poll."
     )
-    backoff_max_s: float | None = option("maxBackoffSleep", milliseconds, None, help="The longest sleep between polls.")
+    backoff_max_s: float | None = option(
+        "maxBackoffSleep", milliseconds, None, help="Nothing to tune: a source is woken, it does not poll."
+    )
+
+    def doubts(self) -> list[tuple[str, str]]:
+        given = {"backoffSleepIncrement": self.backoff_increment_s, "maxBackoffSleep": self.backoff_max_s}
+        message = "has no effect here: this source is woken when there is something, it does not sleep between polls"
+        return [(key, f"{key} {message}") for key, value in given.items() if value is not None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,8 +44,6 @@ class SourcePlan(ComponentPlan):
         interceptors: in the order in which they run.
         selector: `replicating` when the file says nothing.
         workers: how many processes share the work.
-        backoff_increment_s, backoff_max_s: Flume's sleep after polls that found nothing, None when the file says
-            nothing or the source declares the keys itself.
         replayable, light, listens: what the class says of itself, for a supervisor that can't import it.
     """
 
@@ -54,8 +52,6 @@ class SourcePlan(ComponentPlan):
     selector: ComponentPlan
     workers: int = 1
     batch_bytes: int = BATCH_BYTES
-    backoff_increment_s: float | None = None
-    backoff_max_s: float | None = None
     replayable: bool = False
     light: bool = False
     listens: bool = False

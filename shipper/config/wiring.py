@@ -98,8 +98,6 @@ class Wiring:
             selector=selector,
             workers=keys.workers,
             batch_bytes=keys.batch_bytes,
-            backoff_increment_s=getattr(keys, "backoff_increment_s", None),
-            backoff_max_s=getattr(keys, "backoff_max_s", None),
             replayable=found.type.replayable,
             light=found.type.light,
             listens=found.type.listens,

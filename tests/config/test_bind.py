@@ -71,7 +71,7 @@ def test_a_plan_survives_the_way_to_a_worker(complete: str, load_text: LoadText)
     text = complete.replace(
         "r.type=seq",
         "r.type=seq\na.sources.r.workers=2\na.sources.r.interceptors=i\n"
-        "a.sources.r.interceptors.i.type=static\na.sources.r.interceptors.i.key=k\na.sources.r.backoffSleepIncrement=5",
+        "a.sources.r.interceptors.i.type=static\na.sources.r.interceptors.i.key=k",
     )
     text += (
         "a.sinks.k.batch.linger=2\na.sinks.k.batch.bytes=64KiB\na.channels.c.strictBatch=true\na.channels.c.capacity=7"
@@ -80,7 +80,7 @@ def test_a_plan_survives_the_way_to_a_worker(complete: str, load_text: LoadText)
     assert problems == []
     assert plan is not None
     assert plan == Plan.decode(plan.encode())
-    assert (plan.sources[0].workers, plan.sources[0].backoff_increment_s) == (2, 0.005)
+    assert plan.sources[0].workers == 2
     [interceptor] = plan.sources[0].interceptors
     assert (interceptor.name, interceptor.type, interceptor.properties) == ("i", "static", {"key": "k"})
     assert (plan.groups[0].sinks[0].linger_s, plan.groups[0].sinks[0].batch_bytes) == (2.0, 65536)
@@ -385,11 +385,13 @@ def test_a_wrong_value_of_our_own_keys_is_an_error(line: str, complete: str, loa
     assert told(problems) == [("error", 10)]
 
 
-def test_back_off_keys_belong_to_sources_that_flume_polls(complete: str, load_text: LoadText) -> None:
+def test_back_off_keys_of_sources_that_flume_polls_are_said_to_have_no_effect(
+    complete: str, load_text: LoadText
+) -> None:
     plan, problems = load_text(complete + "a.sources.r.backoffSleepIncrement=100\na.sources.r.maxBackoffSleep=2000")
-    assert problems == []
     assert plan is not None
-    assert (plan.sources[0].backoff_increment_s, plan.sources[0].backoff_max_s) == (0.1, 2.0)
+    assert [p.severity for p in problems] == ["warning", "warning"]
+    assert all("has no effect here" in p.message for p in problems)
 
 
 def test_an_agent_that_is_not_there_is_an_error_that_names_those_that_are(complete: str, load_text: LoadText) -> None:
