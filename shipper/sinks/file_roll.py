@@ -97,7 +97,8 @@ class FileRollSink(RollingSink[FileRollOptions]):
         self.begin(LocalStore(makes_folders=False), plan, _Names(self.options, context.clock), context, directory)
 
     def deliver(self, batch: EventBatch) -> None:
-        self.files.append(((self._directory, batch, None),))
+        if batch.rows:
+            self.files.append(((self._directory, batch, None),))
 
 
 class _Names:

@@ -87,6 +87,7 @@ def test_interval_zero_is_one_file_for_ever(tmp_path: Path) -> None:
 def test_a_quiet_sink_makes_no_files(tmp_path: Path) -> None:
     running = Running(tmp_path)
     for _ in range(10):
+        running.deliver()
         running.after(31)
     running.sink.close()
     assert running.files() == {}

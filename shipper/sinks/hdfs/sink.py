@@ -82,6 +82,8 @@ class HdfsSink(RollingSink[HdfsOptions]):
         self.begin(store_of(options.path), plan, names, context, options.path)
 
     def deliver(self, batch: EventBatch) -> None:
+        if not batch.rows:
+            return
         keys = self._keys
         groups = self._buckets.groups(batch)
         self.files.append([(keys.get(texts) or self._key(texts), rows, numbers) for texts, rows, numbers in groups])
