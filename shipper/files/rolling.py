@@ -15,7 +15,11 @@ A file in which everything counts is finished without a transaction: its last by
 `close` and the timers do that; so nothing waits for a row to come.
 
 A file that is not what the journal says (shorter, or another file under its name) is never cut: it is set aside
-under another name, counted and said.
+under another name, counted and said (`settling.py`).
+
+This file is longer than others because it is where those four steps can be read one after the other: what a file is
+(`open_file.py`), when it ends (`roll.py`), what it is called in the end (`final_names.py`) and what the journal is
+(`journal.py`) stand elsewhere.
 """
 
 from __future__ import annotations
@@ -125,16 +129,16 @@ class RollingFiles:
         try:
             if self._uncut:
                 self._cut()
-            if len(groups) == 1 and not self._limits.by_content:
-                # Refused here is refused before anything was written.
-                self._write(key, self._open.get(key) or self._begin(key), groups[0][1])
-                self._evict(self._most_open)
-            else:
+            file = self._open.get(key)
+            if file is None or len(groups) > 1 or self._limits.by_content:
                 self._append_some(groups)
+            else:
+                self._write(key, file, groups[0][1])  # refused here is refused before anything was written
         except OSError as error:
             raise self._later("write to", key, error) from error
 
     def _append_some(self, groups: Sequence[tuple[str, EventBatch, Numbers | None]]) -> None:
+        """Adds rows where more than one file may change, so that a refusal can be undone in all of them."""
         self._points = {}
         refusals = Refusals()
         try:

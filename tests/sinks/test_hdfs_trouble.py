@@ -280,6 +280,16 @@ def test_rows_that_the_format_refuses_are_named_and_leave_nothing_behind(
     assert not list(running.out.rglob("*.tmp"))
 
 
+def test_rows_that_are_all_refused_leave_no_empty_file(tmp_path: Path) -> None:
+    running = Running(tmp_path, fileType="SequenceFile")
+    with pytest.raises(Refused):
+        running.sink.deliver(EventBatch.of([b"a"], [{"h": "a", "timestamp": "soon"}]))
+    running.sink.flush()
+    running.sink.committed()
+    running.sink.close()
+    assert not [path for path in running.out.rglob("*") if path.is_file()]
+
+
 def test_close_is_safe_twice_and_after_a_failed_open(tmp_path: Path) -> None:
     running = Running(tmp_path)
     running.transaction(0, 3)

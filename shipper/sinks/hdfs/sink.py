@@ -15,6 +15,7 @@ import os
 import re
 
 from shipper.api import Clock, ComponentFailed, EventBatch, SinkContext
+from shipper.config.field import declarations
 from shipper.files.bucket import Buckets
 from shipper.files.compress import find_codec
 from shipper.files.escapes import Template
@@ -103,23 +104,12 @@ class HdfsSink(RollingSink[HdfsOptions]):
                         f"this machine; write file://{self._root} to say so")  # fmt: skip
         for sentence in options.without_effect():
             context.say("info", sentence)
-        defaults = HdfsOptions(path=options.path)
-        for key, limit, ends in (
-            ("rollCount", options.roll_rows if options.roll_rows == defaults.roll_rows else 0, "{} events"),
-            (
-                "rollSize",
-                options.roll_size_bytes if options.roll_size_bytes == defaults.roll_size_bytes else 0,
-                "{} bytes",
-            ),
-            (
-                "rollInterval",
-                options.roll_interval_s if options.roll_interval_s == defaults.roll_interval_s else 0,
-                "{:g} s",
-            ),
-        ):
-            if limit:
-                context.say("warning", f"files end after {ends.format(limit)} because hdfs.{key} is {limit:g} (Flume's "
-                            f"default); hdfs.{key} = 0 stops that")  # fmt: skip
+        declared = declarations(HdfsOptions)
+        for name, ends in (("roll_rows", "{} events"), ("roll_size_bytes", "{} bytes"), ("roll_interval_s", "{:g} s")):
+            limit, key = getattr(options, name), declared[name].key
+            if limit == declared[name].default:
+                context.say("warning", f"files end after {ends.format(limit)} because {key} is {limit:g} (Flume's "
+                            f"default); {key} = 0 stops that")  # fmt: skip
 
 
 class _Names:
