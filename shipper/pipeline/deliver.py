@@ -82,7 +82,7 @@ class Delivery:
         self._clock = clock or SystemClock()
         self._failures = 0
         self._body_bytes = 0
-        self._aside: list[tuple[EventBatch, str]] = []
+        self._aside: list[tuple[int, str]] = []
         self._lost = (0, 0)
         self.retry_at_s = 0.0
 
@@ -130,11 +130,11 @@ class Delivery:
                     transaction.commit()  # frames without rows only, or nothing at all
                     return False
                 transaction.sequence = member.sink.flush()
-                self._write_aside(member)
             except RetryLater as problem:
                 failure = problem
                 transaction.put_back()
                 member.sink.rolled_back()
+                member.quarantine.rolled_back()
                 member.counters.add("EventWriteFail")
                 self._processor.failed(name)
                 continue
@@ -142,6 +142,7 @@ class Delivery:
             member.sink.committed()
             member.counters.add("EventDrainSuccessCount", transaction.rows)
             member.counters.add("body_bytes", self._body_bytes)
+            self._say_aside(member)
             self._processor.delivered(name)
             self._recovered()
             return True
@@ -187,7 +188,7 @@ class Delivery:
             self._body_bytes += batch.body_bytes
 
     def _set_aside(self, member: GroupSink, batch: EventBatch, refusal: Refused) -> None:
-        """The rows that are refused for good are kept for `_write_aside`; the others are delivered."""
+        """The rows that are refused for good go to a file; the others are delivered."""
         if not refusal.rows and batch.rows > 1:
             half = batch.rows // 2
             self._deliver(member, batch.slice(0, half))
@@ -195,27 +196,25 @@ class Delivery:
             return
         wanted = np.ones(batch.rows, np.bool_)
         wanted[list(refusal.rows or (0,))] = False
-        self._aside.append((batch.filter(pa.array(~wanted)), str(refusal)))
+        bad = batch.filter(pa.array(~wanted))
+        try:
+            member.quarantine.add(bad, str(refusal))
+        except OSError as problem:
+            raise RetryLater(
+                f"{bad.rows} events are refused ({refusal}) and can't be set aside in {member.quarantine.path}: "
+                f"{problem.strerror}"
+            ) from problem
+        self._aside.append((bad.rows, str(refusal)))
         rest = batch.filter(pa.array(wanted))
         if rest.rows:
             self._deliver(member, rest)
 
-    def _write_aside(self, member: GroupSink) -> None:
-        """Writes what was refused to the sink's quarantine. Only now: a transaction that is repeated must not fill it.
-
-        Dying between this and the commit sets the same rows aside once more.
-        """
-        for bad, reason in self._aside:
-            try:
-                path = member.quarantine.add(bad, reason)
-            except OSError as problem:
-                raise RetryLater(
-                    f"{bad.rows} events are refused ({reason}) and can't be set aside in {member.quarantine.path}: "
-                    f"{problem.strerror}"
-                ) from problem
-            member.counters.add("rows_set_aside", bad.rows)
-            self._say("error", f"{member.name}: {bad.rows} events are set aside in {path}: {reason}")
-        self._aside.clear()
+    def _say_aside(self, member: GroupSink) -> None:
+        if self._aside:
+            member.quarantine.committed()
+        for rows, reason in self._aside:
+            member.counters.add("rows_set_aside", rows)
+            self._say("error", f"{member.name}: {rows} events are set aside in {member.quarantine.path}: {reason}")
 
     def _say_lost(self) -> None:
         lost = (self._side.lost_bytes, self._side.lost_rows)

@@ -19,6 +19,8 @@ from shipper.clock import Clock
 class Quarantine:
     """The quarantine file of one sink worker.
 
+    Dying between `add` and the commit of the transaction sets the same rows aside once more.
+
     Args:
         path: made with the first row.
         clock: for the time of each line.
@@ -27,12 +29,13 @@ class Quarantine:
     def __init__(self, path: Path, clock: Clock) -> None:
         self.path = path
         self._clock = clock
+        self._length_before: int | None = None
 
-    def add(self, batch: EventBatch, reason: str) -> Path:
-        """Appends the rows; they are on disk when this returns. The path, for the message.
+    def add(self, batch: EventBatch, reason: str) -> None:
+        """Appends the rows; they are on disk when this returns.
 
         Raises:
-            OSError: no room, or the directory can't be written; nothing is in the file then.
+            OSError: no room, or the directory can't be written; nothing of the rows is in the file then.
         """
         lines = []
         now_ms = self._clock.now_ms()
@@ -48,15 +51,26 @@ class Quarantine:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
-            already_bytes = os.fstat(descriptor).st_size
+            length = os.fstat(descriptor).st_size
             view = memoryview(b"\n".join(lines) + b"\n")
             try:
                 while view:
                     view = view[os.write(descriptor, view) :]
                 os.fsync(descriptor)
             except OSError:
-                os.ftruncate(descriptor, already_bytes)
+                os.ftruncate(descriptor, length)
                 raise
         finally:
             os.close(descriptor)
-        return self.path
+        if self._length_before is None:
+            self._length_before = length
+
+    def committed(self) -> None:
+        """The transaction is committed: its rows stay here."""
+        self._length_before = None
+
+    def rolled_back(self) -> None:
+        """The transaction comes again: its rows are taken out, or a target that is down would fill the file."""
+        if self._length_before is not None:
+            os.truncate(self.path, self._length_before)
+            self._length_before = None

@@ -1,0 +1,241 @@
+"""The left half of the walk: what is polled is in all its channels, or in none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pyarrow as pa
+import pytest
+
+from shipper.api import EventBatch, Origin
+from tests.pipeline.conftest import Left
+
+Make = Callable[..., Left]
+ALL = ("EventReceivedCount", "EventAcceptedCount", "AppendBatchReceivedCount", "AppendBatchAcceptedCount", "body_bytes")
+
+
+def nothing(batch: EventBatch) -> EventBatch:
+    """An interceptor that drops every row."""
+    return batch.filter(pa.array([False] * batch.rows))
+
+
+def fill(half: Left, channel: str = "c1") -> None:
+    """Leaves no room in a channel of capacity 4."""
+    transaction = half.memory.put_side().transaction()
+    transaction.begin()
+    assert transaction.put(channel, EventBatch.of([b"fills"] * 4))
+    transaction.commit()
+    transaction.close()
+
+
+def take(half: Left, channel: str) -> list[bytes]:
+    """What waits in a channel."""
+    side = half.memory.take_side(0, channel)
+    transaction = side.transaction()
+    transaction.begin()
+    found: list[bytes] = []
+    while (batch := transaction.take()) is not None:
+        found += batch.body.to_pylist()
+    transaction.commit()
+    transaction.close()
+    return found
+
+
+def test_rows_go_through_interceptors_in_order_into_the_channel(left: Make) -> None:
+    def first(batch: EventBatch) -> EventBatch:
+        return batch.with_header("seen", "first")
+
+    def second(batch: EventBatch) -> EventBatch:
+        return batch.with_header("seen", batch.constants["seen"] + ", second")
+
+    half = left(interceptors=[first, second])
+    assert half.put(b"a", b"bc")
+    transaction = half.memory.take_side().transaction()
+    transaction.begin()
+    batch = transaction.take()
+    assert batch.body.to_pylist() == [b"a", b"bc"] and batch.constants == {"seen": "first, second"}
+    del batch
+    transaction.rollback()
+    assert half.count(*ALL) == [2, 2, 1, 1, 3]
+    assert half.said == []
+
+
+def test_rows_that_interceptors_drop_are_still_known_to_be_read(left: Make) -> None:
+    """Otherwise the source would read them again after each restart."""
+    half = left(interceptors=[nothing])
+    assert half.put(b"a", b"b")
+    assert half.memory.drain() == []
+    half.memory.kill()
+    assert half.memory.put_side().last_origins() == [Origin("f", 0, 2)]
+    assert half.count(*ALL) == [2, 2, 1, 1, 2]
+
+
+def test_what_is_dropped_is_remembered_in_any_channel_that_has_room(left: Make) -> None:
+    """A full optional channel, listed first, must not stop a source whose rows are dropped."""
+    half = left({"ring.bytes": "64k"}, required=["c2"], optional=["c1"], optional_first=True, interceptors=[nothing])
+    while half.memory.put(b"x" * 3000):
+        pass
+    assert half.memory.name == "c1" and half.put(b"a")
+    assert half.waiter.waited_s == []
+
+
+def test_a_batch_without_rows_and_origins_changes_nothing(left: Make) -> None:
+    half = left()
+    number = half.memory.put_side().number
+    assert half.ingest.put(EventBatch.of([]))
+    assert half.memory.put_side().number == number
+
+
+def test_a_full_channel_is_waited_for_and_then_refused(left: Make) -> None:
+    half = left({"capacity": "4"}, keep_alive_s=3)
+    fill(half)
+    assert not half.put(b"a")
+    assert 3 <= sum(half.waiter.waited_s) < 3.2
+    assert half.said[0] == "room in c1: its capacity of 4 events is used up"
+    assert half.said[-1] == "", "it does not wait any more"
+    assert half.memory.drain() == [b"fills"] * 4
+    assert half.count("ChannelWriteFail", "EventAcceptedCount") == [1, 0]
+
+
+def test_room_that_comes_in_time_is_used(left: Make) -> None:
+    half = left({"capacity": "4"})
+    fill(half)
+    half.waiter.on_wait = lambda: half.memory.drain() and None
+    assert half.put(b"a")
+    assert len(half.waiter.waited_s) == 1
+    assert half.memory.drain() == [b"a"]
+    assert half.count("ChannelWriteFail") == [0]
+
+
+def test_the_sleeper_says_so_and_looks_once_more_before_it_sleeps(left: Make) -> None:
+    half = left({"capacity": "4"})
+    fill(half)
+    asleep = []
+    lane = half.memory.put_side().putters["c1"].producers[0].lane
+    half.waiter.on_wait = lambda: asleep.append(lane.words.load(896))
+    half.put(b"a")
+    assert set(asleep) == {1}
+    assert lane.words.load(896) == 0
+
+
+def test_keep_alive_of_zero_waits_not_at_all(left: Make) -> None:
+    half = left({"capacity": "4"}, keep_alive_s=0)
+    fill(half)
+    assert not half.put(b"a")
+    assert half.waiter.waited_s == []
+
+
+def test_the_word_to_stop_ends_the_wait(left: Make) -> None:
+    half = left({"capacity": "4"}, keep_alive_s=1000)
+    fill(half)
+    half.waiter.on_wait = lambda: half.stop.__setitem__(0, True)
+    assert not half.put(b"a")
+    assert len(half.waiter.waited_s) == 1
+
+
+def test_a_batch_that_is_tried_again_is_received_once(left: Make) -> None:
+    half = left({"capacity": "4"}, keep_alive_s=0)
+    fill(half)
+    batch = EventBatch.of([b"a"])
+    assert not half.ingest.put(batch) and not half.ingest.put(batch)
+    half.memory.drain()
+    assert half.ingest.put(batch)
+    assert half.count(*ALL) == [1, 1, 1, 1, 1]
+    assert half.count("ChannelWriteFail") == [2]
+
+
+class TestBatchesLargerThanTheirChannel:
+    """They go in pieces, and no piece goes in twice."""
+
+    def test_pieces_have_as_many_rows_as_the_channel_bears(self, left: Make) -> None:
+        half = left({"capacity": "4"}, rows_max=2)
+        sizes = []
+
+        def drain() -> None:
+            sizes.append(len(half.memory.drain()))
+
+        half.waiter.on_wait = drain
+        assert half.put(*[b"%d" % n for n in range(11)])
+        drain()
+        assert sum(sizes) == 11 and max(sizes) <= 4
+        assert half.count(*ALL) == [11, 11, 1, 1, 12]
+
+    def test_only_the_last_piece_says_how_far_it_was_read(self, left: Make) -> None:
+        half = left(rows_max=2)
+        assert half.put(*[b"x"] * 5)
+        side = half.memory.take_side()
+        transaction = side.transaction()
+        transaction.begin()
+        found = []
+        while (batch := transaction.take()) is not None:
+            found.append((batch.rows, batch.origins))
+        transaction.rollback()
+        assert found == [(2, ()), (2, ()), (1, (Origin("f", 0, 5),))]
+
+    def test_the_same_batch_put_again_goes_on_where_it_stood(self, left: Make) -> None:
+        half = left({"capacity": "4"}, rows_max=2, keep_alive_s=0)
+        batch = EventBatch.of([b"%d" % n for n in range(7)])
+        found: list[bytes] = []
+        tries = 0
+        while not half.ingest.put(batch):
+            tries += 1
+            found += half.memory.drain()
+        found += half.memory.drain()
+        assert tries and found == [b"%d" % n for n in range(7)]
+        assert half.count("EventReceivedCount", "EventAcceptedCount") == [7, 7]
+
+    def test_another_batch_begins_at_its_beginning(self, left: Make) -> None:
+        half = left({"capacity": "4"}, rows_max=2, keep_alive_s=0)
+        assert not half.ingest.put(EventBatch.of([b"a"] * 7))
+        half.memory.drain()
+        assert half.put(b"b", b"c")
+        assert half.memory.drain() == [b"b", b"c"]
+
+
+class TestSeveralChannels:
+    """Required ones have all or nothing; optional ones stand outside."""
+
+    def test_all_required_channels_get_it(self, left: Make) -> None:
+        half = left(required=["c1", "c2"])
+        assert half.put(b"a")
+        assert take(half, "c1") == take(half, "c2") == [b"a"]
+
+    def test_none_has_it_when_one_is_full(self, left: Make) -> None:
+        half = left({"capacity": "4"}, required=["c1", "c2"], keep_alive_s=0)
+        fill(half, "c2")
+        assert not half.put(b"a")
+        assert take(half, "c1") == []
+        assert half.said == [""] or half.said == []
+
+    def test_a_full_optional_channel_is_passed_by_and_counted(self, left: Make) -> None:
+        half = left({"capacity": "4"}, required=["c1"], optional=["c2"])
+        fill(half, "c2")
+        assert half.put(b"a", b"b")
+        assert take(half, "c1") == [b"a", b"b"]
+        assert half.count("rows_optional_dropped", "EventAcceptedCount") == [2, 2]
+        assert half.waiter.waited_s == []
+        assert [reason for reason in half.said if reason] == [], "nobody waits for an optional channel"
+
+    def test_an_optional_channel_with_room_gets_it_too(self, left: Make) -> None:
+        half = left(required=["c1"], optional=["c2"])
+        assert half.put(b"a")
+        assert take(half, "c2") == [b"a"]
+        half.memory.kill()
+        assert half.memory.put_side().page.number() == 2
+
+    def test_the_position_is_stored_with_the_required_put(self, left: Make) -> None:
+        """Dying between the required and the optional put costs the optional channel a copy, and nothing twice."""
+        half = left(required=["c1"], optional=["c2"])
+        assert half.put(b"a", start=5)
+        transaction = half.memory.take_side(0, "c2").transaction()
+        transaction.begin()
+        assert transaction.take().origins == ()
+        transaction.rollback()
+
+
+@pytest.mark.parametrize("rows", [0, 1, 999, 1000, 1001, 5000])
+def test_any_number_of_rows_is_counted_once(left: Make, rows: int) -> None:
+    half = left(rows_max=1000)
+    assert half.put(*[b"xy"] * rows)
+    assert half.count(*ALL) == [rows, rows, 1, 1, 2 * rows]
+    assert len(half.memory.drain()) == rows
