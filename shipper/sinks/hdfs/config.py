@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import tzinfo
+from typing import Any
 
 from shipper.api import (
     Options,
@@ -176,11 +177,26 @@ class HdfsOptions(Options):
             found.append(("hdfs.writeFormat", problem))
         return found
 
+    def small_files(self) -> list[str]:
+        """Which of Flume's defaults end files early, and the line that would stop each: a sentence each."""
+        found = []
+        for name, ends in (("roll_rows", "{} events"), ("roll_size_bytes", "{} bytes"), ("roll_interval_s", "{:g} s")):
+            limit, key = getattr(self, name), self._declared[name].key
+            if limit == self._declared[name].default:
+                found.append(f"files end after {ends.format(limit)} because {key} is {limit:g} (Flume's default); "
+                             f"{key} = 0 stops that")  # fmt: skip
+        return found
+
     def without_effect(self) -> list[str]:
         """What was set and has nothing to do here: a sentence each, for the start."""
         inert = ("call_timeout_s", "threads_pool_size", "roll_timer_pool_size", "min_block_replicas", "raw_local",
                  "append_support")  # fmt: skip
-        declared = {field.name: field.metadata["option"] for field in fields(self)}
+        declared = self._declared
         return [
             f"{declared[name].key} is set: {declared[name].help}" for name in inert if getattr(self, name) is not None
         ]
+
+    @property
+    def _declared(self) -> dict[str, Any]:
+        """The declarations, by the names of the fields."""
+        return {field.name: field.metadata["option"] for field in fields(self)}

@@ -15,7 +15,6 @@ import os
 import re
 
 from shipper.api import Clock, ComponentFailed, EventBatch, SinkContext
-from shipper.config.field import declarations
 from shipper.files.bucket import Buckets
 from shipper.files.compress import find_codec
 from shipper.files.escapes import Template
@@ -104,12 +103,8 @@ class HdfsSink(RollingSink[HdfsOptions]):
                         f"this machine; write file://{self._root} to say so")  # fmt: skip
         for sentence in options.without_effect():
             context.say("info", sentence)
-        declared = declarations(HdfsOptions)
-        for name, ends in (("roll_rows", "{} events"), ("roll_size_bytes", "{} bytes"), ("roll_interval_s", "{:g} s")):
-            limit, key = getattr(options, name), declared[name].key
-            if limit == declared[name].default:
-                context.say("warning", f"files end after {ends.format(limit)} because {key} is {limit:g} (Flume's "
-                            f"default); {key} = 0 stops that")  # fmt: skip
+        for sentence in options.small_files():
+            context.say("warning", sentence)
 
 
 class _Names:
