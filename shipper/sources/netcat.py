@@ -33,7 +33,7 @@ from shipper.api import (
     text,
 )
 from shipper.batch.framing import line_ends, rows_of
-from shipper.sources._charset import charset
+from shipper.sources._charset import charset, is_ascii, is_utf8, java_chars
 from shipper.sources._intake import Block, Intake
 from shipper.sources._line_client import DecodingClient, LineClient
 from shipper.sources._listen import PolledLoop, listening_socket
@@ -194,10 +194,9 @@ class NetcatSource(Source[NetcatOptions]):
         return ReceivedLines(block, records, list(zip(senders, run_rows.tolist(), strict=True)))
 
     def _decodable(self, block: Block[LineClient]) -> bool:
-        data = np.frombuffer(block.data, np.uint8, block.filled)
-        if self._decodes or data.max() < 128:
+        if self._decodes:
             return True
-        return not self._ascii_only and _is_utf8(block.data, block.filled)
+        return (is_ascii if self._ascii_only else is_utf8)(block.data, block.filled)
 
     def _good_rows(self, block: Block[LineClient], offsets: Any, run_rows: Any) -> Any:
         """True for rows that may go on. A connection that sent a bad one has ended there."""
@@ -219,7 +218,7 @@ class NetcatSource(Source[NetcatOptions]):
         """Index of the first line between `offsets` that is bad (their count when none is), and whether it decodes."""
         start, end = int(offsets[0]), int(offsets[-1])
         data = np.frombuffer(block.data, np.uint8, end - start, start)
-        long = np.flatnonzero(np.add.reduceat(_java_chars(data), offsets[:-1] - start) > self.options.line_chars_max)
+        long = np.flatnonzero(np.add.reduceat(java_chars(data), offsets[:-1] - start) > self.options.line_chars_max)
         first_long = int(long[0]) if len(long) else len(offsets) - 1
         if self._decodes:
             return first_long, False
@@ -240,7 +239,7 @@ class NetcatSource(Source[NetcatOptions]):
             if problem.end < len(rest) or len(rest) > 4 * self.options.line_chars_max:
                 self.end_badly(connection, True)
                 return
-        if int(_java_chars(np.frombuffer(rest, np.uint8)).sum()) >= self.options.line_chars_max:
+        if int(java_chars(np.frombuffer(rest, np.uint8)).sum()) >= self.options.line_chars_max:
             self.end_badly(connection, False)
 
     def later(self, delay_s: float, action: Callable[[], None]) -> None:
@@ -334,18 +333,3 @@ class NetcatSource(Source[NetcatOptions]):
         lost_bytes = sum(len(block.data[: block.filled]) for block in iter(self.intake.take, None))
         if lost_bytes:
             self._context.say("warning", f"netcat: {lost_bytes} bytes of lines that nobody had asked for yet are lost")
-
-
-def _is_utf8(data: bytearray, size: int) -> bool:
-    offsets = pa.py_buffer(np.array([0, size], np.int32))
-    whole = pa.Array.from_buffers(pa.binary(), 1, [None, offsets, pa.py_buffer(data)])
-    try:
-        whole.cast(pa.string())
-    except pa.ArrowInvalid:
-        return False
-    return True
-
-
-def _java_chars(data: Any) -> Any:
-    """For each byte of UTF-8, how many of Java's characters begin with it: two where a pair of surrogates is needed."""
-    return ((data & 0xC0) != 0x80).astype(np.int64) + (data >= 0xF0)

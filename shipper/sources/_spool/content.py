@@ -1,0 +1,127 @@
+"""What is in a spooled file: its bytes, or what they are after gunzip."""
+
+from __future__ import annotations
+
+import io
+import os
+import zlib
+from typing import Any, BinaryIO, cast
+
+from isal import igzip, isal_zlib
+
+from shipper.api import DamagedData
+
+_SKIP_BYTES = 1 << 20
+_DAMAGE: tuple[Any, ...] = (EOFError, OSError, zlib.error, isal_zlib.error)
+
+
+class PlainContent:
+    """The bytes of an open file."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._file: BinaryIO | None = None
+        self.offset = 0
+
+    def read_into(self, view: memoryview) -> int:
+        """Fills `view`, or as much of it as there is left; the bytes that came."""
+        filled = os.preadv(self._fd, [view], self.offset)
+        came = filled
+        while came and filled < len(view):
+            came = os.preadv(self._fd, [view[filled:]], self.offset + filled)
+            filled += came
+        self.offset += filled
+        return filled
+
+    def at_end(self) -> bool:
+        """True when nothing is left now."""
+        return os.fstat(self._fd).st_size <= self.offset
+
+    def seek(self, offset: int) -> None:
+        """The next read begins there."""
+        self.offset = offset
+
+    def as_file(self) -> BinaryIO:
+        """The content for a library that wants a file."""
+        if self._file is None:
+            self._file = os.fdopen(os.dup(self._fd), "rb")
+            self._file.seek(0)
+        return self._file
+
+    def close(self) -> None:
+        """Gives the file back."""
+        if self._file is not None:
+            self._file.close()
+        os.close(self._fd)
+
+
+class GzipContent:
+    """What a gzip file holds, all its members one after the other. Offsets are those of the content."""
+
+    def __init__(self, fd: int, path: str) -> None:
+        self._fd = fd
+        self._path = path
+        self._stream = self._begin()
+        self._ended = False
+        self.offset = 0
+
+    def read_into(self, view: memoryview) -> int:
+        """Fills `view`, or as much of it as there is left; the bytes that came."""
+        filled = 0
+        try:
+            while filled < len(view):
+                came = self._stream.readinto(view[filled:])
+                if not came:
+                    self._ended = True
+                    break
+                filled += came
+        except _DAMAGE as problem:
+            if not filled:
+                raise DamagedData(
+                    f"behind byte {self.offset} of its content it is no whole gzip file: {problem}"
+                ) from None
+        self.offset += filled
+        return filled
+
+    def at_end(self) -> bool:
+        """True when the end has been read."""
+        return self._ended
+
+    def seek(self, offset: int) -> None:
+        """The next read begins there. Going back means to decompress again from the beginning."""
+        if offset < self.offset:
+            self._stream = self._begin()
+            self.offset, self._ended = 0, False
+        while self.offset < offset:
+            left = min(offset - self.offset, _SKIP_BYTES)
+            if not self.read_into(memoryview(bytearray(left))):
+                break
+
+    def as_file(self) -> BinaryIO:
+        """The content for a library that wants a file."""
+        return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, self._begin())))
+
+    def close(self) -> None:
+        """Gives the file back."""
+        os.close(self._fd)
+
+    def _begin(self) -> io.BufferedIOBase:
+        source = _FromStart(self._fd)
+        opened: io.BufferedIOBase = igzip.IGzipFile(filename=self._path, mode="rb", fileobj=source)  # type: ignore[no-untyped-call]
+        return opened
+
+
+class _FromStart(io.RawIOBase):
+    """An open file read from its beginning without moving the place of others who read it."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        came = os.preadv(self._fd, [buffer], self._at)
+        self._at += came
+        return came

@@ -1,0 +1,167 @@
+"""Flume's progress file, `.flumespool-main.meta`: how far the file that is being read has been delivered.
+
+An Avro container file. Its header names the spooled file (metadata `file`) and, beside what Flume writes, the file's
+identity (`shipper.identity`), which Flume skips; each commit appends a block with one long, and the last whole block
+counts. Flume goes on with a file of ours, and we with one of Flume's.
+
+::
+
+    Obj\\x01 | map: avro.schema, file, shipper.identity | sync (16)
+    block:   count = 1 | size | offset (zig-zag varint) | sync (16)
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from shipper.api import DamagedData
+
+_MAGIC = b"Obj\x01"
+_SCHEMA = (
+    b'{"type":"record","name":"TransferStateFileMeta","namespace":"org.apache.flume.serialization",'
+    b'"fields":[{"name":"offset","type":"long"}]}'
+)
+_IDENTITY = "shipper.identity"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a progress file says. `identity` is empty when Flume wrote it."""
+
+    path: str
+    offset: int
+    identity: str
+
+
+def read_progress(path: Path) -> Progress | None:
+    """What the file says; None when there is none, or an empty one, as a full disk leaves behind.
+
+    Raises:
+        DamagedData: it is no progress file.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    if not data:
+        return None
+    try:
+        if data[:4] != _MAGIC:
+            raise ValueError("it does not begin as an Avro file")
+        metadata, at = _read_map(data, 4)
+        if metadata.get("avro.codec", b"null") != b"null":
+            raise ValueError("it is compressed")
+        sync = data[at : at + 16]
+        at += 16
+        name = metadata["file"].decode("utf-8", "surrogateescape")
+    except (ValueError, KeyError, IndexError) as problem:
+        raise DamagedData(f"{path} is no progress file: {problem}") from None
+    offset = 0
+    while at < len(data):
+        try:
+            _, at = _read_long(data, at)
+            size, at = _read_long(data, at)
+            end = at + size
+            if size < 1 or data[end : end + 16] != sync:
+                break  # the block that was being written when its writer died
+            last = at
+            while last < end:
+                offset, last = _read_long(data, last)
+            at = end + 16
+        except IndexError:
+            break
+    return Progress(name, offset, metadata.get(_IDENTITY, b"").decode("ascii", "replace"))
+
+
+class ProgressFile:
+    """The progress file that we write. It is there only while a file is half delivered.
+
+    Args:
+        path: of the progress file; its folder is there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd = -1
+        self._sync = b""
+
+    def note(self, spooled: str, identity: str, offset: int) -> None:
+        """Says how far a file has been delivered."""
+        if self._fd < 0:
+            self._begin(spooled, identity)
+        data = _long(offset)
+        os.write(self._fd, _long(1) + _long(len(data)) + data + self._sync)
+
+    def end(self) -> None:
+        """The file that it spoke of is done: removes it, whoever wrote it."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        self._path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Leaves it for the next start."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _begin(self, spooled: str, identity: str) -> None:
+        self._sync = os.urandom(16)
+        entries = {
+            "avro.schema": _SCHEMA, "file": spooled.encode("utf-8", "surrogateescape"), _IDENTITY: identity.encode(),
+        }  # fmt: skip
+        head = _MAGIC + _long(len(entries))
+        for key, value in entries.items():
+            head += _long(len(key)) + key.encode() + _long(len(value)) + value
+        beside = self._path.with_name(self._path.name + ".new")
+        fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        os.write(fd, head + _long(0) + self._sync)
+        os.replace(beside, self._path)
+        self._fd = fd
+
+
+def _read_map(data: bytes, at: int) -> tuple[dict[str, bytes], int]:
+    found: dict[str, bytes] = {}
+    while True:
+        count, at = _read_long(data, at)
+        if not count:
+            return found, at
+        if count < 0:
+            count = -count
+            _, at = _read_long(data, at)
+        for _ in range(min(count, len(data))):
+            key, at = _read_bytes(data, at)
+            value, at = _read_bytes(data, at)
+            found[key.decode()] = value
+
+
+def _read_bytes(data: bytes, at: int) -> tuple[bytes, int]:
+    size, at = _read_long(data, at)
+    if size < 0 or at + size > len(data):
+        raise ValueError("a length is beyond its end")
+    return data[at : at + size], at + size
+
+
+def _read_long(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            return (value >> 1) ^ -(value & 1), at
+        if shift > 63:
+            raise ValueError("a number is too long")
+
+
+def _long(value: int) -> bytes:
+    rest = (value << 1) ^ (value >> 63)
+    out = bytearray()
+    while rest > 0x7F:
+        out.append((rest & 0x7F) | 0x80)
+        rest >>= 7
+    out.append(rest)
+    return bytes(out)

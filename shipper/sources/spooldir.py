@@ -1,0 +1,315 @@
+"""`spooldir`: whole files that are put into a directory; each is read once and then taken out of the way.
+
+A file is retired in `committed` of its last rows: until then every start finds it where it was left. Where that is,
+the channels know (an origin came with every put), and so does Flume's progress file. Dying between the last commit and
+the retirement reads nothing again: the origin says that the file was done.
+
+Where Flume stops for ever, because a file was changed while it was read, or its name was used before, or it can't be
+decoded, this source says so, sets the file aside or leaves it, and reads the next one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from shipper.api import ComponentFailed, DamagedData, EventBatch, Origin, Source, SourceContext
+from shipper.sources._spool.config import SpooldirOptions
+from shipper.sources._spool.directory import Candidate, Rules, SpoolDirectory
+from shipper.sources._spool.memory import PROGRESS_NAME, Memory
+from shipper.sources._spool.progress import ProgressFile
+from shipper.sources._spool.retire import Delete, Rename, Retirement, Track
+from shipper.sources._spool.spooled import Place, Spooled
+from shipper.sources._tail.java_regex import compile_java
+from shipper.sources.deserializers._find import make_deserializer
+from shipper.sources.deserializers.deserializer import Deserializer, Reading, Rows
+
+_FIRST_BACKOFF_S = 0.25
+#: Files follow each other in so many streams, so that their rows may lie in several lanes of a channel.
+_STREAMS = 16
+_ERRORS = {"FAIL": "strict", "REPLACE": "replace", "IGNORE": "ignore"}
+
+
+class SpooldirSource(Source[SpooldirOptions]):
+    """Reads the files of a directory, one after the other."""
+
+    Options = SpooldirOptions
+    aliases = ("spooldir", "org.apache.flume.source.spooldirectorysource")
+    replayable = True
+    counted = (
+        "EventReceivedCount", "EventAcceptedCount", "AppendBatchReceivedCount", "AppendBatchAcceptedCount",
+        "ChannelWriteFail", "EventReadFail", "GenericProcessingFail",
+    )  # fmt: skip
+
+    def __init__(self, options: SpooldirOptions) -> None:
+        super().__init__(options)
+        self._file: Spooled | None = None
+        self._deserializer: Deserializer[Any] | None = None
+        self._progress: ProgressFile | None = None
+        self._left_alone: dict[str, tuple[int, int, int]] = {}
+        self._backoff_s = _FIRST_BACKOFF_S
+        self._polled: Rows | None = None
+
+    def open(self, context: SourceContext) -> None:
+        options = self.options
+        self._context = context
+        self._root = os.path.abspath(os.path.expanduser(options.directory))
+        tracker = Path(self._root, os.path.expanduser(options.tracker_directory))
+        self._check_directory()
+        self._make_tracker(tracker)
+        self._retirement = self._choose_retirement(tracker)
+        identity = f"{os.path.realpath(self._root)}\0{os.path.realpath(tracker)}"
+        name = hashlib.sha256(os.fsencode(identity)).hexdigest()[:16]
+        self._stream = f"spool:{name}:{context.worker}:"
+        self._files_opened = 0
+        self._memory = Memory(context.positions, f"spool:{name}:", tracker, context.say)
+        worker = f"-{context.worker}" if context.worker else ""
+        self._progress = ProgressFile(tracker / PROGRESS_NAME.format(worker))
+        self._reading = Reading(
+            charset=options.charset, errors=_ERRORS[options.decode_errors], block_bytes=context.batch_bytes
+        )
+        self._rows_max = min(context.rows_max, options.batch_size) if context.strict else context.rows_max
+        rules = Rules(
+            directory=self._root, suffix=options.suffix, include=compile_java(options.include),
+            ignore=compile_java(options.ignore), recursive=options.recursive, order=options.order,
+            relist_s=options.poll_delay_s, worker=context.worker, workers=context.workers, done=self._retirement.done,
+        )  # fmt: skip
+        self._directory = SpoolDirectory(rules, context.clock)
+
+    def poll(self, wait_s: float) -> EventBatch | None:
+        batch = self._read()
+        if batch is None:
+            self._context.waiter.wait(min(wait_s, self.options.poll_delay_s))
+            batch = self._read()
+        return batch
+
+    def position(self, origins: Sequence[Origin]) -> None:
+        file = self._file
+        if file is None or not origins:
+            return
+        file.content.seek(origins[0].start)
+        file.read_something = origins[0].start > 0
+        self._deserializer = self._make_deserializer(file)
+
+    def committed(self, batch: EventBatch) -> None:
+        file = self._file
+        self._backoff_s = _FIRST_BACKOFF_S
+        if file is None or not batch.origins:
+            return
+        place = Place.of(batch.origins[-1].end, batch.origins[-1].anchor)
+        if place.done:
+            self._retire(file)
+        elif not file.compressed and self._progress is not None:
+            # Flume has no compressed files: an offset in one would mean nothing to it.
+            try:
+                self._progress.note(file.path, file.identity, place.offset)
+            except OSError as problem:
+                raise ComponentFailed(self._about_tracker(problem)) from problem
+
+    def refused(self, batch: EventBatch, reason: str) -> bool:
+        self._context.waiter.wait(min(self._backoff_s, self.options.backoff_max_s))
+        self._backoff_s = min(2 * self._backoff_s, max(self.options.backoff_max_s, _FIRST_BACKOFF_S))
+        return True
+
+    def lag_bytes(self) -> int:
+        file = self._file
+        return self._directory.waiting_bytes + (max(0, file.size - file.content.offset) if file is not None else 0)
+
+    def close(self) -> None:
+        self._close_file()
+        if self._progress is not None:
+            self._progress.close()
+
+    # --- reading
+
+    def _read(self) -> EventBatch | None:
+        while True:
+            file = self._file or self._open_next()
+            if file is None:
+                return None
+            assert self._deserializer is not None
+            try:
+                rows = self._deserializer.read(self._rows_max)
+            except (DamagedData, OSError) as problem:
+                self._leave_alone(file, f"{problem}; what stands before has been delivered")
+                continue
+            if rows is None and file.size == 0 and not file.read_something:
+                rows = Rows(batch=EventBatch.of([b""]), start=0, end=0, last=True)
+            if rows is None:
+                self._retire(file)
+                continue
+            file.read_something = True
+            return self._batch(file, rows)
+
+    def _batch(self, file: Spooled, rows: Rows) -> EventBatch:
+        options = self.options
+        if rows.cut_lines:
+            self._context.counters.add("truncated_lines", rows.cut_lines)
+            self._context.say(
+                "warning", f"spooldir: {file.path}: lines longer than deserializer.maxLineLength became several events"
+            )
+        batch = rows.batch
+        if options.file_header:
+            batch = batch.with_header(options.file_header_key, printable(file.path))
+        if options.basename_header:
+            batch = batch.with_header(options.basename_header_key, printable(os.path.basename(file.path)))
+        anchor = file.place(rows.end, done=rows.last).anchor
+        stream = f"{self._stream}{self._files_opened % _STREAMS}"
+        return batch.with_origins((Origin(stream, rows.start, rows.end, anchor),))
+
+    def _open_next(self) -> Spooled | None:
+        while True:
+            try:
+                found = self._directory.next(self._is_left_alone)
+            except OSError as problem:
+                raise ComponentFailed(self._about_directory(problem)) from problem
+            if found is None:
+                return None
+            try:
+                file = Spooled(found, gunzip=self.options.gunzip)
+            except FileNotFoundError:
+                continue
+            except OSError as problem:
+                self._left_alone[found.path] = found.state
+                self._context.counters.add("EventReadFail")
+                self._context.say(
+                    "warning", f"spooldir: {found.path} can't be opened: {problem.strerror}; it is left where it is"
+                )
+                continue
+            self._file = file
+            self._files_opened += 1
+            if self._resume(file):
+                return file
+
+    def _resume(self, file: Spooled) -> bool:
+        """Goes to where a file was left; False when there was nothing left to do but to retire it."""
+        offset, done = self._memory.place_of(file)
+        if done:
+            self._retire(file)
+            return False
+        file.content.seek(offset)
+        file.read_something = offset > 0
+        self._deserializer = self._make_deserializer(file)
+        return True
+
+    def _make_deserializer(self, file: Spooled) -> Deserializer[Any]:
+        options = self.options
+        return make_deserializer(options.deserializer, options.all_deserializer_options(), file.content, self._reading)
+
+    # --- the end of a file
+
+    def _retire(self, file: Spooled) -> None:
+        """All of a file is in the channels."""
+        if not file.is_in_place():
+            self._say(file, "was removed or replaced while it was read; what it had was delivered")
+            self._forget(file)
+            return
+        changed = file.is_changed()
+        if changed and file.grown_bytes() > 0 and not file.compressed and self._deserializer is not None:
+            grown_bytes = file.grown_bytes()
+            self._say(
+                file, f"grew by {grown_bytes} bytes while it was read: a file must be complete when it is put here"
+            )
+            read_to = file.content.offset
+            file.look_again()
+            file.content.seek(read_to)
+            self._deserializer = self._make_deserializer(file)
+            return
+        try:
+            note = self._retirement.retire(file.path, file.name, changed=changed)
+        except OSError as problem:
+            raise ComponentFailed(
+                f"taking {file.path} out of the way, all of which was delivered: {problem.strerror}; let the agent's "
+                "user write in its directory, or set trackingPolicy = tracker_dir and a trackerDir where it can"
+            ) from problem
+        if changed:
+            note = f"was changed while it was read; {note}"
+        if note is not None:
+            self._say(file, note)
+        self._forget(file)
+
+    def _forget(self, file: Spooled) -> None:
+        assert self._progress is not None
+        self._close_file()
+        try:
+            self._progress.end()
+        except OSError as problem:
+            raise ComponentFailed(self._about_tracker(problem)) from problem
+
+    def _leave_alone(self, file: Spooled, why: str) -> None:
+        """A file can't be read on. It stays where it is until somebody changes it, or the agent starts again."""
+        self._left_alone[file.path] = file.found.state
+        self._context.counters.add("EventReadFail")
+        hint = "" if self.options.decode_errors != "FAIL" else "; decodeErrorPolicy = REPLACE reads on"
+        self._say(file, f"{why}; it is left where it is{hint if 'it is no ' in why else ''}")
+        self._close_file()
+        if self._progress is not None:
+            self._progress.close()
+
+    def _is_left_alone(self, found: Candidate) -> bool:
+        state = self._left_alone.get(found.path)
+        if state is None or state == found.state:
+            return state is not None
+        del self._left_alone[found.path]
+        return False
+
+    def _close_file(self) -> None:
+        self._deserializer = None
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    # --- the start
+
+    def _check_directory(self) -> None:
+        try:
+            with os.scandir(self._root):
+                pass
+        except OSError as problem:
+            raise ComponentFailed(self._about_directory(problem)) from problem
+        renames = self.options.delete_policy == "immediate" or self.options.tracking_policy == "rename"
+        if renames and not os.access(self._root, os.W_OK | os.X_OK):
+            raise ComponentFailed(
+                f"reading files of spoolDir = {self.options.directory}: files that have been read are renamed or "
+                "deleted, and this directory can't be written; let the agent's user write in it, or set "
+                "trackingPolicy = tracker_dir and a trackerDir where it can"
+            )
+
+    def _make_tracker(self, tracker: Path) -> None:
+        try:
+            tracker.mkdir(parents=True, exist_ok=True)
+        except OSError as problem:
+            raise ComponentFailed(self._about_tracker(problem)) from problem
+        if not os.access(tracker, os.W_OK | os.X_OK):
+            raise ComponentFailed(self._about_tracker(PermissionError(13, "Permission denied", str(tracker))))
+
+    def _choose_retirement(self, tracker: Path) -> Retirement:
+        options, clock = self.options, self._context.clock
+        if options.delete_policy == "immediate":
+            return Delete(options.suffix, clock)
+        return Rename(options.suffix, clock) if options.tracking_policy == "rename" else Track(options.suffix, tracker)
+
+    # --- what is said
+
+    def _say(self, file: Spooled, what: str, level: str = "warning") -> None:
+        self._context.say(level, f"spooldir: {file.path}: {what}")
+
+    def _about_directory(self, problem: OSError) -> str:
+        return (
+            f"reading files of spoolDir = {self.options.directory}: {problem.strerror} "
+            f"({problem.filename or self._root}); create the directory, or let the agent's user list and read it"
+        )
+
+    def _about_tracker(self, problem: OSError) -> str:
+        return (
+            f"keeping progress in trackerDir = {self.options.tracker_directory}: {problem.strerror} "
+            f"({problem.filename}); let the agent's user write there, or set trackerDir to a path where it can"
+        )
+
+
+def printable(name: str) -> str:
+    """A path as text: bytes that are no UTF-8 become U+FFFD."""
+    return os.fsencode(name).decode("utf-8", "replace")
