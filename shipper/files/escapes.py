@@ -97,8 +97,6 @@ class Rounding:
             down = t.replace(minute=t.minute - t.minute % self.value, second=0, microsecond=0)
         else:
             down = t.replace(hour=t.hour - t.hour % self.value, minute=0, second=0, microsecond=0)
-            if down.hour != t.hour:
-                down = down.replace(fold=0)
         # There and back: a wall time that the clock leapt over becomes the one that it leapt to.
         return datetime.fromtimestamp(down.timestamp(), zone)
 

@@ -9,6 +9,7 @@ import pytest
 
 from shipper.api import EventBatch
 from shipper.config.field import read_options
+from shipper.files.journal import Journal
 from shipper.sinks.hdfs.config import HdfsOptions
 from shipper.sinks.hdfs.sink import HdfsSink
 from shipper.testing.fakes import ManualClock, sink_context
@@ -157,6 +158,28 @@ def test_a_clean_stop_and_a_fresh_channel_say_nothing(tmp_path: Path) -> None:
         life.deliver(b"%d" % turn)
         life.sink.close()
     assert list(life.files().values()) == [b"0\n", b"1\n", b"2\n"]
+
+
+def test_a_death_behind_a_rename_to_another_name_is_not_taken_for_a_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Death(BaseException):
+        pass
+
+    def die(self: Journal, numbers: object) -> None:
+        raise Death
+
+    first = Life(tmp_path)
+    sequence = first.deliver(b"a")
+    (tmp_path / "out" / NAME).write_bytes(b"somebody's")
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "gone", die)
+        with pytest.raises(Death):
+            first.sink.close()
+    second = Life(tmp_path, sequence)
+    assert second.files() == {NAME: b"somebody's", "FlumeData.1340459193236": b"a\n"}
+    assert not second.said
+    assert second.context.counters.get("files_lost") == 0
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 100, b"shipper journal 1\n" + b"x" * 50])
