@@ -24,6 +24,7 @@ class Spool:
 
     def __init__(self, directory: Path, config: dict[str, str] | None = None, **context: Any) -> None:
         self.directory = directory
+        self.next: Spool | None = None
         directory.mkdir(exist_ok=True)
         options, findings = read_options(SpooldirOptions, {"spoolDir": str(directory)} | (config or {}))
         assert options is not None, findings
@@ -69,7 +70,14 @@ class Spool:
     def again(self, config: dict[str, str] | None = None, *, died: bool = False, **context: Any) -> Spool:
         """The next start; `died`: the channels are still there, and so are their positions."""
         self.source.close()
-        return Spool(self.directory, config, positions=dict(self.positions) if died else {}, **context)
+        self.next = Spool(self.directory, config, positions=dict(self.positions) if died else {}, **context)
+        return self.next
+
+    def close(self) -> None:
+        """Ends this source, and those that were started after it."""
+        self.source.close()
+        if self.next is not None:
+            self.next.close()
 
 
 @pytest.fixture
@@ -82,7 +90,7 @@ def spool(tmp_path: Path) -> Iterator[Callable[..., Spool]]:
 
     yield make
     for one in made:
-        one.source.close()
+        one.close()
 
 
 Make = Callable[..., Spool]

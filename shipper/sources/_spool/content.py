@@ -42,10 +42,10 @@ class PlainContent:
         self.offset = offset
 
     def as_file(self) -> BinaryIO:
-        """The content for a library that wants a file."""
+        """The content for a library that wants a file, from its beginning; one at a time."""
         if self._file is None:
             self._file = os.fdopen(os.dup(self._fd), "rb")
-            self._file.seek(0)
+        self._file.seek(0)
         return self._file
 
     def close(self) -> None:
@@ -98,8 +98,8 @@ class GzipContent:
                 break
 
     def as_file(self) -> BinaryIO:
-        """The content for a library that wants a file."""
-        return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, self._begin())))
+        """The content for a library that wants a file, from its beginning; one at a time."""
+        return cast(BinaryIO, self._begin())
 
     def close(self) -> None:
         """Gives the file back."""

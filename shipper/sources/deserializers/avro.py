@@ -55,13 +55,12 @@ class AvroDeserializer(Deserializer[AvroOptions]):
         import fastavro
 
         start = self.content.offset
-        file = self.content.as_file()
         bodies: list[bytes] = []
         lengths: list[int] = []
         size = 0
         try:
             if self._blocks is None:
-                self._open(file, start)
+                self._open(start)
             assert self._blocks is not None
             while size < self.reading.block_bytes and len(lengths) < rows_max:
                 block = next(self._blocks, None)
@@ -76,7 +75,7 @@ class AvroDeserializer(Deserializer[AvroOptions]):
                     lengths.append(stream.tell() - place)
                     place = stream.tell()
                 size += len(bodies[-1])
-                self.content.offset = file.tell()
+                self.content.offset = self._file.tell()
         except Exception as problem:  # the library lets through whatever a damaged file makes it stumble on
             if not lengths:
                 raise DamagedData(f"behind byte {start} it is no whole Avro container file: {problem!r}") from problem
@@ -89,10 +88,11 @@ class AvroDeserializer(Deserializer[AvroOptions]):
         batch = EventBatch(records, constants=dict([self._header]))
         return Rows(batch=batch, start=start, end=self.content.offset, last=False)
 
-    def _open(self, file: Any, start: int) -> None:
+    def _open(self, start: int) -> None:
         import fastavro
         from fastavro.schema import fingerprint, to_parsing_canonical_form
 
+        self._file = file = self.content.as_file()
         blocks = fastavro.block_reader(file)
         text = blocks.metadata["avro.schema"]
         self._schema = fastavro.parse_schema(json.loads(text))

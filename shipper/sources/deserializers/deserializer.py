@@ -38,7 +38,7 @@ class Content(Protocol):
         """The next read begins there."""
 
     def as_file(self) -> BinaryIO:
-        """The same content for a library that wants a file, from its beginning. Not to be mixed with `read_into`."""
+        """The content as a file at its beginning, for a library that wants one; one at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
