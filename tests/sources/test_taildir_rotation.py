@@ -282,6 +282,22 @@ def test_a_storm_of_copytruncates_of_files_that_are_behind_loses_and_repeats_not
     assert sorted(read) == sorted(written)
 
 
+@pytest.mark.parametrize("end", ["", " and more"])
+def test_an_inode_that_is_used_again_while_its_file_was_closed_is_another_file(world, end):
+    """Some file systems give the inode of a deleted file to the next new one, here even with the same length."""
+    for number in range(20):
+        world.write(f"app.log.{number}", f"a{number:02}\n")
+    source = world.start({"idleTimeout": "1000"})
+    assert len(world.read(source)) == 20
+    world.wait_and_read(source, 5)
+    assert world.counters.get("open_files") == 0
+    for number in range(20):
+        os.unlink(world.logs / f"app.log.{number}")
+        world.write(f"app.log.new.{number}", f"b{number:02}{end}\n")
+    assert sorted(world.read(source, wait_s=10)) == [f"b{number:02}{end}" for number in range(20)]
+    assert world.counters.get("files_lost") == 0
+
+
 def test_a_thousand_files_that_rotate_at_once(world):
     source = world.start()
     for number in range(1000):

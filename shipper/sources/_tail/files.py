@@ -46,6 +46,8 @@ class _Found:
 class FileSet:
     """The files of some groups.
 
+    `replaced` are files that turned out to be gone, their inode used again: whoever asked to `find` releases them.
+
     Args:
         mine: says which files belong to this worker.
         place: (file, its size, True at the first listing) puts a newly found, open file at its first offset.
@@ -68,6 +70,7 @@ class FileSet:
     ) -> None:
         self.groups = groups
         self.known: dict[Identity, WatchedFile] = {}
+        self.replaced: list[WatchedFile] = []
         self._watch = watch
         self._clock = clock
         self._say_line = say
@@ -99,7 +102,12 @@ class FileSet:
         self._claimed.clear()
         changed = []
         for identity, seen in sorted(found.items(), key=lambda item: item[1].stat.st_mtime_ns):
-            file = self.known.get(identity) or self._adopt(seen.path, seen.group)
+            file = self.known.get(identity)
+            if file is not None and self._replaced(file, seen):
+                file.size = file.seen_to  # the size that was seen last may be the new file's
+                self.replaced.append(self.known.pop(identity))
+                file = None
+            file = file or self._adopt(seen.path, seen.group)
             if file is None:
                 continue
             self._settle(file, seen.path, listed=seen.listed)
@@ -197,8 +205,9 @@ class FileSet:
         fd = self._try_open(file.place)
         if fd is None:
             return False
-        if key_of(fd, os.fstat(fd)) != file.key:  # renamed since; the next look finds out where to
+        if key_of(fd, os.fstat(fd)) != file.key:  # renamed or replaced since; the next look finds out
             os.close(fd)
+            file.modified_ns = -1
             return False
         file.fd = fd
         self._open[file] = None
@@ -212,7 +221,8 @@ class FileSet:
     def release(self, file: WatchedFile) -> None:
         """Forgets a file."""
         self.close_file(file)
-        self.known.pop(file.identity, None)
+        if self.known.get(file.identity) is file:
+            del self.known[file.identity]
         self._forget_place(file)
 
     def close(self) -> None:
@@ -268,6 +278,19 @@ class FileSet:
         self._note_place(file, place)
         self._place(file, stat.st_size, self._first)
         return file
+
+    def _replaced(self, file: WatchedFile, seen: _Found) -> bool:
+        """True when a file that was closed is gone, and its inode was given to another one."""
+        unchanged = (seen.stat.st_mtime_ns, seen.stat.st_size) == (file.modified_ns, file.size)
+        if file.fd >= 0 or unchanged or (fd := self._try_open(seen.path)) is None:
+            return False
+        key = key_of(fd, os.fstat(fd))
+        if key == file.key:
+            file.fd = fd
+            self._open[file] = None
+            return False
+        os.close(fd)
+        return (key.device, key.inode) == file.identity
 
     def _settle(self, file: WatchedFile, place: str | None, *, listed: bool) -> None:
         """Notes where a file was seen; another place than before, or none, means that it was left by its writer."""

@@ -173,6 +173,8 @@ class Tail:
     def _sweep(self, now_s: float) -> None:
         self._names_changed = False
         changed = self._files.find()
+        while self._files.replaced:
+            self._release(self._files.replaced.pop())
         taken_s = self._clock.monotonic_s() - now_s
         self._find_s = now_s + min(_FIND_SHARE * taken_s, _TEND_S)
         for file in changed:
