@@ -1,0 +1,191 @@
+"""A real agent in processes of its own: started, watched, killed and stopped as a person, or a machine, would.
+
+::
+
+    with Agent(tmp_path, "a1.sources = r1 ...") as agent:
+        agent.start()
+        agent.until(lambda: outputs() == wanted)
+        agent.kill("k1")
+        assert agent.stop() == 0
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+_MEMORY = Path("/dev/shm")
+_LOOK_EVERY_S = 0.01
+
+
+class AgentFailed(AssertionError):
+    """The agent did not do what was waited for; the message ends in its log."""
+
+
+class Agent:
+    """One agent with a file, a run directory and a state directory of its own.
+
+    Args:
+        directory: for the configuration file, the log and the state.
+        properties: the configuration.
+        name: of the agent in it.
+        arguments: more of the command line, such as `-Dflume.monitoring.type=http`.
+        environment: more variables.
+        before: words before the command, such as `("unshare", "--pid")`.
+
+    Attributes:
+        pid: of the supervisor, 0 when it does not run.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        properties: str,
+        *,
+        name: str = "a1",
+        arguments: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        before: Sequence[str] = (),
+    ) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.name = name
+        self.file = directory / f"{name}.properties"
+        self.file.write_text(properties)
+        self.log_file = directory / "agent.log"
+        self.state_dir = directory / "state"
+        in_memory = _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK)
+        self.run_dir = Path(tempfile.mkdtemp(prefix="shipper-test-", dir=_MEMORY if in_memory else directory))
+        self._arguments = tuple(arguments)
+        self._before = tuple(before)
+        root = str(Path(__file__).parents[2])
+        path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+        self._environment = {**os.environ, "PYTHONPATH": path, **(environment or {})}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    # --- starting and stopping
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid if self._process is not None and self._process.poll() is None else 0
+
+    def command(self) -> list[str]:
+        """The command line."""
+        return [
+            *self._before, sys.executable, "-m", "shipper.cli.main", "agent", "-n", self.name, "-f", str(self.file),
+            "--run-dir", str(self.run_dir), "--state-dir", str(self.state_dir), *self._arguments,
+        ]  # fmt: skip
+
+    def start(self, *, wait: bool = True) -> Agent:
+        """Starts it, and waits until all its workers run unless `wait` is false. It is the head of a group."""
+        said = self.log().count("is running")
+        with self.log_file.open("ab") as log:
+            self._process = subprocess.Popen(
+                self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment,
+                process_group=0,
+            )  # fmt: skip
+        if wait:
+            self.until(lambda: self.log().count("is running") > said, "all workers run")
+        return self
+
+    def send(self, number: int, *, everybody: bool = False) -> None:
+        """Sends a signal to the supervisor, or to its whole group, as a terminal does."""
+        assert self._process is not None
+        if everybody:
+            os.killpg(self._process.pid, number)
+        else:
+            os.kill(self._process.pid, number)
+
+    def ended(self, timeout_s: float = 45) -> int:
+        """Waits for its end; the exit code."""
+        assert self._process is not None
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise AgentFailed(f"it did not end within {timeout_s} s\n{self.log()}") from None
+
+    def stop(self, number: int = signal.SIGTERM, *, everybody: bool = False) -> int:
+        """Stops it in order; the exit code."""
+        self.send(number, everybody=everybody)
+        return self.ended()
+
+    def run(self) -> int:
+        """Starts it and waits for its end: for files that can't be run."""
+        return self.start(wait=False).ended()
+
+    # --- its processes
+
+    def workers(self) -> dict[str, int]:
+        """Process ids of its workers by label (`r1`, `k1.0`)."""
+        found = {}
+        for pid in self.children():
+            with contextlib.suppress(OSError):
+                name = Path(f"/proc/{pid}/comm").read_text().strip()
+                if name.startswith("shipper "):
+                    found[name.removeprefix("shipper ")] = pid
+        return found
+
+    def children(self) -> list[int]:
+        """Process ids of all children of the supervisor."""
+        try:
+            return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
+        except OSError:
+            return []
+
+    def worker(self, label: str) -> int:
+        """Process id of a worker; waits until there is one."""
+        self.until(lambda: label in self.workers(), f"{label} runs")
+        return self.workers()[label]
+
+    def kill(self, label: str | None = None) -> int:
+        """SIGKILL for a worker, or the supervisor when `label` is None; the process id that was."""
+        pid = self.worker(label) if label else self.pid
+        os.kill(pid, signal.SIGKILL)
+        if label is None:
+            assert self._process is not None
+            self._process.wait()
+        return pid
+
+    # --- watching
+
+    def log(self) -> str:
+        """All that it has said."""
+        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+
+    def until(self, condition: Callable[[], object], what: str = "the condition holds", timeout_s: float = 45) -> None:
+        """Waits until the condition is true.
+
+        Raises:
+            AgentFailed: it did not come true in time, or the agent ended before.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        while not condition():
+            if self._process is not None and self._process.poll() is not None and not condition():
+                raise AgentFailed(f"{what}: it ended with {self._process.returncode}\n{self.log()}")
+            if time.monotonic() > deadline_s:
+                raise AgentFailed(f"{what}: not within {timeout_s} s\n{self.log()}")
+            time.sleep(_LOOK_EVERY_S)
+
+    def instance_dir(self) -> Path:
+        """Where its segments lie."""
+        return next(self.run_dir.glob(f"{self.name}-*"))
+
+    def __enter__(self) -> Agent:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
+        if self.pid:
+            left = self.children()
+            self.kill()
+            for pid in left:  # they die with it; a test that fails must not leave one behind all the same
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(self.run_dir, ignore_errors=True)
