@@ -24,7 +24,7 @@ from shipper.sources._spool.progress import ProgressFile
 from shipper.sources._spool.retire import Delete, Rename, Retirement, Track
 from shipper.sources._spool.spooled import Place, Spooled
 from shipper.sources._tail.java_regex import compile_java
-from shipper.sources.deserializers._find import make_deserializer
+from shipper.sources.deserializers._find import deserializer_maker
 from shipper.sources.deserializers.deserializer import Deserializer, Reading, Rows
 
 _FIRST_BACKOFF_S = 0.25
@@ -68,9 +68,10 @@ class SpooldirSource(Source[SpooldirOptions]):
         self._memory = Memory(context.positions, f"spool:{name}:", tracker, context.say)
         worker = f"-{context.worker}" if context.worker else ""
         self._progress = ProgressFile(tracker / PROGRESS_NAME.format(worker))
-        self._reading = Reading(
+        reading = Reading(
             charset=options.charset, errors=_ERRORS[options.decode_errors], block_bytes=context.batch_bytes
         )
+        self._make = deserializer_maker(options.deserializer, options.all_deserializer_options(), reading)
         self._rows_max = min(context.rows_max, options.batch_size) if context.strict else context.rows_max
         rules = Rules(
             directory=self._root, suffix=options.suffix, include=compile_java(options.include),
@@ -92,7 +93,7 @@ class SpooldirSource(Source[SpooldirOptions]):
             return
         file.content.seek(origins[0].start)
         file.read_something = origins[0].start > 0
-        self._deserializer = self._make_deserializer(file)
+        self._deserializer = self._make(file.content)
 
     def committed(self, batch: EventBatch) -> None:
         file = self._file
@@ -192,12 +193,8 @@ class SpooldirSource(Source[SpooldirOptions]):
             return False
         file.content.seek(offset)
         file.read_something = offset > 0
-        self._deserializer = self._make_deserializer(file)
+        self._deserializer = self._make(file.content)
         return True
-
-    def _make_deserializer(self, file: Spooled) -> Deserializer[Any]:
-        options = self.options
-        return make_deserializer(options.deserializer, options.all_deserializer_options(), file.content, self._reading)
 
     # --- the end of a file
 
@@ -216,7 +213,7 @@ class SpooldirSource(Source[SpooldirOptions]):
             read_to = file.content.offset
             file.look_again()
             file.content.seek(read_to)
-            self._deserializer = self._make_deserializer(file)
+            self._deserializer = self._make(file.content)
             return
         try:
             note = self._retirement.retire(file.path, file.name, changed=changed)

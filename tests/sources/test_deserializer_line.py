@@ -33,6 +33,9 @@ class Bytes:
     def at_end(self) -> bool:
         return self.offset >= len(self.data)
 
+    def left_bytes(self) -> int | None:
+        return None
+
     def seek(self, offset: int) -> None:
         self.offset = offset
 

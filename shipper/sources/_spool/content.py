@@ -37,6 +37,10 @@ class PlainContent:
         """True when nothing is left now."""
         return os.fstat(self._fd).st_size <= self.offset
 
+    def left_bytes(self) -> int | None:
+        """How much is left now."""
+        return max(0, os.fstat(self._fd).st_size - self.offset)
+
     def seek(self, offset: int) -> None:
         """The next read begins there."""
         self.offset = offset
@@ -86,6 +90,10 @@ class GzipContent:
     def at_end(self) -> bool:
         """True when the end has been read."""
         return self._ended
+
+    def left_bytes(self) -> int | None:
+        """Nobody knows before it is decompressed."""
+        return None
 
     def seek(self, offset: int) -> None:
         """The next read begins there. Going back means to decompress again from the beginning."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from shipper.config.field import read_options, unknown_keys
 from shipper.registry import find, nearest
 from shipper.sources.deserializers.deserializer import Content, Deserializer, Reading
+
+Maker = Callable[[Content], Deserializer[Any]]
 
 
 def deserializer_problems(key: str, name: str, properties: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -36,13 +38,10 @@ def deserializer_doubts(key: str, name: str, properties: Mapping[str, str]) -> l
     return doubts
 
 
-def make_deserializer(
-    name: str, properties: Mapping[str, str], content: Content, reading: Reading
-) -> Deserializer[Any]:
-    """The deserializer of a name and properties that have no problems."""
+def deserializer_maker(name: str, properties: Mapping[str, str], reading: Reading) -> Maker:
+    """Makes a deserializer for each file; name and properties have no problems."""
     found = find("deserializer", name)
     assert found is not None, "checked with the options"
     options, _ = read_options(found.Options, properties)
     assert options is not None, "checked with the options"
-    made: Deserializer[Any] = found(options, content, reading)
-    return made
+    return lambda content: found(options, content, reading)

@@ -34,6 +34,9 @@ class Content(Protocol):
     def at_end(self) -> bool:
         """True when it is known that nothing is left."""
 
+    def left_bytes(self) -> int | None:
+        """How much is left, as far as that is known: a hint for the size of buffers."""
+
     def seek(self, offset: int) -> None:
         """The next read begins there."""
 

@@ -60,7 +60,9 @@ class LineDeserializer(Deserializer[LineOptions]):
         self._encoded = EncodedText(reading.charset, reading.errors, content)
         # The block, where it begins in the content, how much of it is filled, and how much of that has become lines.
         # Its last byte is kept free: a last line without an end gets one there.
-        self._block = bytearray(reading.block_bytes + 1)
+        left_bytes = content.left_bytes()
+        block_bytes = reading.block_bytes if left_bytes is None else min(reading.block_bytes, max(left_bytes, 64))
+        self._block = bytearray(block_bytes + 1)
         self._base = content.offset
         self._filled = 0
         self._used = 0
