@@ -263,3 +263,18 @@ def test_a_renamed_file_stays_with_its_worker(world):
         os.rename(world.logs / f"app.log.{number}", world.logs / f"app.log.{number + 100}")
         world.append(f"app.log.{number + 100}", "b\n")
     assert [body for source in sources for body in world.read(source)] == ["b"] * 20
+
+
+def test_a_start_that_breaks_off_while_it_finds_files_forgets_nothing(world, monkeypatch):
+    world.write("app.log", "a1\n")
+    source = world.start()
+    world.read(source)
+    source.close()
+    before = world.position_file.read_bytes()
+    with monkeypatch.context() as broken:
+        broken.setattr("shipper.sources._tail.files.FileSet.find", lambda self: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            world.start()
+    world.close()
+    assert world.position_file.read_bytes() == before
+    assert world.read(world.start()) == []
