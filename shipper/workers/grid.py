@@ -5,7 +5,7 @@
     run directory of an instance
       control                          the control page
       metrics                          the metrics block
-      bells/r1.0                       a doorbell a worker
+      bells/sources/r1.0               a doorbell a worker, also under bells/sinks
       puts/r1.0, puts/r1.0.positions   put page and position table of a source worker
       channels/c1/r1.0--k1.0           a lane a pair of source worker and sink worker
 
@@ -29,11 +29,14 @@ from shipper.config.plan import ChannelPlan, ComponentPlan, Plan
 from shipper.errors import ConfigurationError
 from shipper.ring.layout import lane_key
 from shipper.ring.puts import PutPage
+from shipper.workers.control import WORKERS_MAX
 from shipper.workers.instance import Instance, cgroup_limit_bytes, free_memory_bytes
 from shipper.workers.spec import ChannelSpec, Common, ComponentSpec, LaneSpec, WorkerSpec
 
 #: All channels of an agent together have at most so many bytes of rings, unless the file asks for more.
 AGENT_RING_BYTES = 256 << 20
+
+_NOBODY = "nobody.0"
 
 #: Worker -> path of its bell.
 Bells = Callable[[str], str]
@@ -77,14 +80,21 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False) -> Grid:
         ComponentFailed: no room for the segments.
     """
     run_dir, state_dir = instance.run_dir, instance.state_dir
-    for folder in (run_dir / "bells", run_dir / "puts", run_dir / "channels"):
+    workers = sum(part.workers for part in (*plan.sources, *plan.groups))
+    if workers > WORKERS_MAX:
+        raise ConfigurationError(
+            f"agent {plan.agent} would have {workers} workers; an agent has {WORKERS_MAX} at most: share its sources and "
+            f"sinks out over several agents, or set smaller workers = N"
+        )
+    for folder in (run_dir / "bells" / "sources", run_dir / "bells" / "sinks", run_dir / "puts", run_dir / "channels"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     producers = {
-        c.name: [f"{s.name}.{i}" for s in plan.sources if c.name in s.channels for i in range(s.workers)]
+        c.name: [_worker(s.name, i) for s in plan.sources if c.name in s.channels for i in range(s.workers)]
         for c in plan.channels
     }
     consumers = {
-        c.name: [f"{g.title}.{i}" for g in plan.groups if g.channel == c.name for i in range(g.workers)]
+        # A channel from which nobody takes is filled all the same, as in Flume: its lane is made for nobody.
+        c.name: [_worker(g.title, i) for g in plan.groups if g.channel == c.name for i in range(g.workers)] or [_NOBODY]
         for c in plan.channels
     }
     channels = {c.name: _channel(c) for c in plan.channels}
@@ -99,15 +109,18 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False) -> Grid:
             page.close()
             lanes.append(LaneRecord(name, run_dir / "channels" / name / file, page_path))
 
-    def bell(worker: str) -> str:
-        return str(run_dir / "bells" / worker)
+    def source_bell(worker: str) -> str:
+        return str(run_dir / "bells" / "sources" / worker)
+
+    def sink_bell(worker: str) -> str:
+        return str(run_dir / "bells" / "sinks" / worker)
 
     common = Common(str(run_dir), str(state_dir), instance.run_id(), poison)
     specs: list[WorkerSpec] = []
     for group in plan.groups:
         for index in range(group.workers):
-            me = f"{group.title}.{index}"
-            takes = _takes(lanes, group.channel, me, consumers[group.channel], bell)
+            me = _worker(group.title, index)
+            takes = _takes(lanes, group.channel, me, consumers[group.channel], source_bell)
             specs.append(
                 WorkerSpec(
                     kind="sink",
@@ -116,7 +129,7 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False) -> Grid:
                     sink_id=sink_id(me),
                     index=index,
                     count=group.workers,
-                    bell=bell(me),
+                    bell=sink_bell(me),
                     channel=group.channel,
                     takes=takes,
                     sinks=tuple(_component(sink) for sink in group.sinks),
@@ -129,9 +142,9 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False) -> Grid:
     sinks = len(specs)
     for source in plan.sources:
         for index in range(source.workers):
-            me = f"{source.name}.{index}"
+            me = _worker(source.name, index)
             into = tuple(
-                _into(plan.channel(name), me, lanes, consumers[name], run_dir / "channels" / name, bell)
+                _into(plan.channel(name), me, lanes, consumers[name], run_dir / "channels" / name, sink_bell)
                 for name in source.channels
             )
             specs.append(
@@ -142,7 +155,7 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False) -> Grid:
                     sink_id=0,
                     index=index,
                     count=source.workers,
-                    bell=bell(me),
+                    bell=source_bell(me),
                     source=_component(source),
                     channels=into,
                     interceptors=tuple(_component(found) for found in source.interceptors),
@@ -153,6 +166,12 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False) -> Grid:
                 )  # fmt: skip
             )
     return Grid(tuple(specs[sinks:]), tuple(specs[:sinks]), channels, tuple(lanes))
+
+
+def _worker(component: str, index: int) -> str:
+    """Name of a worker as files have it: two dashes stand between the workers of a lane, and nowhere else."""
+    safe = component.replace("%", "%25").replace("/", "%2F").replace("--", "-%2D")
+    return f"{safe}.{index}"
 
 
 def sink_id(worker: str) -> int:
