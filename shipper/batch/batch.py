@@ -51,7 +51,7 @@ class EventBatch:
         origins: where the rows came from, in order; empty for sources that can't be replayed.
     """
 
-    __slots__ = ("_body", "_body_bytes", "constants", "origins", "records", "rows", "trim")
+    __slots__ = ("_body", "_body_bytes", "_raw_body", "constants", "origins", "records", "rows", "trim")
 
     def __init__(
         self,
@@ -69,6 +69,7 @@ class EventBatch:
         self.origins = tuple(origins)
         self._body: pa.BinaryArray | None = None
         self._body_bytes = -1
+        self._raw_body: pa.BinaryArray | None = None
 
     @classmethod
     def of(cls, bodies: Sequence[bytes] | pa.BinaryArray, headers: Sequence[Headers] | None = None) -> EventBatch:
@@ -100,7 +101,9 @@ class EventBatch:
     @property
     def raw_body(self) -> pa.BinaryArray:
         """The bodies as they lie in memory, with `trim` bytes of delimiter at each end."""
-        return self.records.column(0)
+        if self._raw_body is None:
+            self._raw_body = self.records.column(0)
+        return self._raw_body
 
     @property
     def body_bytes(self) -> int:

@@ -29,6 +29,12 @@ from shipper.sources.source import Waiter
 _BACKOFF_STEP_S = 1.0
 _BACKOFF_MOST_S = 5.0
 
+#: Rows that linger for more company are not kept longer once nothing has come for this time: the burst is over.
+_QUIET_S = 0.15
+
+#: A transaction of at least this part of `batch.bytes` is called large.
+_FLOW_SHARE = 4
+
 
 class GroupSink:
     """One sink of a group with what belongs to it."""
@@ -86,6 +92,11 @@ class Delivery:
         self._lost = (0, 0)
         self.retry_at_s = 0.0
 
+    @property
+    def in_flow(self) -> bool:
+        """True when the last transaction was large: more is likely to be on its way."""
+        return self._size_bytes * _FLOW_SHARE >= self._batch_bytes
+
     def step(self) -> bool:
         """Delivers what waits, up to one transaction. True when something was delivered.
 
@@ -106,6 +117,8 @@ class Delivery:
             transaction.close()
             raise
         transaction.close()
+        if delivered:
+            self._size_bytes = transaction.size_bytes
         self._say_lost()
         return delivered
 
@@ -153,7 +166,7 @@ class Delivery:
 
     def _fill(self, transaction: TakeTransaction, member: GroupSink) -> int:
         """Takes and delivers until the transaction is large enough or nothing more comes; rows delivered."""
-        deadline_s = 0.0
+        deadline_s = came_s = 0.0
         self._body_bytes = 0
         self._aside.clear()
         counters = member.counters
@@ -161,16 +174,18 @@ class Delivery:
             batch = transaction.take()
             if batch is not None:
                 self._deliver(member, batch)
+                came_s = 0.0
                 continue
             if not transaction.rows or not self._linger_s or self._stopping():
                 break
             now_s = self._clock.monotonic_s()
             deadline_s = deadline_s or now_s + self._linger_s
-            if now_s >= deadline_s:
+            came_s = came_s or now_s
+            if now_s >= deadline_s or now_s - came_s >= _QUIET_S:
                 break
             self._side.sleeping(True)
             if not transaction.more:
-                self._waiter.wait(min(deadline_s - now_s, 0.05))
+                self._waiter.wait(min(deadline_s - now_s, _QUIET_S / 3))
             self._side.sleeping(False)
         if not transaction.rows:
             counters.add("BatchEmptyCount")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shipper import log
+from shipper.errors import ComponentFailed
 from shipper.metrics.block import Entry, State
 from shipper.ring.consumer import disown
 from shipper.ring.lane import Lane
@@ -26,6 +27,7 @@ from shipper.workers.spec import WorkerSpec
 _BACKOFF_MOST_S = 30.0
 _STEADY_S = 60.0
 _SETTLES_MOST = 3
+_TEMPLATE_RETRY_S = 3.0
 
 
 @dataclass
@@ -75,11 +77,23 @@ class Fleet:
         self._launches[template] = list(workers)
         return template
 
+    def postpone(self, workers: Sequence[Worker], problem: ComponentFailed) -> None:
+        """Plans another try for workers that no template could give birth to."""
+        log.say("ERROR", "agent", f"{problem}; it is tried again in {_TEMPLATE_RETRY_S:.0f} s")
+        for worker in workers:
+            worker.due_s = time.monotonic() + _TEMPLATE_RETRY_S
+
     def arrived(self, template: Template) -> None:
         """Books the processes that a template has forked."""
         workers = self._launches.pop(template)
         now_s, now_ms = time.monotonic(), time.time_ns() // 1_000_000
-        for worker, pid in zip(workers, template.pids(), strict=True):
+        try:
+            pids = template.pids()
+        except ComponentFailed as problem:
+            template.close()
+            self.postpone(workers, problem)
+            return
+        for worker, pid in zip(workers, pids, strict=True):
             again = worker.born_s > 0
             worker.pid, worker.born_s, worker.over = pid, now_s, False
             for entry in worker.entries:

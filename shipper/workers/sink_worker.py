@@ -14,6 +14,9 @@ from shipper.workers.control import Phase
 from shipper.workers.duty import Duty
 
 _TICK_S = 0.25
+_NAP_S = 0.0002
+_NAPS = 20
+_NAP_FOR_S = 0.05
 
 
 def run(delivery: Delivery, side: TakeSide, duty: Duty) -> None:
@@ -27,7 +30,7 @@ def run(delivery: Delivery, side: TakeSide, duty: Duty) -> None:
             duty.rest(min(max(delivery.retry_at_s - time.monotonic(), 0.01), IDLE_SLEEP_S))
         elif duty.stopping() and not side.waiting():
             break
-        else:
+        elif not (delivery.in_flow and now_s - found_s < _NAP_FOR_S and _nap(side)):
             _sleep(side, duty, now_s - found_s)
         now_s = time.monotonic()
         if now_s - ticked_s >= _TICK_S:
@@ -35,6 +38,19 @@ def run(delivery: Delivery, side: TakeSide, duty: Duty) -> None:
             ticked_s = now_s
             duty.progress()
     duty.phase(Phase.ENDING)
+
+
+def _nap(side: TakeSide) -> bool:
+    """Sleeps a little without a word, in the middle of a flow; True when rows came meanwhile.
+
+    Each put would ring a sink that says that it sleeps, and waking a process costs the source as much as compressing
+    a hundred lines. Naps cost a fifth of a millisecond of latency, and make transactions larger.
+    """
+    for _ in range(_NAPS):
+        time.sleep(_NAP_S)
+        if side.waiting():
+            return True
+    return False
 
 
 def _sleep(side: TakeSide, duty: Duty, idle_s: float) -> None:

@@ -23,6 +23,7 @@ from typing import Protocol
 from shipper import log
 from shipper.config.plan import Plan
 from shipper.config.problem import Problem
+from shipper.errors import ComponentFailed
 from shipper.metrics.block import Entry, Kind, MetricsBlock
 from shipper.metrics.observer import Observer
 from shipper.ring.wait import Bell
@@ -232,10 +233,13 @@ class Supervisor:
         for key, _ in self._selector.select(max(timeout_s, 0)):
             key.data()
         fleet.reap()
-        due = [] if fleet.stopping else fleet.due()
-        if due:
-            template = fleet.launch(due)
-            self._selector.register(template.fileno, selectors.EVENT_READ, lambda: self._arrived(fleet, template))
+        if due := [] if fleet.stopping else fleet.due():
+            try:
+                template = fleet.launch(due)
+            except ComponentFailed as problem:
+                fleet.postpone(due, problem)
+            else:
+                self._selector.register(template.fileno, selectors.EVENT_READ, lambda: self._arrived(fleet, template))
 
     def _arrived(self, fleet: Fleet, template: Template) -> None:
         self._selector.unregister(template.fileno)
