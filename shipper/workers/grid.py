@@ -16,18 +16,20 @@ any more, or whose sink is gone, are drained by the sinks that the channel has n
 from __future__ import annotations
 
 from _blake2 import blake2b  # hashlib would map all of OpenSSL into the supervisor
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shipper import registry
+from shipper import log, registry
 from shipper.channels.channel import Channel
 from shipper.channels.memory.channel import RING_BYTES_DEFAULT, RING_BYTES_LEAST, lane_name, lane_names
 from shipper.config.field import read_options
 from shipper.config.plan import ChannelPlan, ComponentPlan, Plan
 from shipper.errors import ConfigurationError
-from shipper.ring.layout import lane_key
+from shipper.ring.consumer import disown
+from shipper.ring.lane import Lane
+from shipper.ring.layout import HOLDER, lane_key
 from shipper.ring.puts import PutPage
 from shipper.workers.control import WORKERS_MAX
 from shipper.workers.instance import Instance, cgroup_limit_bytes, free_memory_bytes
@@ -80,11 +82,11 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False) -> Grid:
         ComponentFailed: no room for the segments.
     """
     run_dir, state_dir = instance.run_dir, instance.state_dir
-    workers = sum(part.workers for part in (*plan.sources, *plan.groups))
+    workers = sum(source.workers for source in plan.sources) + sum(group.workers for group in plan.groups)
     if workers > WORKERS_MAX:
         raise ConfigurationError(
-            f"agent {plan.agent} would have {workers} workers; an agent has {WORKERS_MAX} at most: share its sources and "
-            f"sinks out over several agents, or set smaller workers = N"
+            f"agent {plan.agent} would have {workers} workers; an agent has {WORKERS_MAX} at most: share its sources "
+            f"and sinks out over several agents, or set smaller workers = N"
         )
     for folder in (run_dir / "bells" / "sources", run_dir / "bells" / "sinks", run_dir / "puts", run_dir / "channels"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -108,6 +110,7 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False) -> Grid:
             page.register(lane_key(name, file))
             page.close()
             lanes.append(LaneRecord(name, run_dir / "channels" / name / file, page_path))
+            _free(lanes[-1], {sink_id(worker) for worker in consumers[name]})
 
     def source_bell(worker: str) -> str:
         return str(run_dir / "bells" / "sources" / worker)
@@ -166,6 +169,20 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False) -> Grid:
                 )  # fmt: skip
             )
     return Grid(tuple(specs[sinks:]), tuple(specs[:sinks]), channels, tuple(lanes))
+
+
+def _free(record: LaneRecord, sinks: Collection[int]) -> None:
+    """Frees a lane whose holder died and is not in this configuration: nobody will ever come back to settle it."""
+    lane = Lane.open(record.path)
+    try:
+        holder = lane.words.load(HOLDER)
+        if holder and holder not in sinks and disown(lane, holder):
+            log.say(
+                "WARN", record.channel, f"the sink that took from {record.path.name} was killed and is not in this "
+                f"configuration: what it wrote and did not commit is delivered once more",
+            )  # fmt: skip
+    finally:
+        lane.close()
 
 
 def _worker(component: str, index: int) -> str:
