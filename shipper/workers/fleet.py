@@ -38,7 +38,8 @@ class Worker:
         pid: 0 while no process runs.
         failures: deaths in a row; forgotten after a minute of life.
         due_s: when it is to be started again (monotonic), 0 when it runs or shall not.
-        over: True when it ended as it should and is not started again.
+        over: True when it is not started again.
+        in_order: True when its last process ended as it should: what it read and wrote needs no segment any more.
     """
 
     spec: WorkerSpec
@@ -49,6 +50,7 @@ class Worker:
     failures: int = 0
     due_s: float = 0.0
     over: bool = False
+    in_order: bool = False
 
 
 class Fleet:
@@ -95,7 +97,7 @@ class Fleet:
             return
         for worker, pid in zip(workers, pids, strict=True):
             again = worker.born_s > 0
-            worker.pid, worker.born_s, worker.over = pid, now_s, False
+            worker.pid, worker.born_s, worker.over, worker.in_order = pid, now_s, False, False
             for entry in worker.entries:
                 entry.runs(pid, now_ms, again)
         template.close()
@@ -144,6 +146,10 @@ class Fleet:
         """Workers that died and wait for their restart."""
         return [w for w in self.workers if not w.pid and not w.over and w.failures]
 
+    def in_order(self) -> bool:
+        """True when every worker has ended as it should."""
+        return all(worker.in_order for worker in self.workers)
+
     def ready(self) -> bool:
         """True when every worker has opened what it needs."""
         lines = (self._control.phase(w.spec.line) for w in self.workers)
@@ -168,7 +174,7 @@ class Fleet:
         worker.pid = 0
         now_ms = time.time_ns() // 1_000_000
         if code == FINISHED or (code == STOPPED and self.stopping):
-            worker.over = True
+            worker.over = worker.in_order = True
             if code == FINISHED:
                 log.say("INFO", spec.label, "the source has reached its end and stops; the agent goes on")
             for entry in worker.entries:

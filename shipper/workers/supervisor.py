@@ -163,6 +163,7 @@ class Supervisor:
         self._selector.register(log_read_fd, selectors.EVENT_READ, lambda: self._hear(log_read_fd))
         self._stop_asked = 0
         self._reload_asked = False
+        self._had_terminal = _has_terminal()
         self._signals = _Signals()
         self._selector.register(self._signals.fileno, selectors.EVENT_READ, self._signalled)
         self._file_times = self._times()
@@ -205,7 +206,7 @@ class Supervisor:
             fleet.close()
         for worker in failing:
             log.say("ERROR", worker.spec.label, "was not running when the agent stopped; see the lines above")
-        self._say_left(left)
+        self._say_left(left, fleet.in_order())
         return (GAVE_UP if failing and following is None else CLEAN), following
 
     # --- the loop
@@ -294,10 +295,14 @@ class Supervisor:
 
     def _signalled(self) -> None:
         for number in self._signals.read():
-            if number in (signal.SIGINT, signal.SIGTERM) or (number == signal.SIGHUP and not _has_terminal()):
+            if number in (signal.SIGINT, signal.SIGTERM) or (number == signal.SIGHUP and self._lost_terminal()):
                 self._stop_asked += 1
             elif number == signal.SIGHUP:
                 self._reload_asked = True
+
+    def _lost_terminal(self) -> bool:
+        """True when the terminal that the agent was started from is gone: its last word means stop, not reload."""
+        return self._had_terminal and not _has_terminal()
 
     def _hear(self, fd: int) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -344,13 +349,14 @@ class Supervisor:
         ring_bytes = sum(record.path.stat().st_size for record in grid.lanes)
         log.say("INFO", "agent", f"{len(grid.lanes)} lanes, {format_size(ring_bytes)} of shared memory")
 
-    def _say_left(self, left: Mapping[str, int]) -> None:
+    def _say_left(self, left: Mapping[str, int], in_order: bool) -> None:
         for channel, rows in left.items():
             if rows:
                 log.say(
                     "WARN", channel, f"{rows} events stay in the channel; the next start of this agent delivers them"
                 )
-        if not any(left.values()):
+        # A worker that was killed finds in the segments what it had committed: they stay for it, empty or not.
+        if in_order and not any(left.values()):
             instances.remove_empty(self._instance.run_dir)
         log.say("INFO", "agent", f"{self._command.agent} has stopped")
 
@@ -383,7 +389,8 @@ class _Signals:
         self.fileno, write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
-            signal.signal(number, lambda *_: None)
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # ignored: nohup said so
+                signal.signal(number, lambda *_: None)
 
     def read(self) -> bytes:
         """Numbers of the signals since the last call."""
@@ -393,17 +400,9 @@ class _Signals:
 
 
 def _has_terminal() -> bool:
-    """False when the terminal that this process was started from is gone."""
+    """True when this process has a terminal. One that was closed can't be opened any more."""
     try:
         os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
     except OSError:
-        return os.getsid(0) != os.getpid() and not os.isatty(0) and not _was_hung_up()
+        return False
     return True
-
-
-def _was_hung_up() -> bool:
-    for fd in (0, 1, 2):
-        with contextlib.suppress(OSError):
-            if os.readlink(f"/proc/self/fd/{fd}").startswith("/dev/pts/") and not os.isatty(fd):
-                return True
-    return False
