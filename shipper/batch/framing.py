@@ -122,31 +122,3 @@ def _has_carriage_return(block: memoryview | bytes | bytearray, size: int) -> bo
     if isinstance(block, (bytes, bytearray)):
         return block.find(b"\r", 0, size) >= 0
     return bool((np.frombuffer(block, np.uint8, size) == 13).any())
-
-
-def any_line_ends(block: memoryview | bytes | bytearray) -> Offsets:
-    """Like `line_ends` by Java's rule of `readLine`: `\\n`, `\\r` and `\\r\\n` each end a line.
-
-    A `\\r` that is the last byte ends none yet: a `\\n` may follow.
-    """
-    if not _has_carriage_return(block, len(block)):
-        return line_ends(block)
-    values = np.frombuffer(block, np.uint8)
-    newlines = values == 10
-    ends = newlines.copy()
-    ends[:-1] |= (values[:-1] == 13) & ~newlines[1:]
-    found = np.flatnonzero(ends)
-    offsets = np.empty(len(found) + 1, np.int32)
-    offsets[0] = 0
-    np.add(found, 1, out=offsets[1:], casting="unsafe")
-    return offsets
-
-
-def strip_any_line_ends(block: memoryview | bytes | bytearray, offsets: Offsets) -> tuple[pa.RecordBatch, int]:
-    """The lines that `any_line_ends` found, without their ends: (records, trim). Copies where ends are mixed."""
-    last = np.frombuffer(block, np.uint8)[offsets[1:] - 1]
-    if (last == 10).all():
-        return strip_carriage_returns(block, offsets)
-    before = np.frombuffer(block, np.uint8)[np.maximum(offsets[1:] - 2, 0)]
-    pairs = (last == 10) & (before == 13) & (np.diff(offsets) > 1)
-    return rows_between(block, offsets[:-1], offsets[1:] - 1 - pairs), 0

@@ -90,6 +90,7 @@ class Delivery:
         self._body_bytes = 0
         self._aside: list[tuple[int, str]] = []
         self._lost = (0, 0)
+        self._size_bytes = 0
         self.retry_at_s = 0.0
 
     @property
