@@ -169,7 +169,7 @@ def run_round(settings: Settings, transfer: Transfer, source: Input, base: Path,
     rounds.peak_bytes.append(peak.largest)
     rounds.output_bytes.append(sum(path.stat().st_size for path in files_below(places.outgoing)))
     if transfer.read_back is not None:
-        _check(transfer.read_back, source, places.outgoing, transfer.ordered)
+        check_output(transfer.read_back, source, places.outgoing, transfer.ordered)
 
 
 def _settle(settings: Settings, transfer: Transfer, size_bytes: int) -> None:
@@ -178,6 +178,8 @@ def _settle(settings: Settings, transfer: Transfer, size_bytes: int) -> None:
     What is still to be written to the disk is written, and so much free memory is touched as the output will take: a
     virtual machine gets pages that it has not used lately from its host one by one, at ten times the price of a copy.
     """
+    if settings.short:
+        return
     if transfer.on_disk:
         os.sync()
     usage.touch_memory(settings.fast, size_bytes + _SLACK_BYTES)
@@ -185,7 +187,8 @@ def _settle(settings: Settings, transfer: Transfer, size_bytes: int) -> None:
 
 def _result(transfer: Transfer, source: Input, rounds: Rounds, missing: list[Rival]) -> Result:
     median = statistics.median
-    wall_s, cpu_s, output_bytes = median(rounds.wall_s), median(rounds.cpu_s), median(rounds.output_bytes)
+    wall_s, output_bytes = median(rounds.wall_s), median(rounds.output_bytes)
+    cpu_s = max(median(rounds.cpu_s), usage.TICK_S)
     feed_cpu_s = median(rounds.feed_cpu_s)
     figures = {
         "wall_s": wall_s,
@@ -254,7 +257,7 @@ def hadoop_lz4_text_of(path: Path) -> Iterator[bytes]:
             yield codec.decompress(file.read(packed_bytes), raw_bytes, asbytes=True)
 
 
-def _check(read_back: Callable[[Path], Iterator[bytes]], source: Input, directory: Path, ordered: bool) -> None:
+def check_output(read_back: Callable[[Path], Iterator[bytes]], source: Input, directory: Path, ordered: bool) -> None:
     """The bytes that came out are those that went in; in their order, or at least as many of each value."""
     pieces = (piece for path in files_below(directory) for piece in read_back(path))
     if not ordered:

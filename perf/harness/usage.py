@@ -14,7 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+#: CPU seconds are counted in these.
+TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
 def tree(root: int) -> list[int]:
@@ -38,7 +39,7 @@ def cpu_s(root: int) -> float:
         except (FileNotFoundError, ProcessLookupError):
             continue
         own, buried = sum(map(int, values[11:13])), sum(map(int, values[13:15]))
-        total_s += (own + buried) * _TICK_S
+        total_s += (own + buried) * TICK_S
     return total_s
 
 
@@ -81,7 +82,7 @@ def busy_s() -> float:
     """CPU seconds that anybody on this machine has used since it was started."""
     values = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
     idle = int(values[3]) + int(values[4])
-    return (sum(map(int, values[:8])) - idle) * _TICK_S
+    return (sum(map(int, values[:8])) - idle) * TICK_S
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,76 @@
+"""Each benchmark runs on a small input and prints its ratio: nothing about the figures, which mean nothing here."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from perf.__main__ import names
+
+_PROJECT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_benchmark_runs_and_prints_its_ratio_and_its_goal(name: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", name, "--size", "1MB", "--short", "--no-record"]
+    command += ["--fast", str(tmp_path), "--disk", str(tmp_path)]
+    done = subprocess.run(command, cwd=_PROJECT, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    printed = done.stdout.splitlines()
+    assert any(line.startswith("  ratio: ") or "no ratio" in line for line in printed), done.stdout
+    assert any(line.startswith("  goal: ") for line in printed), done.stdout
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_topology_is_drawn_and_a_goal_is_named(name: str) -> None:
+    """A benchmark says in its docstring what it measures, between which parts, and what is good enough."""
+    text = importlib.import_module(name).__doc__ or ""
+    assert "-->" in text and "Goal: " in text and "ratio" in text
+
+
+def test_a_result_is_kept_and_the_next_one_is_compared_with_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from perf.harness.results import Result, report
+
+    report(Result("thing", "case", {"speed_MB": 100.0}, ratio=(2.0, "x a copy")), tmp_path)
+    report(Result("thing", "case", {"speed_MB": 103.0}, ratio=(2.2, "x a copy")), tmp_path)
+    printed = capsys.readouterr().out
+    assert "(+3 %)" in printed and "(+10 %)" in printed
+
+
+def test_results_of_another_machine_are_not_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import orjson
+
+    from perf.harness.results import Result, report
+
+    report(Result("thing", "case", {"speed_MB": 100.0}), tmp_path)
+    kept = orjson.loads((tmp_path / "thing.json").read_bytes())
+    kept[0]["machine"]["cores"] = 1000
+    (tmp_path / "thing.json").write_bytes(orjson.dumps(kept))
+    report(Result("thing", "case", {"speed_MB": 103.0}), tmp_path)
+    assert "%" not in capsys.readouterr().out
+
+
+def test_an_output_that_is_not_the_input_is_an_error(tmp_path: Path) -> None:
+    from perf.harness.lines import write_input
+    from perf.harness.transfer import check_output, text_of
+
+    source = write_input(tmp_path / "input", 100_000, 100)
+    out = tmp_path / "out"
+    out.mkdir()
+    data = source.path.read_bytes()
+    (out / "whole").write_bytes(data)
+    check_output(text_of, source, out, ordered=True)
+    (out / "whole").write_bytes(data[:-1])
+    with pytest.raises(AssertionError):
+        check_output(text_of, source, out, ordered=True)
+    (out / "whole").write_bytes(data[:50] + b"#" + data[51:])
+    with pytest.raises(AssertionError):
+        check_output(text_of, source, out, ordered=True)
+    with pytest.raises(AssertionError):
+        check_output(text_of, source, out, ordered=False)
