@@ -39,8 +39,12 @@ def main() -> int:
             answer = _load(request["load"])
         else:
             answer = {"pids": _fork([WorkerSpec.from_json(spec) for spec in request["fork"]], request["supervisor"])}
-        sys.stdout.buffer.write(orjson.dumps(answer) + b"\n")
-        sys.stdout.buffer.flush()
+        try:
+            sys.stdout.buffer.write(orjson.dumps(answer) + b"\n")
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:  # the supervisor was interrupted meanwhile
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter flushes once more at its end
+            return 0
     return 0
 
 

@@ -62,6 +62,7 @@ class Putter:
         self._homes: dict[str, Producer] = {}
         self._touched: list[tuple[Producer, EventBatch]] = []
         self.full_because = ""
+        self._turn = 0
 
     def stage(self, batch: EventBatch, put: int) -> tuple[Producer, int] | None:
         """Writes the rows behind the tail of a lane: (its producer, the frame's position), or None: no room now.
@@ -170,7 +171,10 @@ class Putter:
             return next(iter(homes.values()))
         if len(self._homes) > 4096:
             self._homes = {stream: p for stream, p in self._homes.items() if not p.drained}
-        return max(self.producers, key=lambda producer: producer.free_bytes)
+        # Of lanes that are equally free, each in its turn: several sinks shall have work, also from one stream.
+        turn = self._turn % len(self.producers)
+        self._turn += 1
+        return max(self.producers[turn:] + self.producers[:turn], key=lambda producer: producer.free_bytes)
 
     @staticmethod
     def _stage(producer: Producer, batch: EventBatch, put: int, bound: int, units: int) -> int | None:
