@@ -19,7 +19,8 @@ def taildir(name: str, channel: str, directory: Path, **options: object) -> str:
     """A TAILDIR source of all files of a directory."""
     lines = {
         "type": "TAILDIR", "filegroups": "f", "filegroups.f": f"{directory}/.*",
-        "positionFile": directory.parent / f"{directory.name}-{name}.json", "channels": channel, "rotateWait": 1, **options,
+        "positionFile": directory.parent / f"{directory.name}-{name}.json", "channels": channel, "rotateWait": 1,
+        **options,
     }  # fmt: skip
     return "".join(f"a1.sources.{name}.{key} = {value}\n" for key, value in lines.items())
 
