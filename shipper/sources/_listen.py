@@ -52,6 +52,10 @@ class PolledLoop:
         """Sleeps until something can be done, the worker is rung or the time is over; True for the first."""
         return bool(self._waiter.wait(wait_s, (self._fd,)))
 
+    def rest(self, seconds: float) -> None:
+        """Sleeps, whatever comes in, but for the worker's bell."""
+        self._waiter.wait(seconds)
+
     def close(self) -> None:
         """Closes the loop. All that it served is closed before, and had a turn or two to go."""
         self.loop.close()

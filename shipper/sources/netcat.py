@@ -40,6 +40,9 @@ from shipper.sources._listen import PolledLoop, listening_socket
 from shipper.sources._settling import ReceivedLines
 
 _MORE_BYTES = 1 << 14
+_MUCH_BYTES = 1 << 18
+_RESTS = 4
+_REST_S = 0.0005
 _UNREAD_ANSWERS_BYTES = 32 << 20
 _FAREWELL_TURNS = 50
 _FAREWELL_TURN_S = 0.02
@@ -166,8 +169,15 @@ class NetcatSource(Source[NetcatOptions]):
             while self._came and turns < _GREETING_TURNS:
                 turns += 1
                 self._turn(loop)
-            # Much has come at once: more is waiting in the kernel. Little: whoever sent it waits for the answer.
+            # Little has come: whoever sent it waits for the answer. Much: more is waiting in the kernel. In between,
+            # more is under way, and to wait for it a moment costs less than a batch of every packet.
+            rests = 0
             while not intake.full and intake.received_bytes >= _MORE_BYTES:
+                if intake.received_bytes < _MUCH_BYTES:
+                    if rests == _RESTS:
+                        break
+                    rests += 1
+                    loop.rest(_REST_S)
                 self._turn(loop)
         return intake.take()
 

@@ -30,8 +30,11 @@ class SelectWaiter:
 
     def __init__(self) -> None:
         self.rung, self.bell = os.pipe()
+        self.on_rest: Callable[[], None] = lambda: None
 
     def wait(self, timeout_s: float, fds: Sequence[int] = ()) -> Sequence[int]:
+        if not fds:
+            self.on_rest()
         return [fd for fd in select.select([*fds, self.rung], [], [], min(timeout_s, 0.05))[0] if fd != self.rung]
 
     @property
@@ -47,8 +50,9 @@ class Server:
         assert options is not None, findings
         self.said: list[tuple[str, str]] = []
         self.clock = ManualClock()
+        self.waiter = SelectWaiter()
         self.context = source_context(
-            tmp_path, clock=self.clock, waiter=SelectWaiter(), said=self.said, **context  # type: ignore[arg-type]
+            tmp_path, clock=self.clock, waiter=self.waiter, said=self.said, **context  # type: ignore[arg-type]
         )  # fmt: skip
         self.source = NetcatSource(options)
         self.source.open(self.context)
@@ -195,6 +199,26 @@ def test_a_lone_line_is_not_held_back(serve: Serve) -> None:
     batch = server.poll()
     assert batch is not None
     assert batch.body.to_pylist() == [b"lone"]
+
+
+def test_what_is_under_way_behind_much_comes_in_the_same_batch(serve: Serve) -> None:
+    """Where one packet follows the other, a moment's rest saves a batch of each; it is over after a few."""
+    server = serve()
+    client = server.client()
+    server.until(lambda: server.context.counters.get("OpenConnectionCount") == 1)
+    packet = b"x" * 99 + b"\n"
+    rests = 0
+
+    def send_more() -> None:
+        nonlocal rests
+        rests += 1
+        client.sendall(packet * 200)
+
+    server.waiter.on_rest = send_more
+    client.sendall(packet * 200)
+    batch = server.batch()
+    assert 1 < rests <= 8
+    assert batch.rows > 200
 
 
 def test_lines_of_many_clients_come_in_one_batch(serve: Serve) -> None:
