@@ -90,7 +90,6 @@ class LineClient(asyncio.BufferedProtocol):
     def eof_received(self) -> bool:
         self._at_end = True
         if self._farewell is None:
-            self.rest.clear()
             self.end(b"")
         elif not self.open_runs:
             self.transport.close()

@@ -501,6 +501,64 @@ def test_a_client_that_does_not_read_its_answers_is_not_read_from(serve: Serve) 
     assert server.replies(good, 3) == b"OK\n"
 
 
+def test_clients_that_read_no_answers_are_cut_off_when_too_much_is_kept_for_them(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What they cost together is bounded; the one with the most goes first, and it is said."""
+    monkeypatch.setattr("shipper.sources.netcat._UNREAD_ANSWERS_BYTES", 1000)
+    server = serve()
+    deaf = server.client()
+    deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    deaf.setblocking(False)
+
+    def cut_off() -> bool:
+        try:
+            deaf.send(b"\n" * (1 << 16))
+        except BlockingIOError:
+            pass
+        except ConnectionError:
+            return True
+        return False
+
+    server.until(cut_off)
+    assert "does not read its answers; it was cut off" in server.said[0][1]
+
+
+def test_a_client_that_sends_more_than_a_block_and_leaves_gets_all_its_answers(serve: Serve) -> None:
+    """Its lines lie in several blocks and between those of others; its end comes behind the last answer."""
+    server = serve(batch_bytes=1 << 17)
+    clients = [server.client() for _ in range(3)]
+    lines = b"x" * 49 + b"\n"
+    unsent = {client: memoryview(lines * 10_000) for client in clients}
+    heard = dict.fromkeys(clients, 0)
+    for client in clients:
+        client.setblocking(False)
+
+    def done() -> bool:
+        for client, rest in list(unsent.items()):
+            try:
+                unsent[client] = rest[client.send(rest[:70_001]) :]
+            except BlockingIOError:
+                continue
+            if not unsent[client]:
+                client.shutdown(socket.SHUT_WR)
+                del unsent[client]
+        for client in list(heard):
+            try:
+                piece = client.recv(1 << 16)
+            except BlockingIOError:
+                continue
+            if not piece:
+                assert heard.pop(client) == 30_000
+            else:
+                heard[client] += len(piece)
+        return not heard
+
+    server.until(done)
+    assert len(server.bodies) == 30_000
+    server.until(lambda: server.context.counters.get("OpenConnectionCount") == 0)
+
+
 def test_a_client_over_the_limit_is_sent_away(serve: Serve) -> None:
     """The others stay, and a line says which option it was."""
     server = serve({"max-connections": "2"})
