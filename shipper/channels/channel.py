@@ -15,10 +15,11 @@ leaves nothing to repair.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, Protocol, TypeVar
 
+from shipper.batch.batch import EventBatch
 from shipper.config.field import Options
 from shipper.errors import TransactionMisused
 
@@ -69,6 +70,87 @@ class Transaction(ABC):
     @abstractmethod
     def do_rollback(self) -> None:
         """What `rollback` does beyond the state."""
+
+
+class PutTransaction(Transaction):
+    """Rows of one source worker into its channels, all or none."""
+
+    @abstractmethod
+    def put(self, channel: str, batch: EventBatch) -> bool:
+        """Stages rows for a channel; False when it has no room now: roll back, wait, begin again."""
+
+
+class PutSide(Protocol):
+    """A source worker's way into its channels."""
+
+    def transaction(self) -> PutTransaction:
+        """A new transaction. One at a time."""
+
+    def full_because(self, channel: str) -> str:
+        """Which bound of a channel the last put met that had no room."""
+
+    def sleeping(self, asleep: bool) -> None:
+        """Says whether this worker waits for room, so that somebody wakes it."""
+
+
+class TakeTransaction(Transaction):
+    """Rows for one sink worker, gone at commit or back at rollback.
+
+    Attributes:
+        rows, size_bytes: taken so far.
+        sequence: of the sink's journal entry that belongs to the commit; set before `commit`.
+    """
+
+    rows: int
+    size_bytes: int
+    sequence: int
+
+    @abstractmethod
+    def take(self) -> EventBatch | None:
+        """The next rows as a view that is valid until the transaction ends; None when there are none now."""
+
+    @property
+    @abstractmethod
+    def more(self) -> bool:
+        """True when `take` would find something."""
+
+    @abstractmethod
+    def put_back(self) -> None:
+        """Forgets all that was taken, but stays open: the same rows come again."""
+
+
+class TakeSide(Protocol):
+    """A sink worker's way out of its channel."""
+
+    @property
+    def alone(self) -> bool:
+        """True when no other sink worker can take from the channel."""
+
+    @property
+    def lost_bytes(self) -> int:
+        """Bytes that failed their checks and were skipped."""
+
+    @property
+    def lost_rows(self) -> int:
+        """Rows that were skipped because the file that held them is gone."""
+
+    def transaction(self) -> TakeTransaction:
+        """A new transaction. One at a time."""
+
+    def store_sequence(self, sequence: int) -> None:
+        """Commits a sink sequence without taking anything. Between transactions."""
+
+    def let_go(self, before: Callable[[], None]) -> None:
+        """Gives everything up because the target can't take anything; `before` makes the sink's journal independent."""
+
+    def come_back(self) -> None:
+        """The target may take rows again."""
+
+    def give_back(self, before: Callable[[], None]) -> None:
+        """Gives up what another sink worker wants back. Between transactions."""
+
+    def sleeping(self, asleep: bool) -> None:
+        """Says whether this worker sleeps, so that somebody wakes it."""
 
 
 class Channel(ABC, Generic[O]):

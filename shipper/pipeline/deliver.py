@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from shipper.batch.batch import EventBatch
-from shipper.channels.memory.take import TakeSide, TakeTransaction
+from shipper.channels.channel import TakeSide, TakeTransaction
 from shipper.clock import Clock, SystemClock
 from shipper.errors import Refused, RetryLater
 from shipper.metrics.counters import Counters

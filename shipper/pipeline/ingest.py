@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from shipper.batch.batch import EventBatch
-from shipper.channels.memory.put import PutSide
+from shipper.channels.channel import PutSide
 from shipper.clock import Clock, SystemClock
 from shipper.interceptors.interceptor import Interceptor
 from shipper.metrics.counters import Counters
@@ -154,7 +154,7 @@ class Ingest:
             if not transaction.put(route.channel, route.batch):
                 transaction.rollback()
                 transaction.close()
-                return f"room in {route.channel}: {self._side.putters[route.channel].full_because}"
+                return f"room in {route.channel}: {self._side.full_because(route.channel)}"
         transaction.commit()
         transaction.close()
         return None

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shipper.config.field import Options
-from shipper.processors.processor import Processor
+from shipper.api import Options, Processor
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from shipper.batch import wire
 from shipper.batch.batch import EventBatch
-from shipper.channels.channel import Transaction
+from shipper.channels.channel import TakeTransaction
 from shipper.channels.memory import overflow
 from shipper.errors import TransactionMisused
 from shipper.ring.consumer import Consumer
@@ -60,7 +60,7 @@ class _Leased:
         self.bell.close()
 
 
-class TakeTransaction(Transaction):
+class MemoryTake(TakeTransaction):
     """Rows of one lane, gone at commit or back at rollback.
 
     Args:
@@ -156,7 +156,7 @@ class TakeSide:
     Args:
         routes: all lanes of the channel.
         sink: id of this sink worker, unique in the agent and not 0.
-        poison: see `TakeTransaction`.
+        poison: see `MemoryTake`.
     """
 
     def __init__(self, routes: Sequence[TakeRoute], sink: int, poison: bool = False) -> None:
@@ -177,9 +177,9 @@ class TakeSide:
             if lane.route.home or lane.consumer.holder == self.sink:
                 lane.consumer.try_hold()
 
-    def transaction(self) -> TakeTransaction:
+    def transaction(self) -> MemoryTake:
         """A new transaction over the lane whose turn it is. One at a time."""
-        return TakeTransaction(self._choose(), self._poison)
+        return MemoryTake(self._choose(), self._poison)
 
     def store_sequence(self, sequence: int) -> None:
         """Commits a sink sequence without taking anything. Between transactions.
