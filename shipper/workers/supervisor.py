@@ -7,6 +7,8 @@
     stop: sources read no more -> sinks empty the lanes (until the deadline) -> files are closed -> what is left is said
 
 It is one thread around one selector, and it imports nothing of Arrow.
+
+The file is long because everything that can happen to an agent meets here, and one page shows the order of it.
 """
 
 from __future__ import annotations
