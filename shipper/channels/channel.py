@@ -17,11 +17,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
-from shipper.batch.batch import EventBatch
 from shipper.config.field import Options
 from shipper.errors import TransactionMisused
+
+if TYPE_CHECKING:  # the supervisor prepares channels, and carries no Arrow
+    from shipper.batch.batch import EventBatch
 
 O = TypeVar("O", bound=Options)
 
