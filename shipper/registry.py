@@ -68,7 +68,7 @@ def _component(family: str, name: str) -> type[Any] | None:
     if hasattr(module, "__path__"):  # a folder: its class lives in the file that is named like the contract
         module = importlib.import_module(f"{package_name}.{name}.{contract}")
     for value in vars(module).values():
-        if isinstance(value, type) and issubclass(value, base) and value.__module__ == module.__name__:
-            if not getattr(value, "__abstractmethods__", None):
-                return value
+        declared_here = isinstance(value, type) and issubclass(value, base) and value.__module__ == module.__name__
+        if declared_here and not getattr(value, "__abstractmethods__", None):
+            return value
     return None

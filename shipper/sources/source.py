@@ -44,7 +44,7 @@ class SourceContext:
 
     Attributes:
         name: the component's name in the file (`r1`).
-        worker, workers: which of how many workers of this source this is; a tail reads `hash(file) % workers == worker`.
+        worker, workers: which of how many workers of this source this is; a tail reads the files whose hash says so.
         rows_max: no batch may have more rows (the smallest explicit capacity of the source's channels).
         batch_bytes: aim for batches of this many bytes of body (1 MiB).
         positions: the last committed origin of each stream, as the channels have it.
