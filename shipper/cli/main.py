@@ -42,6 +42,14 @@ def flume_ng(arguments: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(program: str, arguments: Sequence[str]) -> int:
+    """Carries the command out. Ctrl-C while it is still being imported is an end like any other."""
+    try:
+        return _carry_out(program, arguments)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _carry_out(program: str, arguments: Sequence[str]) -> int:
     if not arguments:
         print(f"{program}: a command is missing.\n\n{usage(program)}", file=sys.stderr)
         return 2

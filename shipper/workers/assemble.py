@@ -19,6 +19,7 @@ from shipper.pipeline.quarantine import Quarantine
 from shipper.sinks.sink import SinkContext
 from shipper.sources.source import Source, SourceContext
 from shipper.workers.duty import Duty
+from shipper.workers.handover import committed_before, note_of
 from shipper.workers.positions import Positions
 from shipper.workers.spec import WorkerSpec
 
@@ -96,6 +97,8 @@ def sink_parts(spec: WorkerSpec, entries: dict[str, Entry], duty: Duty, say: Say
     clock = SystemClock()
     routes = [TakeRoute(spec.channel, Path(t.path), Path(t.page), Path(t.bell), t.home) for t in spec.takes]
     side = TakeSide(routes, spec.sink_id, spec.common.poison)
+    note = note_of(Path(spec.common.run_dir), spec.sink_id)
+    committed = max(side.sequence(), committed_before(note))
     members: dict[str, GroupSink] = {}
     contexts: dict[str, SinkContext] = {}
     for found in spec.sinks:
@@ -107,7 +110,7 @@ def sink_parts(spec: WorkerSpec, entries: dict[str, Entry], duty: Duty, say: Say
         members[found.name] = GroupSink(found.name, kind(options), entry.counters, quarantine)
         contexts[found.name] = SinkContext(
             name=found.name, clock=clock, counters=entry.counters, state_dir=state_dir, say=say, worker=spec.index,
-            workers=spec.count, committed_sequence=side.sequence(), run_id=spec.common.run_id,
+            workers=spec.count, committed_sequence=committed, run_id=spec.common.run_id,
         )  # fmt: skip
     processor, processor_options = component("processor", spec.processor.type, spec.processor.properties)
     first = next(iter(members.values()))

@@ -16,10 +16,9 @@ from pathlib import Path
 from shipper import log
 from shipper.errors import ComponentFailed
 from shipper.metrics.block import Entry, State
-from shipper.ring.consumer import disown
-from shipper.ring.lane import Lane
 from shipper.ring.wait import Bell
 from shipper.workers.control import Control, Order, Phase
+from shipper.workers.handover import hand_over, note_of
 from shipper.workers.kin import FINISHED, STOPPED
 from shipper.workers.launch import Template
 from shipper.workers.spec import WorkerSpec
@@ -201,12 +200,11 @@ def _hand_over(spec: WorkerSpec) -> None:
     """Lets other sinks of the channel have the lanes of one that could not be settled."""
     if all(lane.home for lane in spec.takes):
         return
-    for route in spec.takes:
-        with contextlib.closing(Lane.open(Path(route.path))) as lane:
-            if disown(lane, spec.sink_id):
-                log.say(
-                    "WARN",
-                    spec.label,
-                    f"could not be settled; {route.path} is open to other sinks of the channel, "
-                    f"and what it delivered there without a commit comes twice",
-                )
+    run_dir = Path(spec.common.run_dir)
+    for path in hand_over([Path(route.path) for route in spec.takes], spec.sink_id, note_of(run_dir, spec.sink_id)):
+        log.say(
+            "WARN",
+            spec.label,
+            f"could not be settled; {path} is open to other sinks of the channel, "
+            f"and what it delivered there without a commit comes twice",
+        )

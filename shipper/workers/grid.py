@@ -15,8 +15,9 @@ any more, or whose sink is gone, are drained by the sinks that the channel has n
 
 from __future__ import annotations
 
+import contextlib
 from _blake2 import blake2b  # hashlib would map all of OpenSSL into the supervisor
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,11 @@ from shipper.channels.memory.channel import RING_BYTES_DEFAULT, RING_BYTES_LEAST
 from shipper.config.field import read_options
 from shipper.config.plan import ChannelPlan, ComponentPlan, Plan
 from shipper.errors import ConfigurationError
-from shipper.ring.consumer import disown
 from shipper.ring.lane import Lane
 from shipper.ring.layout import HOLDER, lane_key
 from shipper.ring.puts import PutPage
 from shipper.workers.control import WORKERS_MAX
+from shipper.workers.handover import hand_over, note_of
 from shipper.workers.instance import Instance, cgroup_limit_bytes, free_memory_bytes
 from shipper.workers.spec import ChannelSpec, Common, ComponentSpec, LaneSpec, WorkerSpec
 
@@ -110,7 +111,7 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False) -> Grid:
             page.register(lane_key(name, file))
             page.close()
             lanes.append(LaneRecord(name, run_dir / "channels" / name / file, page_path))
-            _free(lanes[-1], {sink_id(worker) for worker in consumers[name]})
+        _free(run_dir, name, [lane.path for lane in lanes if lane.channel == name], consumers[name])
 
     def source_bell(worker: str) -> str:
         return str(run_dir / "bells" / "sources" / worker)
@@ -171,18 +172,18 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False) -> Grid:
     return Grid(tuple(specs[sinks:]), tuple(specs[:sinks]), channels, tuple(lanes))
 
 
-def _free(record: LaneRecord, sinks: Collection[int]) -> None:
-    """Frees a lane whose holder died and is not in this configuration: nobody will ever come back to settle it."""
-    lane = Lane.open(record.path)
-    try:
-        holder = lane.words.load(HOLDER)
-        if holder and holder not in sinks and disown(lane, holder):
+def _free(run_dir: Path, channel: str, lanes: Sequence[Path], sinks: Sequence[str]) -> None:
+    """Frees lanes whose holder died and is not in this configuration: nobody will ever come back to settle them."""
+    holders = set()
+    for path in lanes:
+        with contextlib.closing(Lane.open(path)) as lane:
+            holders.add(lane.words.load(HOLDER))
+    for holder in holders - {0} - {sink_id(worker) for worker in sinks}:
+        for path in hand_over(lanes, holder, note_of(run_dir, holder)):
             log.say(
-                "WARN", record.channel, f"the sink that took from {record.path.name} was killed and is not in this "
-                f"configuration: what it wrote and did not commit is delivered once more",
+                "WARN", channel, f"the sink that took from {path.name} was killed and is not in this configuration: "
+                f"what it wrote and did not commit is delivered once more",
             )  # fmt: skip
-    finally:
-        lane.close()
 
 
 def _worker(component: str, index: int) -> str:

@@ -1,0 +1,52 @@
+"""A hand-over: lanes of a sink worker that is dead, and will not come back to settle its target, are opened to others.
+
+The sink's last commit is written down first. Its word in a lane goes when another sink commits there, and a sink that
+came back later and found no word of its last journal entry would take rows out of its files that nobody has any more.
+The note lies in the run directory: it is as true, and as volatile, as the lanes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from shipper.ring.consumer import disown
+from shipper.ring.lane import Lane
+
+
+def hand_over(lanes: Sequence[Path], sink: int, note: Path) -> list[Path]:
+    """Opens the lanes that sink worker `sink` holds to others; those that are open now.
+
+    Only the supervisor may, and only while no process of that worker runs. Rows that it delivered there and did not
+    commit come twice.
+    """
+    freed = []
+    with contextlib.ExitStack() as stack:
+        opened = [stack.enter_context(contextlib.closing(Lane.open(path))) for path in lanes]
+        slots = [lane.committed() for lane in opened]
+        sequence = max((slot.sequence for slot in slots if slot.sink == sink), default=0)
+        if sequence > committed_before(note):
+            note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fresh = note.with_name(f"{note.name}.new")
+            fresh.write_text(str(sequence))
+            os.replace(fresh, note)
+        # Dying before this: the lanes are still the sink's, and the note says no more than they do.
+        for path, lane in zip(lanes, opened, strict=True):
+            if disown(lane, sink):
+                freed.append(path)
+    return freed
+
+
+def committed_before(note: Path) -> int:
+    """The largest sequence that a sink worker had committed when lanes of it were handed over; 0 when none were."""
+    try:
+        return int(note.read_text())
+    except (FileNotFoundError, ValueError):
+        return 0
+
+
+def note_of(run_dir: Path, sink: int) -> Path:
+    """Where the note about a sink worker lies."""
+    return run_dir / "handed-over" / f"{sink:016x}"

@@ -1,0 +1,47 @@
+"""What a person is told when what an agent lives on is taken away: its run directory, its template."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+from shipper.errors import ComponentFailed
+from shipper.testing.agent import Agent
+from shipper.workers.launch import Template
+from tests.workers.conftest import agent_of, file_roll, taildir
+
+
+def test_a_removed_run_directory_is_named_when_a_worker_needs_it(tmp_path: Path) -> None:
+    """Running workers go on without it; one that is started again can't, and says what to do."""
+    logs, out = tmp_path / "logs", tmp_path / "out"
+    logs.mkdir()
+    with Agent(tmp_path / "agent", agent_of(taildir("r1", "c1", logs), file_roll("k1", "c1", out))) as agent:
+        agent.start()
+        gone = agent.instance_dir()
+        shutil.rmtree(agent.run_dir)
+        (logs / "a.log").write_bytes(b"still delivered\n")
+        agent.until(lambda: any(path.stat().st_size for path in out.iterdir()))
+        agent.kill("r1")
+        agent.until(lambda: f"{gone} was removed while the agent was running" in agent.log())
+        said = agent.log()
+        assert agent.stop() == 3
+    assert "stop the agent and start it again" in said
+    assert "Please report it" not in said
+
+
+def test_a_template_that_was_killed_is_said_to_be(tmp_path: Path) -> None:
+    """Killed for its memory, for instance: it had no time to say anything itself."""
+    read_fd, write_fd = os.pipe()
+    template = Template(write_fd)
+    try:
+        os.kill(template.pid, signal.SIGKILL)
+        with pytest.raises(ComponentFailed, match=r"the template of the workers (was killed by SIGKILL|is gone)"):
+            template.load([str(tmp_path / "a1.properties")], "a1", {}, False)
+    finally:
+        template.close()
+        os.close(read_fd)
+        os.close(write_fd)
