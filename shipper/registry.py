@@ -70,5 +70,6 @@ def _component(family: str, name: str) -> type[Any] | None:
     for value in vars(module).values():
         declared_here = isinstance(value, type) and issubclass(value, base) and value.__module__ == module.__name__
         if declared_here and not getattr(value, "__abstractmethods__", None):
-            return value
+            found: type[Any] = value
+            return found
     return None
