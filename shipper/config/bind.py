@@ -64,7 +64,7 @@ def load(
         real = tuple(os.path.realpath(path) for path in paths)
         plan, wrong = bind(found[agent], env, real)
         problems += wrong
-    else:
+    elif properties or not any(p.severity == "error" for p in problems):  # else it is said why nothing was read
         problems.append(_no_such_agent(agent, found, properties, paths))
     if found:
         problems = [p for p in problems if not p.agent or p.agent == agent] + _others(agent, found, problems)
@@ -123,8 +123,9 @@ def _no_such_agent(
         return Problem("error", message, where, nearest=f"-n {near[0]}" if near else f"-n {only}" if only else None)
     if not properties:
         return Problem("error", f"There is not one key in {where}.", where)
-    message = f"There is no agent {agent} in the file, nor any other: keys begin with the agent's name."
-    fix = tuple(f"{agent}.{line}" for line in ("sources = r1", "channels = c1", "sinks = k1"))
+    which = f" {agent} in the file, nor any other" if agent else " in the file"
+    message = f"There is no agent{which}: keys begin with the agent's name."
+    fix = tuple(f"{agent or 'a1'}.{line}" for line in ("sources = r1", "channels = c1", "sinks = k1"))
     return Problem("error", message, where, fix=fix)
 
 

@@ -7,7 +7,7 @@ their distinct values, and only the combinations that occur are made into text. 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,13 +37,23 @@ class Buckets:
         clock: for `use_clock`.
         use_clock: True to take the time of all rows of a batch from one look at the clock, not from their header.
         remedy: what a person can do about events without a time, for the message.
+        warn: is told, for each new place, when nothing takes the place of a header's escape, as in Flume.
     """
 
-    def __init__(self, templates: Sequence[Template], clock: Clock, *, use_clock: bool, remedy: str) -> None:
+    def __init__(
+        self,
+        templates: Sequence[Template],
+        clock: Clock,
+        *,
+        use_clock: bool,
+        remedy: str,
+        warn: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._templates = tuple(templates)
         self._clock = clock
         self._use_clock = use_clock
         self._remedy = remedy
+        self._warn = warn
         self._headers = all_headers(templates)
         self._needs_time = any(t.needs_time for t in templates)
         self._resolution_s = min((t.resolution_s for t in templates if t.needs_time), default=1)
@@ -87,8 +97,17 @@ class Buckets:
             if len(self._rendered) >= _REMEMBERED:
                 self._rendered.clear()
             named = dict(zip(self._headers, headers, strict=True))
+            if "" in headers:
+                self._warn(self._without_header([name for name in self._headers if not named[name]]))
             texts = self._rendered[key] = tuple(template.render(ms, named) for template in self._templates)
         return texts
+
+    def _without_header(self, names: Sequence[str]) -> str:
+        needing = next(t.text for t in self._templates if set(names) & set(t.headers))
+        return (
+            f"{needing}: there are events with nothing in the header {' and '.join(names)}, so nothing stands in its "
+            f"place, as in Flume; an interceptor of type static gives a header to every event that has none"
+        )
 
     # --- times
 

@@ -429,4 +429,5 @@ class RollingFiles:
                   "were delivered to it: let nothing touch files that are being written")  # fmt: skip
 
     def _later(self, doing: str, path: str, error: OSError) -> RetryLater:
-        return RetryLater(trouble(doing, error.filename or path, error))
+        # Not `error.filename`: each try makes a new name, and a fact that is never the same is said each time.
+        return RetryLater(trouble(doing, path, error))

@@ -28,6 +28,10 @@ _QUIET_LIBRARIES = {
 }
 
 
+#: How long a template that has closed its answers may take to be gone.
+_LAST_BREATH_S = 5.0
+
+
 @dataclass(frozen=True)
 class Loaded:
     """A configuration as a template read it.
@@ -108,6 +112,13 @@ class Template:
                     pipe.close()
         self._process.wait()
 
+    def _how_it_ended(self) -> str:
+        try:
+            code = self._process.wait(_LAST_BREATH_S)
+        except subprocess.TimeoutExpired:
+            return "answers no more"
+        return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+
     def _send(self, message: Mapping[str, Any]) -> None:
         assert self._process.stdin is not None
         try:
@@ -120,6 +131,6 @@ class Template:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise ComponentFailed("the template of the workers died; see the lines above")
+            raise ComponentFailed(f"the template of the workers {self._how_it_ended()}; see the lines above, if any")
         answer: dict[str, Any] = orjson.loads(line)
         return answer

@@ -27,8 +27,14 @@ def main(spec: WorkerSpec) -> int:
     be_deaf()
     call_oneself(f"shipper {spec.label}")
     run_dir = Path(spec.common.run_dir)
-    control = Control.open(run_dir / "control")
-    block = MetricsBlock.open(run_dir / "metrics")
+    try:
+        control = Control.open(run_dir / "control")
+        block = MetricsBlock.open(run_dir / "metrics")
+    except FileNotFoundError:
+        log.say("ERROR", spec.label, f"{run_dir} was removed while the agent was running, and the channels with it: "
+                "stop the agent and start it again")  # fmt: skip
+        log.flush()
+        return GAVE_UP
     components = [spec.source] if spec.source is not None else list(spec.sinks)
     entries = {c.name: block.entries[c.metrics] for c in components}
     duty = Duty(control, spec.line, next(iter(entries.values())), Path(spec.bell))

@@ -349,7 +349,8 @@ class Supervisor:
         if not instances.is_memory(self._instance.run_dir):
             log.say("WARN", "agent", f"{run.path} is not in memory (tmpfs): rings on a disk are slow; see run.dir")
         ring_bytes = sum(record.path.stat().st_size for record in grid.lanes)
-        log.say("INFO", "agent", f"{len(grid.lanes)} lanes, {format_size(ring_bytes)} of shared memory")
+        lanes = "1 lane" if len(grid.lanes) == 1 else f"{len(grid.lanes)} lanes"
+        log.say("INFO", "agent", f"{lanes}, {format_size(ring_bytes)} of shared memory")
 
     def _say_left(self, left: Mapping[str, int], in_order: bool) -> None:
         for channel, rows in left.items():

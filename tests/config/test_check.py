@@ -157,6 +157,20 @@ def test_a_missing_file_and_an_empty_one_say_so(complete: str, checked: Checked,
     assert (code, lines[-1]) == (1, "Nothing can be started: 1 error.")
 
 
+def test_a_missing_file_is_said_once(tmp_path: Path) -> None:
+    out = io.StringIO()
+    assert check([tmp_path / "none"], out=out) == 1
+    assert out.getvalue().splitlines()[-1] == "Nothing can be started: 1 error."
+
+
+def test_a_file_without_an_agent_shows_lines_that_can_be_copied(checked: Checked) -> None:
+    """Nobody said which agent, and the file has none: the lines to write begin with a name, not with a dot."""
+    code, lines = checked("colour = blue\n", "")
+    assert code == 1
+    assert any("There is no agent in the file: keys begin with the agent's name." in line for line in lines)
+    assert "      write   a1.sources = r1" in lines
+
+
 def test_the_exec_file_of_an_article_gets_its_two_missing_lines(checked: Checked) -> None:
     _, lines = checked(ARTICLE_EXEC, "a1")
     assert "      write   a1.sources.r1.channels = c1" in lines

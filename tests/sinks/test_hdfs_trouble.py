@@ -156,7 +156,7 @@ def test_what_the_disk_says_comes_with_what_helps(
         with pytest.raises(RetryLater) as failure:
             running.transaction(0, 1)
     assert advice in str(failure.value)
-    assert f"{running.out}/a/FlumeData." in str(failure.value)
+    assert f"{running.out}/a/FlumeData: " in str(failure.value)
     assert os.strerror(number) in str(failure.value)
     running.transaction(0, 1)
     assert running.rows() == expected(1)
@@ -169,6 +169,21 @@ def test_a_file_where_a_folder_is_needed_is_named(tmp_path: Path) -> None:
     with pytest.raises(RetryLater, match=r"is a file where a directory is needed|File exists"):
         running.transaction(0, 1)
     (running.out / "a").unlink()
+    running.transaction(0, 1)
+    assert running.rows() == expected(1)
+
+
+def test_a_trouble_that_lasts_is_the_same_sentence_each_time(tmp_path: Path) -> None:
+    """Each try has a new file name; were it in the sentence, the log could not say it once with its count."""
+    running = Running(tmp_path)
+    running.out.touch()
+    said = set()
+    for _ in range(3):
+        with pytest.raises(RetryLater) as failure:
+            running.transaction(0, 1)
+        said.add(str(failure.value))
+    assert len(said) == 1
+    running.out.unlink()
     running.transaction(0, 1)
     assert running.rows() == expected(1)
 
@@ -305,3 +320,19 @@ def test_rows_without_a_commit_are_not_in_the_files_that_close_leaves(tmp_path: 
     running.sink.deliver(EventBatch.of([b"not committed"], [{"h": "a"}]))
     running.sink.close()
     assert running.rows() == expected(3)
+
+
+def test_events_without_the_header_of_the_path_are_said_and_delivered(tmp_path: Path) -> None:
+    """Flume puts nothing in its place and says nothing; here a person hears why the folder is not the one meant."""
+    running = Running(tmp_path)
+    warnings = []
+    for _ in range(2):
+        running.sink.deliver(EventBatch.of([b"row 000", b"row 001"], [{"h": "a"}, {}]))
+        running.sink.flush()
+        running.sink.committed()
+        warnings.append([line for level, line in running.said if level == "warning"])
+    assert warnings[0] == warnings[1]
+    [line] = warnings[0]
+    assert line.startswith(f"{running.out}/%{{h}}: there are events with nothing in the header h")
+    assert "static" in line
+    assert sorted(path.parent.name for path in running.out.rglob("*.tmp")) == ["a", "out"]

@@ -63,7 +63,13 @@ class HdfsSink(RollingSink[HdfsOptions]):
             Template(options.file_prefix, zone, options.rounding),
         ]
         self._keys: dict[tuple[str, ...], str] = {}
-        self._buckets = Buckets(templates, context.clock, use_clock=options.use_local_time_stamp, remedy=_REMEDY)
+        self._buckets = Buckets(
+            templates,
+            context.clock,
+            use_clock=options.use_local_time_stamp,
+            remedy=_REMEDY,
+            warn=lambda line: context.say("warning", line),
+        )
         recipe, extension = _recipe(options)
         plan = RollingPlan(
             limits=RollLimits(
