@@ -125,6 +125,31 @@ def test_a_removed_position_file_means_from_the_beginning(world):
     assert f"{world.position_file} is gone: every file is read as if it was new" in world.words()
 
 
+def test_another_agent_with_the_same_position_file_makes_nothing_come_twice(world, tmp_path):
+    """Agents whose files say nothing of a positionFile share Flume's default, and each writes its own files there."""
+    (tmp_path / "logs2").mkdir()
+    (tmp_path / "logs2" / "app.log").write_text("their 1\n")
+    their_group = {"filegroups.g": f"{tmp_path}/logs2/app\\.log.*"}
+    our_state = world.state
+
+    def run(state, group):
+        world.state = state
+        source = world.start(group)
+        rows = world.read(source)
+        source.close()
+        return rows
+
+    world.write("app.log", "our 1\n")
+    assert run(our_state, {}) == ["our 1"]
+    assert run(tmp_path / "state2", their_group) == ["their 1"]
+    world.append("app.log", "our 2\n")
+    assert run(our_state, {}) == ["our 2"]
+    assert "another agent writes it too" in world.words()
+    with (tmp_path / "logs2" / "app.log").open("a") as log:
+        log.write("their 2\n")
+    assert run(tmp_path / "state2", their_group) == ["their 2"]
+
+
 def test_a_decision_by_hand_outlives_a_kill(world):
     """The old origins stay in the channel; they must not count again at the start after next."""
     world.write("app.log", "a1\na2\n")

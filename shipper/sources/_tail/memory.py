@@ -2,7 +2,8 @@
 
 Three may know where reading stopped: the channels (an origin came with every put), our own store, and Flume's JSON.
 The channels know best, then the store. But a JSON that is gone, or is not the one that we wrote last, was changed by a
-person or by Flume: then it alone counts, and a line is said for each file.
+person or by Flume: then it alone counts, and a line is said for each file. Unless it names other files only: then it is
+another agent's too, which has the same default, and no word about ours.
 """
 
 from __future__ import annotations
@@ -137,6 +138,17 @@ class Memory:
             except ValueError as problem:
                 self._by_hand = False
                 self._say("error", f"{self._json_path} is no position file: {problem}; going on with what we know")
+        known = {key.inode for key in remembered.marks}
+        if self._by_hand and entries and known and not any(entry.inode in known for entry in entries):
+            # Nobody who wants one of our files read anew, and no Flume that went on with them, takes all of them out
+            # and puts others in: that is another agent, and what it does to its files says nothing about ours.
+            self._by_hand = False
+            self._flume = {entry.inode: entry for entry in entries}
+            self._say(
+                "warning",
+                f"{self._json_path} names none of the files read here: another agent writes it too. These go on where "
+                f"they were left; give each agent a positionFile of its own, for Flume could not tell them apart",
+            )
         if self._by_hand:
             self.epoch += 1
             self._flume = {entry.inode: entry for entry in entries}
