@@ -9,6 +9,7 @@ Nothing here is imported before it is needed: what this process imports, it keep
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
@@ -80,9 +81,13 @@ def _run(command: AgentCommand, on_running: Callable[[], None] | None = None) ->
     if command.conf_dir is None:
         log.say("INFO", "agent", "No configuration directory is set (-c DIR), so no flume-env.sh is read.")
     try:
-        from shipper.cli.view import TerminalView
-        from shipper.workers import supervisor
-
+        # A KeyboardInterrupt in the middle of the start of an extension module can crash the interpreter: it waits.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            from shipper.cli.view import TerminalView
+            from shipper.workers import supervisor
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         view = TerminalView(command.system, command.background, on_running)
         return supervisor.run(command, view)
     except ConfigurationError as problem:

@@ -84,7 +84,6 @@ class TestStop:
         threading.Event().wait(after_s)
         one.send(signal.SIGINT, everybody=True)
         code = one.ended()
-        assert code in (0, 130, -signal.SIGINT), one.log()
         if "agent: " in one.log():  # before that it is the interpreter that starts, and has its own word for it
             assert code in (0, 130), one.log()
             assert "Traceback" not in one.log(), one.log()
