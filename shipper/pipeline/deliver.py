@@ -230,7 +230,7 @@ class Delivery:
             member.quarantine.committed()
         for rows, reason in self._aside:
             member.counters.add("rows_set_aside", rows)
-            self._say("error", f"{member.name}: {rows} events are set aside in {member.quarantine.path}: {reason}")
+            self._say("error", f"{rows} events are set aside in {member.quarantine.path}: {reason}")
 
     def _say_lost(self) -> None:
         lost = (self._side.lost_bytes, self._side.lost_rows)
@@ -246,8 +246,8 @@ class Delivery:
         self._failures += 1
         wait_s = failure.after_s or min(self._failures * _BACKOFF_STEP_S, _BACKOFF_MOST_S)
         self.retry_at_s = self._clock.monotonic_s() + wait_s
-        self._waiting_for(f"{member.name}: {failure}")
-        self._say("warning", f"{member.name}: {failure}; trying again")
+        self._waiting_for(str(failure))
+        self._say("warning", f"{failure}; trying again")
         if not self._side.alone:
             self._side.let_go(self._releasing)
 

@@ -51,6 +51,7 @@ def run(source: Source[object], ingest: Ingest, positions: Positions, duty: Duty
 def _carry(source: Source[object], ingest: Ingest, batch: EventBatch, duty: Duty) -> bool:  # type: ignore[type-var]
     """Puts a batch, as often as the source wants it tried. False when it was given up or is to be read again."""
     while not ingest.put(batch):
+        duty.lag(source.lag_bytes())
         if duty.stopping():
             # A source that can replay reads it again at the next start; one that can't has its last chance here.
             if source.replayable or duty.at_once():

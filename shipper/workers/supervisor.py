@@ -44,6 +44,7 @@ CLEAN, CONFIGURATION, GAVE_UP = 0, 1, 3
 DRAIN_DEADLINE_S = 30.0
 _CLOSE_DEADLINE_S = 10.0
 _TICK_S = 1.0
+_READY_LOOK_S = 0.1
 
 
 class Command(Protocol):
@@ -218,10 +219,10 @@ class Supervisor:
         ticked_s = time.monotonic()
         announced = False
         while not self._stop_asked:
-            self._step(fleet, min(_TICK_S, self._until_due(fleet)))
+            self._step(fleet, min(_TICK_S if announced else _READY_LOOK_S, self._until_due(fleet)))
             if not announced and fleet.ready():
                 announced = True
-                log.say("INFO", "agent", f"{self._command.agent} is running")
+                log.pass_on("INFO", "agent", f"{self._command.agent} is running")
             now_s = time.monotonic()
             if now_s - ticked_s >= _TICK_S:
                 ticked_s = now_s
@@ -251,6 +252,13 @@ class Supervisor:
     def _tick(self, observer: Observer) -> None:
         observer.tick()
         self._view.sample(observer)
+        if not self._instance.run_dir.exists():
+            log.say(
+                "ERROR",
+                "agent",
+                f"{self._instance.run_dir} was removed while the agent runs: the workers go on with what they have "
+                f"open, but none can be started again; stop the agent and start it anew",
+            )
         log.tick()
 
     @staticmethod
@@ -264,7 +272,7 @@ class Supervisor:
         """Sources stop, sinks drain until the deadline, files are closed; a second signal shortens all of it."""
         asked = self._stop_asked
         began_s = time.monotonic()
-        log.say("INFO", "agent", "stopping: sources read no more, sinks empty the channels")
+        log.pass_on("INFO", "agent", "stopping: sources read no more, sinks empty the channels")
         fleet.give_order(Order.STOP, "source")
 
         def wait_for(kind: str | None, deadline_s: float) -> bool:
@@ -335,7 +343,7 @@ class Supervisor:
         if loaded is None:
             log.say("ERROR", "agent", "the changed configuration can't be run; the agent goes on with the one before")
             return None
-        log.say("INFO", "agent", "the configuration has changed: restarting with the new one")
+        log.pass_on("INFO", "agent", "the configuration has changed: restarting with the new one")
         return loaded
 
     # --- what it says
@@ -361,7 +369,7 @@ class Supervisor:
         # A worker that was killed finds in the segments what it had committed: they stay for it, empty or not.
         if in_order and not any(left.values()):
             instances.remove_empty(self._instance.run_dir)
-        log.say("INFO", "agent", f"{self._command.agent} has stopped")
+        log.pass_on("INFO", "agent", f"{self._command.agent} has stopped")
 
     def _book(
         self, grid: Grid, components: list[tuple[WorkerSpec, ComponentSpec]], block: MetricsBlock, started_ms: int

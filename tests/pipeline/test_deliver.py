@@ -99,7 +99,7 @@ class TestATargetThatIsDown:
         assert half.memory.put(b"a")
         half.target.failing = {verb}
         half.delivery.step()
-        reason = "k1: the target is " + ("down" if verb == "deliver" else "full")
+        reason = "the target is " + ("down" if verb == "deliver" else "full")
         assert half.waits == [reason]
         assert half.said == [("warning", f"{reason}; trying again")]
         half.target.failing = set()
@@ -182,7 +182,7 @@ class TestRefusedRows:
         assert half.target.safe == [b"a", b"b", b"c"]
         assert [line["body"] for line in self.lines(half)] == ["bad", "worse"]
         assert half.count("rows_set_aside", "EventDrainSuccessCount", "body_bytes") == [2, 5, 3]
-        assert half.said == [("error", f"k1: 2 events are set aside in {half.quarantine}: not a number")]
+        assert half.said == [("error", f"2 events are set aside in {half.quarantine}: not a number")]
 
     @pytest.mark.parametrize("rows", [1, 2, 3, 64, 100])
     def test_the_culprits_are_found_when_the_sink_does_not_know_them(self, right: Make, rows: int) -> None:

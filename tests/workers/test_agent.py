@@ -248,7 +248,7 @@ class TestDeaths:
         one.until(lambda: len(one.children()) == 1, "there is a template")
         os.kill(one.children()[0], signal.SIGKILL)
         assert one.ended() == 3, one.log()
-        assert "the template of the workers died" in one.log() or "is gone" in one.log()
+        assert "the template of the workers was killed by SIGKILL" in one.log() or "is gone" in one.log()
         assert "Traceback" not in one.log()
 
 
