@@ -42,6 +42,9 @@ def cuts(limits: RollLimits, batch: EventBatch, rows: int, size_bytes: int) -> l
             goes there.
     """
     total = batch.rows
+    fits_rows = not limits.rows or rows + total <= limits.rows
+    if fits_rows and (not limits.size_bytes or size_bytes + batch.body_bytes < limits.size_bytes):
+        return []  # the usual case: nobody has to look at a row's length
     if not limits.size_bytes:
         return list(range(max(limits.rows - rows, 0), total, limits.rows)) if limits.rows else []
     ends = np.cumsum(batch.body_lengths(), dtype=np.int64)  # ends[i] = bytes of rows 0..i

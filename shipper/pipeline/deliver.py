@@ -29,8 +29,10 @@ from shipper.sources.source import Waiter
 _BACKOFF_STEP_S = 1.0
 _BACKOFF_MOST_S = 5.0
 
-#: Rows that linger for more company are not kept longer once nothing has come for this time: the burst is over.
-_QUIET_S = 0.15
+#: Many rows that linger for more company are not kept once nothing has come for this time: the burst is over. A
+#: trickle lingers to the end: what is compressed in pieces of one line grows.
+_QUIET_S = 0.03
+_MANY_BYTES = 64 << 10
 
 #: A transaction of at least this part of `batch.bytes` is called large.
 _FLOW_SHARE = 4
@@ -182,11 +184,12 @@ class Delivery:
             now_s = self._clock.monotonic_s()
             deadline_s = deadline_s or now_s + self._linger_s
             came_s = came_s or now_s
-            if now_s >= deadline_s or now_s - came_s >= _QUIET_S:
+            many = transaction.size_bytes >= _MANY_BYTES
+            if now_s >= deadline_s or (many and now_s - came_s >= _QUIET_S):
                 break
             self._side.sleeping(True)
             if not transaction.more:
-                self._waiter.wait(min(deadline_s - now_s, _QUIET_S / 3))
+                self._waiter.wait(min(deadline_s - now_s, _QUIET_S))
             self._side.sleeping(False)
         if not transaction.rows:
             counters.add("BatchEmptyCount")

@@ -153,7 +153,10 @@ class Consumer:
         self._peeked = None
 
     def release(self, sequence: int) -> bool:
-        """Commits: everything before the cursor is delivered. True when the producer waits for the room.
+        """Commits: everything before the cursor is delivered. True when the producer waits and has worthwhile room.
+
+        A producer that waits is woken when a quarter of the ring is free, not for one more frame; it looks again by
+        itself after 50 ms.
 
         Dying before the last store leaves the commit before; dying after it leaves this one.
 
@@ -170,7 +173,9 @@ class Consumer:
         words.publish(GENERATION, generation)
         full_fence()
         self._slot = self._after = slot
-        return bool(words.observe(PRODUCER_ASLEEP))
+        if not words.observe(PRODUCER_ASLEEP):
+            return False
+        return self._refresh() - slot.position <= self.lane.capacity_bytes * 3 // 4
 
     def release_rows(self, rows: int, sequence: int) -> bool:
         """Commits the first `rows` rows of the peeked frame: for sinks whose requests are smaller than a frame."""

@@ -188,6 +188,14 @@ def frame_header(frame: Frame) -> bytes:
     return head + _FRAME_CHECKSUM.pack(checksum, CHECKSUM_CRC32) + _FRAME_TAIL
 
 
+def pad_length(ring: memoryview, offset: int, position: int) -> int:
+    """Length of the PAD frame at `offset`, 0 when another one stands there. For meters: nothing else is checked."""
+    if offset + FRAME_HEADER_BYTES > len(ring):
+        return 0
+    magic, _, flags, at, length, *_ = _FRAME_HEADER.unpack(bytes(ring[offset : offset + _FRAME_HEADER.size]))
+    return int(length) if magic == FRAME_MAGIC and flags & PAD and at == position else 0
+
+
 def read_frame(ring: memoryview, offset: int, position: int) -> Frame | None:
     """The frame at `offset` of the ring if it is whole and stands at `position`; None when its checks fail."""
     if offset + FRAME_HEADER_BYTES > len(ring):

@@ -27,6 +27,10 @@ from shipper.ring.layout import (
 )
 from shipper.shared.words import full_fence
 
+#: A lane that is emptied as fast as it is filled uses so much of its ring; the rest is there for a burst. Measured:
+#: writing to memory that was used 64 MiB ago costs 400 us/MiB, 8 MiB ago 290.
+WARM_BYTES = 8 << 20
+
 
 class _Claim(NamedTuple):
     position: int
@@ -74,8 +78,15 @@ class Producer:
         need = frame_length(payload_bytes)
         position = self.state.tail
         offset = position % capacity
-        pad = capacity - offset if offset + need > capacity else 0
-        if pad + need > self.free_bytes:
+        head = self.lane.head()
+        free = capacity - (position - head)
+        pad = 0
+        if offset + need > capacity:
+            pad = capacity - offset
+        elif position == head and offset >= WARM_BYTES and capacity - offset + need <= free:
+            # Nothing waits, so the consumer keeps up: begin at the start again, in memory that is still in the cache.
+            pad = capacity - offset
+        if pad + need > free:
             return None
         self._claim = _Claim(position + pad, pad)
         start = (position + pad) % capacity + FRAME_HEADER_BYTES

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from shipper.ring.lane import Lane
-from shipper.ring.layout import lane_key
+from shipper.ring.layout import lane_key, pad_length
 from shipper.ring.puts import PutPage
 from shipper.workers.grid import Grid
 
@@ -37,7 +37,11 @@ class Meters:
                 # The take side first: what is taken was put, so a put in between can't make the size negative.
                 taken, put = lane.committed(), page.lane(index)
                 puts, takes = puts + put.rows, takes + taken.rows
-                in_bytes += max(put.tail - taken.position, 0)
+                if put.tail > taken.position:
+                    # What stands at the head may be the rest of the ring, left out so that the memory stays warm.
+                    offset = taken.position % lane.capacity_bytes
+                    pad_bytes = pad_length(lane.ring, offset, taken.position)
+                    in_bytes += max(put.tail - taken.position - pad_bytes, 0)
                 capacity_bytes += lane.capacity_bytes
             found[name] = {
                 "size": max(puts - takes, 0), "capacity": self._capacities[name], "bytes": in_bytes,
