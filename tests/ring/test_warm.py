@@ -77,13 +77,11 @@ def test_a_burst_has_the_whole_ring(pair: Pair) -> None:
 
 def test_the_part_that_is_left_out_is_not_taken_for_data(pair: Pair) -> None:
     mark = 0
-    while (pair.put(mark) or 0) < WARM_BYTES:
+    while pair.put(mark) or not mark:
         assert pair.take() == mark
         mark += 1
-    assert pair.take() == mark
-    assert pair.put(mark + 1) == 0
     lane = pair.consumer.lane
     head = lane.committed().position
     waiting = pair.producer.state.tail - head
     assert waiting - pad_length(lane.ring, head % CAPACITY, head) < PAYLOAD + 4096
-    assert pair.take() == mark + 1
+    assert pair.take() == mark
