@@ -116,6 +116,11 @@ class TakeTransaction(Transaction):
     def more(self) -> bool:
         """True when `take` would find something."""
 
+    @property
+    @abstractmethod
+    def crowded(self) -> bool:
+        """True when rows that this transaction can't take wait for the same worker: it should not linger."""
+
     @abstractmethod
     def put_back(self) -> None:
         """Forgets all that was taken, but stays open: the same rows come again."""

@@ -179,7 +179,7 @@ class Delivery:
                 self._deliver(member, batch)
                 came_s = 0.0
                 continue
-            if not transaction.rows or not self._linger_s or self._stopping():
+            if not transaction.rows or not self._linger_s or self._stopping() or transaction.crowded:
                 break
             now_s = self._clock.monotonic_s()
             deadline_s = deadline_s or now_s + self._linger_s

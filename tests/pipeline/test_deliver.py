@@ -308,6 +308,15 @@ class TestLinger:
         assert half.delivery.step()
         assert half.waiter.waited_s == []
 
+    def test_it_ends_when_another_lane_has_rows_that_wait(self, right: Make, tmp_path: Path) -> None:
+        """One quiet source must not make a busy one wait: both go to this sink."""
+        memory = Memory(tmp_path, {"ring.bytes": "512k"}, sources=2)
+        half = right(memory, linger_s=1000)
+        assert memory.put(b"quiet", worker=0)
+        assert memory.put(b"busy", worker=1)
+        assert half.delivery.step()
+        assert half.waiter.waited_s == []
+
     def test_a_worker_that_is_to_stop_does_not_linger(self, right: Make) -> None:
         half = right(linger_s=1000)
         half.stop[0] = True

@@ -65,12 +65,14 @@ class MemoryTake(TakeTransaction):
 
     Args:
         lane: the lane that was chosen; None when none has rows.
+        lanes: all lanes that the worker may take from.
         poison: overwrites what was taken when the transaction ends, to find views that outlive it (tests).
     """
 
-    def __init__(self, lane: _Leased | None, poison: bool) -> None:
+    def __init__(self, lane: _Leased | None, lanes: Sequence[_Leased], poison: bool) -> None:
         super().__init__()
         self._lane = lane
+        self._lanes = lanes
         self._poison = poison
         self._overflowed: list[Path] = []
         self._taken: list[Frame] = []
@@ -110,6 +112,10 @@ class MemoryTake(TakeTransaction):
                 self.rows += batch.rows - done
                 return batch.slice(done) if done else batch
         return None
+
+    @property
+    def crowded(self) -> bool:
+        return any(o is not self._lane and o.consumer.held and o.consumer.waiting for o in self._lanes)
 
     @property
     def more(self) -> bool:
@@ -179,7 +185,7 @@ class TakeSide:
 
     def transaction(self) -> MemoryTake:
         """A new transaction over the lane whose turn it is. One at a time."""
-        return MemoryTake(self._choose(), self._poison)
+        return MemoryTake(self._choose(), self._lanes, self._poison)
 
     def store_sequence(self, sequence: int) -> None:
         """Commits a sink sequence without taking anything. Between transactions.
