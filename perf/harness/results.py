@@ -43,6 +43,8 @@ class Goal:
     def sentence(self, figures: Mapping[str, float]) -> str:
         """The goal beside what came of it."""
         what = "at most" if self.most else "at least"
+        if self.figure not in figures:
+            return f"goal: {what} {self.value:g} {self.unit}: not measured"
         verdict = "met" if self.met(figures) else "MISSED"
         return f"goal: {what} {self.value:g} {self.unit}: {figures[self.figure]:.4g}, {verdict}"
 

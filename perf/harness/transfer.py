@@ -220,6 +220,7 @@ def _result(transfer: Transfer, source: Input, rounds: Rounds, missing: list[Riv
     result = Result(transfer.name, transfer.case, figures, ratio=ratio)
     result.goals = tuple(goal for goal in transfer.goals if goal.figure in figures)
     result.notes = [f"{rival.name} is not here (apt-get install {rival.package}): no ratio" for rival in missing]
+    result.notes += [goal.sentence(figures) for goal in transfer.goals if goal.figure not in figures]
     return result
 
 
