@@ -65,20 +65,46 @@ class Ingest:
         self._clock = clock or SystemClock()
         self._begun: EventBatch | None = None
         self._rows_in = 0
+        self._routed: tuple[EventBatch, list[Route]] | None = None
+        self._asleep = False
 
     def put(self, batch: EventBatch) -> bool:
-        """Takes a batch into the channels.
-
-        A batch with more rows than its channels hold at once goes in pieces. When there was no room for a later one,
-        the same batch put again goes on where it stood.
+        """Takes a batch into the channels; waits for room, at most `keep_alive_s` for each piece.
 
         Returns:
             True when all required channels have it. False when one had no room within keep-alive, or when the worker
             is stopping: then no channel has any of the piece, and the source may go back if the batch was one piece.
         """
+        if not (reason := self.offer(batch)):
+            return True
+        deadline_s, rows_in = self.deadline_s(), self._rows_in
+        try:
+            while not self._stopping() and self._clock.monotonic_s() < deadline_s:
+                self._waiting_for(reason)
+                self._wait_for_room(_ROOM_SLEEP_S)
+                if not (reason := self.offer(batch)):
+                    return True
+                if self._rows_in != rows_in:
+                    deadline_s, rows_in = self.deadline_s(), self._rows_in
+        finally:
+            self._waiting_for("")
+        self.withdraw()
+        return False
+
+    def deadline_s(self) -> float:
+        """When a piece that finds no room now has waited long enough (monotonic)."""
+        return self._clock.monotonic_s() + self._keep_alive_s
+
+    def offer(self, batch: EventBatch) -> str:
+        """Takes a batch into the channels if they have room; "" when all required channels have it, else why not.
+
+        A batch with more rows than its channels hold at once goes in pieces. The same batch offered again goes on
+        where it stood. After a refusal the sinks know that somebody sleeps, and will ring: until the batch is in, or
+        `withdraw` is called.
+        """
         counters = self._counters
         if batch is not self._begun:
-            self._begun, self._rows_in = batch, 0
+            self._begun, self._rows_in, self._routed = batch, 0, None
             counters.add("EventReceivedCount", batch.rows)
             counters.add("AppendBatchReceivedCount")
         while True:
@@ -87,8 +113,13 @@ class Ingest:
             # Only the last piece of a batch that is larger than its channel carries the origins: before it is in,
             # the source has to read all of it again. (Sources that can replay keep to rows_max, so they have one.)
             last = self._rows_in + rows == batch.rows
-            if not self._put_piece(piece if last else piece.with_origins(())):
-                return False
+            if reason := self._put_piece(piece if last else piece.with_origins(())):
+                if self._asleep:
+                    return reason
+                # Between saying that it sleeps and sleeping it must look once more, or a wake-up could be missed.
+                self._sleeps(True)
+                continue
+            self._routed = None
             self._rows_in += rows
             counters.add("EventAcceptedCount", rows)
             counters.add("body_bytes", piece.body_bytes)
@@ -96,58 +127,56 @@ class Ingest:
                 break
         counters.add("AppendBatchAcceptedCount")
         self._begun = None
-        return True
+        self._sleeps(False)
+        return ""
 
-    def _put_piece(self, batch: EventBatch) -> bool:
-        for interceptor in self._interceptors:
-            batch = interceptor.intercept(batch)
-        routes = self._selector.route(batch) if batch.rows else []
+    def withdraw(self) -> None:
+        """The batch that was refused is not offered again now; counted as a put that failed."""
+        self._sleeps(False)
+        self._counters.add("ChannelWriteFail")
+
+    def _sleeps(self, asleep: bool) -> None:
+        if asleep != self._asleep:
+            self._asleep = asleep
+            self._side.sleeping(asleep)
+
+    def _put_piece(self, piece: EventBatch) -> str:
+        """Puts one piece; "" when it is in, else why it is not. Interceptors and selector see a piece once."""
+        if self._routed is None:
+            batch = piece
+            for interceptor in self._interceptors:
+                batch = interceptor.intercept(batch)
+            self._routed = batch, self._selector.route(batch) if batch.rows else []
+        batch, routes = self._routed
         required = [route for route in routes if route.required and route.batch.rows]
         if required:
-            if not self._commit(required):
-                return False
-        elif batch.origins and not self._remember(batch.slice(0, 0)):
-            return False
+            if reason := self._try(required):
+                return reason
+        elif batch.origins and (reason := self._remember(batch.slice(0, 0))):
+            return reason
         for route in routes:
             if (
                 not route.required
                 and route.batch.rows
-                and self._try([Route(route.channel, route.batch.with_origins(()))]) is not None
+                and self._try([Route(route.channel, route.batch.with_origins(()))])
             ):
                 self._counters.add("rows_optional_dropped", route.batch.rows)
-        return True
+        return ""
 
-    def _remember(self, nothing: EventBatch) -> bool:
+    def _remember(self, nothing: EventBatch) -> str:
         """Nothing is left of the rows, but that they were read must be remembered: an empty frame carries the origin.
 
         Any channel will do; the first may be one that is full because nobody takes from it.
         """
-        if any(self._try([Route(channel, nothing)]) is None for channel in self._channels):
-            return True
-        return self._commit([Route(self._channels[0], nothing)])
+        reasons = []
+        for channel in self._channels:
+            if not (reason := self._try([Route(channel, nothing)])):
+                return ""
+            reasons.append(reason)
+        return reasons[0]
 
-    def _commit(self, routes: Sequence[Route]) -> bool:
-        if (reason := self._try(routes)) is None:
-            return True
-        deadline_s = self._clock.monotonic_s() + self._keep_alive_s
-        try:
-            while not self._stopping() and self._clock.monotonic_s() < deadline_s:
-                self._waiting_for(reason)
-                # Between saying that it sleeps and sleeping it must look once more, or a wake-up could be missed.
-                self._side.sleeping(True)
-                if (reason := self._try(routes) or "") == "":
-                    return True
-                self._wait_for_room(_ROOM_SLEEP_S)
-                if (reason := self._try(routes) or "") == "":
-                    return True
-        finally:
-            self._side.sleeping(False)
-            self._waiting_for("")
-        self._counters.add("ChannelWriteFail")
-        return False
-
-    def _try(self, routes: Sequence[Route]) -> str | None:
-        """Puts the rows into all channels of `routes`; None when they are in, else why none of them has any."""
+    def _try(self, routes: Sequence[Route]) -> str:
+        """Puts the rows into all channels of `routes`; "" when they are in, else why none of them has any."""
         transaction = self._side.transaction()
         transaction.begin()
         for route in routes:
@@ -157,4 +186,4 @@ class Ingest:
                 return f"room in {route.channel}: {self._side.full_because(route.channel)}"
         transaction.commit()
         transaction.close()
-        return None
+        return ""
