@@ -17,7 +17,7 @@ PACKAGE = ROOT / "shipper"
 #: asked, so who needs a component by name may ask it; `plan` and `problem` are plain data.
 LAYERS = [
     ["errors", "units", "clock", "log"],
-    ["batch", "shared", "ring", "metrics", "config.field", "config.plan", "config.problem", "registry"],
+    ["batch", "shared", "ring", "durable", "metrics", "config.field", "config.plan", "config.problem", "registry"],
     ["contracts", "files", "api"],
     ["implementations"],
     ["pipeline"],
