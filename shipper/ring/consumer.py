@@ -15,6 +15,7 @@ from shipper.ring.layout import (
     CONSUMER_ASLEEP,
     CONSUMER_EPOCH,
     CONSUMER_ROLE,
+    DURABLE,
     FRAME_ALIGN,
     GENERATION,
     HOLDER,
@@ -57,6 +58,9 @@ class Consumer:
         self.index = index
         self.sink = sink
         self.held = False
+        #: True when another sink committed here before this one took the lane, and died before it had said that what
+        #: it wrote is durable.
+        self.inherits = False
         self.lost_bytes = 0
         self._epoch = 0
         self._slot = lane.committed()
@@ -91,6 +95,7 @@ class Consumer:
         self.held = True
         self._slot = self.lane.committed()
         self._seen_put = -1
+        self.inherits = self._slot.sink not in (0, self.sink) and self.lane.durable() < self._slot.position
         self.rewind()
         return True
 
@@ -184,6 +189,22 @@ class Consumer:
         started = frame.rows_after - frame.rows
         self._after = self._after._replace(position=frame.position, rows_done=rows, rows=started + rows)
         return self.release(sequence)
+
+    @property
+    def committed(self) -> int:
+        """Position up to which everything was committed, by this sink or one before it."""
+        return self._slot.position
+
+    def publish_durable(self, position: int) -> bool:
+        """Says that what was committed before `position` survives the death of the machine. True when that is news.
+
+        Only the holder may. Dying before the store: the source reads it again, if the machine dies too.
+        """
+        if not self.held or position <= self.lane.durable():
+            return False
+        self.inherits = False
+        self.lane.words.publish(DURABLE, position)
+        return True
 
     @property
     def moved(self) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from shipper.errors import DamagedData
 from shipper.ring.layout import (
     COMMIT_SLOT,
+    DURABLE,
     GENERATION,
     LANE_MAGIC,
     RING,
@@ -115,6 +116,10 @@ class Lane:
             position = words.load(COMMIT_SLOT + (generation & 1) * LINE_BYTES)
             if words.observe(GENERATION) == generation:
                 return position
+
+    def durable(self) -> int:
+        """Position before which all was taken and is safe from a power cut at its target; never beyond `head`."""
+        return self.words.observe(DURABLE)
 
     def close(self) -> None:
         """Lets go of the memory and of all roles."""

@@ -15,6 +15,7 @@ A lane is one mapped file: a page of words, then the ring of frames::
        896  PRODUCER_ASLEEP       producer: 1 = ring my bell when there is room
       1024  HOLDER                holder of the take lock: its sink id; 0 = nobody, and nothing of it is unsettled
       1152  WANTED                home sink: 1 = give this lane back when you can
+      1280  DURABLE               holder: what was taken before this position survives the death of the machine
       4096  ring                  producer: frames at `position % capacity`
 
 A put page is one mapped file a source worker: what that worker has put into all its lanes, made visible at once::
@@ -64,6 +65,7 @@ CONSUMER_ASLEEP = 6 * LINE_BYTES
 PRODUCER_ASLEEP = 7 * LINE_BYTES
 HOLDER = 8 * LINE_BYTES
 WANTED = 9 * LINE_BYTES
+DURABLE = 10 * LINE_BYTES
 RING = 4096
 
 PAGE_MAGIC = b"SHPPUTS1"

@@ -8,6 +8,7 @@ gives it back when the home wants it again.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -206,11 +207,13 @@ class TakeSide:
         """Gives all lanes up because the target can't take anything: others may deliver what waits in them.
 
         Args:
-            before: makes the sink's journal independent of the lanes' commit slots; called once, first.
+            before: makes what was committed durable, and the sink's journal independent of the lanes' commit slots;
+                called once, first.
         """
         if any(lane.consumer.held for lane in self._lanes):
             before()
         for lane in self._lanes:
+            self._publish(lane, lane.consumer.committed)
             lane.consumer.let_go()
         self._held_back = True
 
@@ -227,8 +230,30 @@ class TakeSide:
             consumer = lane.consumer
             if consumer.held and not lane.route.home and (consumer.wanted or not consumer.waiting):
                 before()
+                self._publish(lane, consumer.committed)
                 consumer.let_go()
                 lane.bell.ring()
+
+    def committed(self) -> tuple[tuple[int, int], ...]:
+        """How far this worker's lanes are committed: for `publish_durable`, once that much is safe at the target."""
+        return tuple((i, lane.consumer.committed) for i, lane in enumerate(self._lanes) if lane.consumer.held)
+
+    def publish_durable(self, committed: Sequence[tuple[int, int]], *, ring: bool = False) -> None:
+        """Says that all that `committed` returned survives the death of the machine.
+
+        Args:
+            ring: wake the sources that put it, so that they write their positions down at once.
+        """
+        for index, position in committed:
+            lane = self._lanes[index]
+            if self._publish(lane, position) and ring:
+                lane.bell.ring()
+
+    @staticmethod
+    def _publish(lane: _Leased, position: int) -> bool:
+        if lane.consumer.held and lane.consumer.inherits:
+            os.sync()  # what a dead sink wrote before this one is somewhere: seldom, and then all of it
+        return lane.consumer.publish_durable(position)
 
     def sleeping(self, asleep: bool) -> None:
         """Says on every lane that this worker holds or is home to whether it sleeps."""
