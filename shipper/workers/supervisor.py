@@ -4,7 +4,7 @@
 
     load and check the files -> claim the instance -> make the segments -> fork the workers
     loop: signals, log lines of workers, deaths and restarts, requests for numbers, changes of the files
-    stop: sources read no more -> sinks empty the lanes (until the deadline) -> files are closed -> what is left is said
+    stop: sources read no more -> sinks empty the lanes (until the deadline) -> files are closed -> the rest is parked
 
 It is one thread around one selector, and it imports nothing of Arrow.
 
@@ -31,7 +31,7 @@ from shipper.metrics.observer import Observer
 from shipper.ring.wait import Bell
 from shipper.units import format_size
 from shipper.workers import instance as instances
-from shipper.workers import kin
+from shipper.workers import kin, parking
 from shipper.workers.control import Control, Order
 from shipper.workers.fleet import Fleet, Worker
 from shipper.workers.grid import Grid, build
@@ -120,6 +120,7 @@ def run(command: Command, view: View) -> int:
             return CLEAN
         instance = instances.find(command.agent, command.files[0], run_dir=command.run_dir, state_dir=command.state_dir)
         instance.claim()
+        parking.take_back(instance)
     except BaseException:
         template.close()
         _hear_last_words(read_fd)
@@ -204,13 +205,16 @@ class Supervisor:
             if server is not None:
                 self._selector.unregister(server.fileno())
                 server.close()
-            left = meters.rows()
             meters.close()
             fleet.close()
-        for worker in failing:
-            log.say("ERROR", worker.spec.label, "was not running when the agent stopped; see the lines above")
-        self._say_left(left, fleet.in_order())
-        return (GAVE_UP if failing and following is None else CLEAN), following
+        for name in failing:
+            log.say("ERROR", name, "was not running when the agent stopped; see the lines above")
+        if following is not None:
+            parking.remove_if_empty(self._instance.run_dir, fleet.in_order())  # what waits, waits where it is
+            return CLEAN, following
+        put_away = parking.put_away(self._instance, self._command.files[0], fleet.in_order())
+        log.pass_on("INFO", "agent", f"{self._command.agent} has stopped")
+        return (GAVE_UP if failing or not put_away else CLEAN), None
 
     # --- the loop
 
@@ -359,17 +363,6 @@ class Supervisor:
         ring_bytes = sum(record.path.stat().st_size for record in grid.lanes)
         lanes = "1 lane" if len(grid.lanes) == 1 else f"{len(grid.lanes)} lanes"
         log.say("INFO", "agent", f"{lanes}, {format_size(ring_bytes)} of shared memory")
-
-    def _say_left(self, left: Mapping[str, int], in_order: bool) -> None:
-        for channel, rows in left.items():
-            if rows:
-                log.say(
-                    "WARN", channel, f"{rows} events stay in the channel; the next start of this agent delivers them"
-                )
-        # A worker that was killed finds in the segments what it had committed: they stay for it, empty or not.
-        if in_order and not any(left.values()):
-            instances.remove_empty(self._instance.run_dir)
-        log.pass_on("INFO", "agent", f"{self._command.agent} has stopped")
 
     def _book(
         self, grid: Grid, components: list[tuple[WorkerSpec, ComponentSpec]], block: MetricsBlock, started_ms: int

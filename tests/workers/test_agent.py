@@ -122,7 +122,7 @@ class TestStop:
         one.until(lambda: "could not go on" in one.log())
         one.until(lambda: in_channel(one) == 500)
         assert one.stop() == 3
-        assert "500 events stay in the channel" in one.log()
+        assert "parked 500 events" in one.log()
         out.mkdir(parents=True)
         one.start()
         one.until(lambda: texts(out).count(b"\n") == 500)
