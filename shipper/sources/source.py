@@ -50,6 +50,9 @@ class SourceContext:
         positions: the last committed origin of each stream, as the channels have it.
         state_dir: where this source may keep files of its own.
         strict: True when `strictBatch` makes Flume's batchSize literal.
+        room: memory for a block of at most so many bytes, where it costs the channel no copy; None when there is none
+            now. It is the source's until it asks for the next; only a batch of the whole block, from its first byte
+            on, stays where it is.
         say: one line for the person, the same text at most once in 30 s: `say("warning", "...")`.
     """
 
@@ -64,6 +67,7 @@ class SourceContext:
     batch_bytes: int = 1 << 20
     strict: bool = False
     positions: Mapping[str, Origin] = field(default_factory=dict)
+    room: Callable[[int], memoryview | None] = lambda block_bytes: None
     say: Callable[[str, str], None] = lambda level, line: None
 
 
@@ -117,6 +121,15 @@ class Source(ABC, Generic[O]):
     def lag_bytes(self) -> int:
         """Bytes that are known to wait behind the position; 0 when the source can't know."""
         return 0
+
+    def stop_reading(self) -> bool:
+        """The agent stops: from here on nothing more is taken in.
+
+        Returns:
+            True when `poll` is to be called until it returns None, because what was taken in can't be read again and
+            is still to be handed out. False when there is nothing, or the next start reads it again.
+        """
+        return False
 
     def finished(self) -> bool:
         """True when nothing will ever come again (a sequence that reached its end)."""

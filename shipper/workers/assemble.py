@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from shipper.channels.memory.channel import MemoryChannel
 from shipper.channels.memory.put import LaneRoute, PutSide, open_put_side
@@ -17,7 +18,7 @@ from shipper.pipeline.deliver import Delivery, GroupSink
 from shipper.pipeline.ingest import Ingest
 from shipper.pipeline.quarantine import Quarantine
 from shipper.sinks.sink import SinkContext
-from shipper.sources.source import Source, SourceContext
+from shipper.sources.source import Source, SourceContext, Waiter
 from shipper.workers.duty import Duty
 from shipper.workers.handover import committed_before, note_of
 from shipper.workers.positions import Positions
@@ -27,6 +28,16 @@ Say = Callable[[str, str], None]
 
 #: Rows that a batch may have when no channel bounds them.
 ROWS_MAX = 1 << 20
+
+
+class SourceDuty(Waiter, Protocol):
+    """What a source needs of the worker that it runs in: the whole `Duty`, or a turn in a shared one."""
+
+    def wait_for_room(self, timeout_s: float) -> None:
+        """Sleeps because a channel is full."""
+
+    def stopping(self) -> bool:
+        """True when the supervisor wants anything but to run."""
 
 
 @dataclass
@@ -39,6 +50,12 @@ class SourceParts:
     positions: Positions
     context: SourceContext
 
+    def close(self) -> None:
+        """Closes everything, in order, each even when the one before failed; the last error is raised."""
+        with contextlib.ExitStack() as stack:
+            for part in (self.side, self.positions, self.source):
+                stack.callback(part.close)
+
 
 @dataclass
 class SinkParts:
@@ -50,8 +67,17 @@ class SinkParts:
     delivery: Delivery
 
 
-def source_parts(spec: WorkerSpec, entry: Entry, duty: Duty, say: Say) -> SourceParts:
-    """Builds a source worker. Nothing is open yet but the segments."""
+def source_parts(spec: WorkerSpec, entry: Entry, duty: SourceDuty, say: Say) -> SourceParts:
+    """Builds a source worker. Nothing is open yet but the segments; nothing at all when it raises."""
+    with contextlib.ExitStack() as undo:
+        parts = _source_parts(spec, entry, duty, say, undo)
+        undo.pop_all()
+        return parts
+
+
+def _source_parts(
+    spec: WorkerSpec, entry: Entry, duty: SourceDuty, say: Say, undo: contextlib.ExitStack
+) -> SourceParts:
     assert spec.source is not None and spec.selector is not None
     clock = SystemClock()
     channels, keep_alives, rows_max, strict = {}, [], [ROWS_MAX], False
@@ -64,6 +90,7 @@ def source_parts(spec: WorkerSpec, entry: Entry, duty: Duty, say: Say) -> Source
         strict = strict or options.strict_batch
     rivals = {c.name: [(Path(lane), Path(page)) for lane, page in c.rivals] for c in spec.channels}
     side = open_put_side(Path(spec.page), channels, rivals)
+    undo.callback(side.close)
     positions = Positions(Path(f"{spec.page}.positions"))
     positions.store(side.last_origins())
     kind, options = component("source", spec.source.type, spec.source.properties)

@@ -20,7 +20,7 @@ from shipper.ring.wait import Bell
 from shipper.workers.control import Control, Order, Phase
 from shipper.workers.handover import hand_over, note_of
 from shipper.workers.kin import FINISHED, STOPPED
-from shipper.workers.launch import Template
+from shipper.workers.launch import OtherBuild, Template
 from shipper.workers.spec import WorkerSpec
 
 _BACKOFF_MOST_S = 30.0
@@ -59,6 +59,9 @@ class Fleet:
         workers: books, one a worker.
         control: the page through which orders go.
         log_fd: where workers write their log lines.
+
+    Attributes:
+        outdated: True when a worker could not be started because its program is another build than this process.
     """
 
     def __init__(self, workers: Sequence[Worker], control: Control, log_fd: int) -> None:
@@ -66,7 +69,9 @@ class Fleet:
         self._control = control
         self._log_fd = log_fd
         self._launches: dict[Template, list[Worker]] = {}
+        self._strangers: dict[int, int] = {}
         self.stopping = False
+        self.outdated = False
 
     def launch(self, workers: Sequence[Worker], template: Template | None = None) -> Template:
         """Asks a template for workers; `arrived` takes its answer when its descriptor is readable."""
@@ -92,6 +97,7 @@ class Fleet:
             pids = template.pids()
         except ComponentFailed as problem:
             template.close()
+            self.outdated = self.outdated or isinstance(problem, OtherBuild)
             self.postpone(workers, problem)
             return
         for worker, pid in zip(workers, pids, strict=True):
@@ -100,6 +106,10 @@ class Fleet:
             for entry in worker.entries:
                 entry.runs(pid, now_ms, again)
         template.close()
+        for worker in workers:
+            if worker.pid in self._strangers:  # dead before this process knew of it
+                self._died(worker, self._strangers[worker.pid])
+        self._strangers.clear()
 
     def reap(self) -> None:
         """Books the deaths since the last call, and plans restarts. Children of dead workers are reaped too."""
@@ -115,8 +125,11 @@ class Fleet:
                 return
             with contextlib.suppress(ChildProcessError):
                 _, status = os.waitpid(found.si_pid, os.WNOHANG)
+                code = os.waitstatus_to_exitcode(status)
                 if (worker := by_pid.get(found.si_pid)) is not None:
-                    self._died(worker, os.waitstatus_to_exitcode(status))
+                    self._died(worker, code)
+                elif launching:  # whose it is, the template's answer will say, if there is one
+                    self._strangers[found.si_pid] = code
 
     def due(self) -> list[Worker]:
         """Workers whose restart is due."""
@@ -141,9 +154,11 @@ class Fleet:
         born = [worker for workers in self._launches.values() for worker in workers]
         return [w for w in self.workers if kind in (None, w.spec.kind) and (w.pid or w in born)]
 
-    def failing(self) -> list[Worker]:
-        """Workers that died and wait for their restart."""
-        return [w for w in self.workers if not w.pid and not w.over and w.failures]
+    def failing(self) -> list[str]:
+        """Names of workers that died and wait for their restart, and of sources that wait for it inside a worker."""
+        dead = [w.spec.label for w in self.workers if not w.pid and not w.over and w.failures]
+        shared = [entry.sample() for w in self.workers if w.pid and w.spec.shares for entry in w.entries]
+        return dead + [sample.name for sample in shared if sample.state == State.FAILED]
 
     def in_order(self) -> bool:
         """True when every worker has ended as it should."""
@@ -174,7 +189,7 @@ class Fleet:
         now_ms = time.time_ns() // 1_000_000
         if code == FINISHED or (code == STOPPED and self.stopping):
             worker.over = worker.in_order = True
-            if code == FINISHED:
+            if code == FINISHED and not spec.shares:
                 log.say("INFO", spec.label, "the source has reached its end and stops; the agent goes on")
             for entry in worker.entries:
                 entry.stopped(now_ms)
@@ -191,7 +206,8 @@ class Fleet:
             log.say("WARN", spec.label, f"the worker {how} while it was to stop")
             return
         worker.due_s = time.monotonic() + back_off_s
-        log.say("WARN", spec.label, f"the worker {how}; it is started again in {back_off_s:.0f} s")
+        whose = f" of {', '.join(share.label for share in spec.shares)}" if spec.shares else ""
+        log.say("WARN", spec.label, f"the worker{whose} {how}; it is started again in {back_off_s:.0f} s")
         if worker.failures >= _SETTLES_MOST and spec.kind == "sink":
             _hand_over(spec)
 

@@ -5,7 +5,7 @@
     run directory of an instance
       control                          the control page
       metrics                          the metrics block
-      bells/sources/r1.0               a doorbell a worker, also under bells/sinks
+      bells/sources/r1.0, .../shared0  a doorbell a worker, also under bells/sinks
       puts/r1.0, puts/r1.0.positions   put page and position table of a source worker
       channels/c1/r1.0--k1.0           a lane a pair of source worker and sink worker
 
@@ -18,7 +18,7 @@ from __future__ import annotations
 import contextlib
 from _blake2 import blake2b  # hashlib would map all of OpenSSL into the supervisor
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +34,17 @@ from shipper.ring.puts import PutPage
 from shipper.workers.control import WORKERS_MAX
 from shipper.workers.handover import hand_over, note_of
 from shipper.workers.instance import Instance, cgroup_limit_bytes, free_memory_bytes
+from shipper.workers.sharing import sharing
 from shipper.workers.spec import ChannelSpec, Common, ComponentSpec, LaneSpec, WorkerSpec
 
 #: All channels of an agent together have at most so many bytes of rings, unless the file asks for more.
 AGENT_RING_BYTES = 256 << 20
 
 _NOBODY = "nobody.0"
+
+#: Workers that several sources share are called so, and numbered; no worker of one source has such a bell: those end
+#: in a dot and a number.
+_SHARED = "shared"
 
 #: Worker -> path of its bell.
 Bells = Callable[[str], str]
@@ -83,7 +88,9 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False) -> Grid:
         ComponentFailed: no room for the segments.
     """
     run_dir, state_dir = instance.run_dir, instance.state_dir
+    shared = sharing(plan.sources)
     workers = sum(source.workers for source in plan.sources) + sum(group.workers for group in plan.groups)
+    workers -= sum(len(sources) - 1 for sources in shared)
     if workers > WORKERS_MAX:
         raise ConfigurationError(
             f"agent {plan.agent} would have {workers} workers; an agent has {WORKERS_MAX} at most: share its sources "
@@ -113,8 +120,11 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False) -> Grid:
             lanes.append(LaneRecord(name, run_dir / "channels" / name / file, page_path))
         _free(run_dir, name, [lane.path for lane in lanes if lane.channel == name], consumers[name])
 
+    # A worker that several sources share has one bell: whoever is rung, all of them look.
+    shared_bells = {_worker(s.name, 0): f"{_SHARED}{n}" for n, sources in enumerate(shared) for s in sources}
+
     def source_bell(worker: str) -> str:
-        return str(run_dir / "bells" / "sources" / worker)
+        return str(run_dir / "bells" / "sources" / shared_bells.get(worker, worker))
 
     def sink_bell(worker: str) -> str:
         return str(run_dir / "bells" / "sinks" / worker)
@@ -144,6 +154,7 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False) -> Grid:
                 )  # fmt: skip
             )
     sinks = len(specs)
+    sources: list[WorkerSpec] = []
     for source in plan.sources:
         for index in range(source.workers):
             me = _worker(source.name, index)
@@ -151,11 +162,11 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False) -> Grid:
                 _into(plan.channel(name), me, lanes, consumers[name], run_dir / "channels" / name, sink_bell)
                 for name in source.channels
             )
-            specs.append(
+            sources.append(
                 WorkerSpec(
                     kind="source",
                     name=source.name,
-                    line=len(specs) + 1,
+                    line=0,
                     sink_id=0,
                     index=index,
                     count=source.workers,
@@ -169,7 +180,28 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False) -> Grid:
                     common=common,
                 )  # fmt: skip
             )
+    for spec in _together(sources, [[source.name for source in group] for group in shared]):
+        line = len(specs) + 1
+        shares = tuple(replace(share, line=line) for share in spec.shares)
+        specs.append(replace(spec, line=line, shares=shares))
     return Grid(tuple(specs[sinks:]), tuple(specs[:sinks]), channels, tuple(lanes))
+
+
+def _together(specs: Sequence[WorkerSpec], shared: Sequence[Sequence[str]]) -> list[WorkerSpec]:
+    """The workers of sources when those of each list in `shared` have one worker together."""
+    by_name = {spec.name: spec for spec in specs if spec.count == 1}
+    sharing_names = {name for names in shared for name in names}
+    workers = [spec for spec in specs if spec.name not in sharing_names]
+    for number, names in enumerate(shared):
+        shares = tuple(by_name[name] for name in names)
+        first = shares[0]
+        workers.append(
+            WorkerSpec(
+                kind="source", name=f"{_SHARED}{number}", line=0, sink_id=0, index=0, count=1, bell=first.bell,
+                common=first.common, shares=shares,
+            )
+        )  # fmt: skip
+    return workers
 
 
 def _free(run_dir: Path, channel: str, lanes: Sequence[Path], sinks: Sequence[str]) -> None:

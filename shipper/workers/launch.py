@@ -19,6 +19,7 @@ from shipper.config.problem import Problem
 from shipper.errors import ComponentFailed
 from shipper.workers import kin
 from shipper.workers.spec import WorkerSpec
+from shipper.workers.stamp import STAMP
 
 #: Set for the template and so for all workers: libraries must not start threads of their own behind our back.
 _QUIET_LIBRARIES = {
@@ -30,6 +31,10 @@ _QUIET_LIBRARIES = {
 
 #: How long a template that has closed its answers may take to be gone.
 _LAST_BREATH_S = 5.0
+
+
+class OtherBuild(ComponentFailed):
+    """The template is of another build than this process: restart in order, and both are the new one."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,11 @@ class Template:
         return self._process.pid
 
     def load(self, files: Sequence[str], agent: str, system: Mapping[str, str], strict: bool) -> Loaded:
-        """Reads and checks a configuration. Blocks about 0.4 s."""
+        """Reads and checks a configuration. Blocks about 0.4 s.
+
+        Raises:
+            OtherBuild, ComponentFailed
+        """
         request = {
             "files": list(files),
             "agent": agent,
@@ -100,7 +109,11 @@ class Template:
         self._send({"fork": [spec.to_json() for spec in specs], "supervisor": os.getpid()})
 
     def pids(self) -> list[int]:
-        """The process ids of the workers asked for, in order. The template has no more to do then: `close` it."""
+        """The process ids of the workers asked for, in order. The template has no more to do then: `close` it.
+
+        Raises:
+            OtherBuild, ComponentFailed: there are no such workers, nor will there be.
+        """
         found: list[int] = self._receive()["pids"]
         return found
 
@@ -122,7 +135,7 @@ class Template:
     def _send(self, message: Mapping[str, Any]) -> None:
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(orjson.dumps(message) + b"\n")
+            self._process.stdin.write(orjson.dumps({**message, "stamp": STAMP}) + b"\n")
             self._process.stdin.flush()
         except OSError as problem:
             raise ComponentFailed(f"the template of the workers is gone ({problem}); see the lines above") from problem
@@ -133,4 +146,9 @@ class Template:
         if not line:
             raise ComponentFailed(f"the template of the workers {self._how_it_ended()}; see the lines above, if any")
         answer: dict[str, Any] = orjson.loads(line)
+        if "stamp" in answer:
+            raise OtherBuild(
+                f"the program of the workers is build {answer['stamp']}, this process is build {STAMP}: shipper was "
+                f"upgraded while the agent ran, or {sys.executable} finds two copies of it"
+            )
         return answer

@@ -15,7 +15,8 @@ from pathlib import Path
 from shipper import log
 from shipper.errors import ShipperError
 from shipper.metrics.block import Entry, MetricsBlock, State
-from shipper.workers import assemble, sink_worker, source_worker
+from shipper.metrics.counters import Counters
+from shipper.workers import assemble, shared_worker, sink_worker, source_worker
 from shipper.workers.control import Control, Phase
 from shipper.workers.duty import Duty
 from shipper.workers.kin import FINISHED, GAVE_UP, STOPPED, be_deaf, call_oneself
@@ -35,11 +36,14 @@ def main(spec: WorkerSpec) -> int:
                 "stop the agent and start it again")  # fmt: skip
         log.flush()
         return GAVE_UP
-    components = [spec.source] if spec.source is not None else list(spec.sinks)
+    components = [component for member in spec.members for component in (*member.sinks, member.source) if component]
     entries = {c.name: block.entries[c.metrics] for c in components}
-    duty = Duty(control, spec.line, next(iter(entries.values())), Path(spec.bell))
+    duty = Duty(control, spec.line, _Nobody() if spec.shares else next(iter(entries.values())), Path(spec.bell))
     try:
-        code = _run_source(spec, entries, duty) if spec.kind == "source" else _run_sink(spec, entries, duty)
+        if spec.kind == "sink":
+            code = _run_sink(spec, entries, duty)
+        else:
+            code = (_run_shared if spec.shares else _run_source)(spec, entries, duty)
     except ShipperError as problem:
         log.say("ERROR", spec.label, str(problem))
         code = _failed(duty, entries, str(problem))
@@ -54,13 +58,33 @@ def _run_source(spec: WorkerSpec, entries: dict[str, Entry], duty: Duty) -> int:
     entry = next(iter(entries.values()))
     parts = assemble.source_parts(spec, entry, duty, _sayer(spec))
     _listen_to_libraries(spec)
-    with _closing(parts.source, parts.positions, parts.side):
+    with contextlib.closing(parts):
         parts.source.open(parts.context)
         finished = source_worker.run(parts.source, parts.ingest, parts.positions, duty)
     entry.state(State.STOPPING)
     duty.phase(Phase.FINISHED if finished else Phase.ENDED)
     duty.close()
     return FINISHED if finished else STOPPED
+
+
+def _run_shared(spec: WorkerSpec, entries: dict[str, Entry], duty: Duty) -> int:
+    _listen_to_libraries(spec)
+    members = [shared_worker.Member(share, entries[share.name], duty) for share in spec.shares]
+    with _closing(*members):
+        finished = shared_worker.run(members, duty)
+    duty.phase(Phase.FINISHED if finished else Phase.ENDED)
+    duty.close()
+    return FINISHED if finished else STOPPED
+
+
+class _Nobody:
+    """The entry of a worker whose sources have entries of their own: its time accounts go nowhere."""
+
+    def __init__(self) -> None:
+        self.counters = Counters.private()
+
+    def waits_for(self, text: str) -> None:
+        """Nobody asks."""
 
 
 def _run_sink(spec: WorkerSpec, entries: dict[str, Entry], duty: Duty) -> int:

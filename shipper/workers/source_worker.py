@@ -15,9 +15,9 @@ from shipper.workers.control import Phase
 from shipper.workers.duty import Duty
 from shipper.workers.positions import Positions
 
-_WAIT_S = 1.0
-_LAG_EVERY_S = 0.5
-_LAST_TRIES_S = 0.05
+WAIT_S = 1.0
+LAG_EVERY_S = 0.5
+LAST_TRIES_S = 0.05
 
 
 def run(source: Source[object], ingest: Ingest, positions: Positions, duty: Duty) -> bool:  # type: ignore[type-var]
@@ -29,23 +29,31 @@ def run(source: Source[object], ingest: Ingest, positions: Positions, duty: Duty
     duty.phase(Phase.READY)
     look_s = 0.0
     while not duty.stopping():
-        batch = source.poll(_WAIT_S)
+        batch = source.poll(WAIT_S)
         if (now_s := time.monotonic()) >= look_s:
-            look_s = now_s + _LAG_EVERY_S
+            look_s = now_s + LAG_EVERY_S
             duty.lag(source.lag_bytes())
         if batch is None:
             if source.finished():
                 return True
             continue
-        if not _carry(source, ingest, batch, duty):
-            continue
-        # Dying before this line: the put is committed, its origins are read back from its frame. After it: from the
-        # table. The next put is claimed only after the table has this one, so one of the two always is there.
-        positions.store(batch.origins)
-        source.committed(batch)
-        duty.progress()
+        if _carry(source, ingest, batch, duty):
+            keep(source, positions, batch)
+            duty.progress()
     duty.phase(Phase.ENDING)
+    if source.stop_reading():
+        while not duty.at_once() and (batch := source.poll(0)) is not None:
+            if _carry(source, ingest, batch, duty):
+                keep(source, positions, batch)
     return False
+
+
+def keep(source: Source[object], positions: Positions, batch: EventBatch) -> None:  # type: ignore[type-var]
+    """What follows every put: its origins are stored, and its source is told."""
+    # Dying before this line: the put is committed, its origins are read back from its frame. After it: from the
+    # table. The next put is claimed only after the table has this one, so one of the two always is there.
+    positions.store(batch.origins)
+    source.committed(batch)
 
 
 def _carry(source: Source[object], ingest: Ingest, batch: EventBatch, duty: Duty) -> bool:  # type: ignore[type-var]
@@ -57,7 +65,7 @@ def _carry(source: Source[object], ingest: Ingest, batch: EventBatch, duty: Duty
             if source.replayable or duty.at_once():
                 source.position(batch.origins)
                 return False
-            duty.wait_for_room(_LAST_TRIES_S)
+            duty.wait_for_room(LAST_TRIES_S)
             continue
         if not source.refused(batch, "no room in a required channel within its keep-alive"):
             return False

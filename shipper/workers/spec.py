@@ -70,6 +70,7 @@ class WorkerSpec:
         index, count: which of how many workers of the same component.
         bell: path of this worker's bell.
         page: path of a source's put page.
+        shares: the sources that take turns in this worker, each as a spec of its own; empty where it has one.
     """
 
     kind: str
@@ -91,6 +92,12 @@ class WorkerSpec:
     takes: tuple[LaneSpec, ...] = ()
     batch_bytes: int = 1 << 20
     linger_s: float | None = None
+    shares: tuple[WorkerSpec, ...] = ()
+
+    @property
+    def members(self) -> tuple[WorkerSpec, ...]:
+        """The specs of what runs in this worker: those that share it, or just this one."""
+        return self.shares or (self,)
 
     @property
     def label(self) -> str:
@@ -125,10 +132,14 @@ class WorkerSpec:
             )
             for channel in values["channels"]
         )  # fmt: skip
+        values["shares"] = tuple(cls.from_json(share) for share in values["shares"])
         return cls(**values)
 
     def with_metrics(self, indices: list[int]) -> WorkerSpec:
-        """The spec with the index of each component's entry in the metrics block, sinks (or the source) in order."""
+        """The spec with the index of each component's entry in the metrics block, sinks or sources in order."""
+        if self.shares:
+            shares = tuple(share.with_metrics([i]) for share, i in zip(self.shares, indices, strict=True))
+            return dataclasses.replace(self, shares=shares)
         if self.source is not None:
             return dataclasses.replace(self, source=dataclasses.replace(self.source, metrics=indices[0]))
         sinks = tuple(dataclasses.replace(sink, metrics=i) for sink, i in zip(self.sinks, indices, strict=True))

@@ -182,7 +182,8 @@ class Supervisor:
         self._say_places(grid)
         self._view.starting(plan)
         control = Control.create(self._instance.run_dir / "control")
-        components = [(spec, found) for spec in grid.workers for found in (*spec.sinks, spec.source) if found]
+        members = [member for spec in grid.workers for member in spec.members]
+        components = [(spec, found) for spec in members for found in (*spec.sinks, spec.source) if found]
         block = MetricsBlock.create(
             self._instance.run_dir / "metrics", len(components) + len(grid.channels),
             agent=self._command.agent, file=str(self._command.files[0].absolute()), start_ms=started_ms,

@@ -5,9 +5,15 @@ by exec, so it has no thread, no client and no lock of anybody; it opens nothing
 
 It talks with the supervisor through its standard input and output, one JSON object a line::
 
-    -> {"load": {files, agent, system, ...}}       <- {"plan": ... or null, "problems": [...], "counted": {...}}
-    -> {"fork": [spec, ...], "supervisor": pid}    <- {"pids": [...]}
-    -> end of file                                 exits
+    -> {"load": {files, agent, system, ...}, "stamp": "..."}
+                                            <- {"plan": ... or null, "problems": [...], "counted": {...}}
+    -> {"fork": [spec, ...], "supervisor": pid, "stamp": "..."}
+                                            <- {"pids": [...]}, then the workers begin
+    -> anything, of another build           <- {"stamp": "..."}: this build's, and nothing else happens
+    -> end of file                          exits
+
+A worker begins when the template has told the supervisor of all of them: a template that dies in the middle of its
+forks leaves nobody behind that the supervisor does not know.
 
 Python's rule that a process with threads should not fork does not bite here: the one thread that exists belongs to
 Arrow's allocator, takes no part in what a worker does, and the tests fork on every supported Python.
@@ -15,6 +21,7 @@ Arrow's allocator, takes no part in what a worker does, and the tests fork on ev
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import sys
@@ -27,6 +34,7 @@ import orjson
 from shipper import log, registry
 from shipper.workers import kin, process
 from shipper.workers.spec import WorkerSpec
+from shipper.workers.stamp import STAMP
 
 
 def main() -> int:
@@ -35,16 +43,26 @@ def main() -> int:
     log.configure_worker_log(2, os.environ.get(kin.LOG_LEVEL, "INFO"))
     for line in sys.stdin.buffer:
         request = orjson.loads(line)
-        if "load" in request:
+        answer: dict[str, Any]
+        begin_fd = -1
+        if request["stamp"] != STAMP:  # what else stands in the request may have another meaning here
+            answer = {"stamp": STAMP}
+        elif "load" in request:
             answer = _load(request["load"])
         else:
-            answer = {"pids": _fork([WorkerSpec.from_json(spec) for spec in request["fork"]], request["supervisor"])}
+            wait_fd, begin_fd = os.pipe()
+            specs = [WorkerSpec.from_json(spec) for spec in request["fork"]]
+            answer = {"pids": _fork(specs, request["supervisor"], wait_fd, begin_fd)}
         try:
             sys.stdout.buffer.write(orjson.dumps(answer) + b"\n")
             sys.stdout.buffer.flush()
         except BrokenPipeError:  # the supervisor was interrupted meanwhile
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter flushes once more at its end
             return 0
+        if begin_fd >= 0:
+            with contextlib.suppress(BrokenPipeError):  # all of them are dead already
+                os.write(begin_fd, b"!" * len(answer["pids"]))
+            os.close(begin_fd)
     return 0
 
 
@@ -68,12 +86,12 @@ def _counted(family: str, type_name: str) -> list[str]:
     return list(kind.counted) if kind is not None else []
 
 
-def _fork(specs: list[WorkerSpec], supervisor: int) -> list[int]:
-    for spec in specs:
-        for family, found in [("source", spec.source), ("selector", spec.selector), ("processor", spec.processor)]:
+def _fork(specs: list[WorkerSpec], supervisor: int, wait_fd: int, begin_fd: int) -> list[int]:
+    for one in (member for spec in specs for member in spec.members):
+        for family, found in [("source", one.source), ("selector", one.selector), ("processor", one.processor)]:
             if found is not None:
                 registry.find(family, found.type)
-        for family, several in [("interceptor", spec.interceptors), ("sink", spec.sinks)]:
+        for family, several in [("interceptor", one.interceptors), ("sink", one.sinks)]:
             for found in several:
                 registry.find(family, found.type)
     gc.collect()
@@ -84,15 +102,21 @@ def _fork(specs: list[WorkerSpec], supervisor: int) -> list[int]:
             warnings.simplefilter("ignore", DeprecationWarning)
             pid = os.fork()
         if pid == 0:
-            _become(spec, supervisor)
+            os.close(begin_fd)
+            _become(spec, supervisor, wait_fd)
+        # Dying here: the pipe ends, and with it all that were forked so far.
         pids.append(pid)
+    os.close(wait_fd)
     return pids
 
 
-def _become(spec: WorkerSpec, supervisor: int) -> None:
+def _become(spec: WorkerSpec, supervisor: int, wait_fd: int) -> None:
     """The child's side of the fork; never returns."""
     code = kin.GAVE_UP
     try:
+        if not os.read(wait_fd, 1):
+            return
+        os.close(wait_fd)
         nothing = os.open(os.devnull, os.O_RDWR)
         os.dup2(nothing, 0)
         os.dup2(nothing, 1)
