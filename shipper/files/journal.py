@@ -17,6 +17,9 @@ that was rolled back is on nobody's chain, so nothing has to be undone in the jo
 A *fact* is true whether or not anything commits: a file is about to be made, it has this identity, it is finished,
 it is gone.
 
+A *mark* is a fact too: `synced` names an entry up to which all files are on disk. Within one life of the machine it
+means nothing; after a power cut it is the last entry that counts. Bytes behind it may be there or not, in any order.
+
 What is true when the process dies is said at each write below. Files are known by a number; `records` is the view
 from what counts. The journal is one file that is rewritten when it has grown: a snapshot is an entry that is based
 on itself, and renamed over the old journal as a whole.
@@ -40,6 +43,8 @@ import orjson
 AGREES = "agrees"
 #: The journal was written beside another channel memory: its newest entry counts.
 OTHER_RUN = "other run"
+#: The machine went down: only what was synced before counts, whatever of the rest reached the disk.
+POWER_CUT = "power cut"
 #: The commit slots are older than what is known to be committed: the newest entry is taken for committed, since rows
 #: that come twice are better than rows that are lost.
 CHANNEL_LOST = "channel lost"
@@ -75,6 +80,19 @@ class Progress:
         return [self.number, self.length, self.rows, self.body_bytes, self.state, self.finished]
 
 
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """Where the journal was when a sync began.
+
+    Attributes:
+        snapshot: what a journal that begins there begins with; None when the present one is short enough.
+    """
+
+    sequence: int
+    size: int
+    snapshot: bytes | None
+
+
 @dataclass(slots=True)
 class FileRecord:
     """A file that the journal knows.
@@ -105,16 +123,28 @@ class Journal:
         path: its file; made when it is not there.
         committed_sequence: the largest sequence that a channel's commit names for this sink, 0 when none does.
         run_id: of the channel's memory. A journal that was written beside another one (before a reboot, a clean stop)
-            is the only witness left: all of it counts.
+            is the only witness left: all of it counts, or after a power cut all that was synced.
+        boot_id: of this life of the machine.
+        syncs: somebody calls `sync_begins` and `synced` now and then.
 
     Attributes:
         records: the files that count, by number; those without progress were begun by a transaction that does not.
-        found: what the journal and the channel say of each other, one of the words below.
+        found: what the journal and the channel say of each other, one of the words above.
+        rebooted: it was written before the machine was started the last time: disks may have other numbers now.
+        gone_unsynced: files that got their final names, or were removed, behind the last mark.
     """
 
-    def __init__(self, path: Path, committed_sequence: int, run_id: str = "") -> None:
+    def __init__(
+        self, path: Path, committed_sequence: int, run_id: str = "", *, boot_id: str = "", syncs: bool = False
+    ) -> None:
         self.path = path
+        self.syncs = syncs
+        self.rebooted = False
+        self.gone_unsynced: list[FileRecord] = []
         self._run_id = run_id
+        self._boot_id = boot_id
+        self._mark: _Mark | None = None
+        self._marked_size = -1
         self.records: dict[int, FileRecord] = {}
         self.found = AGREES
         self._pending: tuple[int, Sequence[Progress]] | None = None
@@ -192,7 +222,7 @@ class Journal:
         self._committed, progress = self._pending
         self._pending = None
         self._apply(progress)
-        if self._size > max(_GROWN_BYTES, 4 * self._snapshot_size):
+        if self._grown and not self.syncs:
             self._rewrite()
 
     def forget(self) -> None:
@@ -209,8 +239,39 @@ class Journal:
             except OSError:
                 pass  # said when the next transaction can't write its entry
 
+    # --- the durable head
+
+    def sync_begins(self) -> bool:
+        """All that is committed now is about to be made durable; between transactions. False when all of it is."""
+        assert self._pending is None, "a sync begins between transactions"
+        if self._size == self._marked_size:
+            return False
+        self._mark = _Mark(self._committed, self._size, self._snapshot() if self._grown else None)
+        return True
+
+    def synced(self) -> bool:
+        """What was committed when the sync began is on disk. Dying behind this: the mark may count or the one before.
+
+        Returns:
+            True when the journal itself is still to be synced (`sync`) before anybody relies on the mark.
+        """
+        mark, self._mark = self._mark, None
+        assert mark is not None, "synced without sync_begins"
+        if mark.snapshot is not None:
+            behind = _read_all(self._descriptor, mark.size, self._size)
+            self._replace(MAGIC + mark.snapshot + behind, len(mark.snapshot))
+            return False
+        before = self._size
+        self._fact({"synced": [mark.sequence, mark.size]})
+        self._marked_size = self._size if before == mark.size else -1
+        return True
+
+    def sync(self) -> None:
+        """The journal as it is survives the death of the machine. May be called from a thread of its own."""
+        os.fdatasync(self._descriptor)
+
     def recovered(self) -> None:
-        """What was found has been settled: the past is forgotten.
+        """What was found has been settled, and synced if anything ever is: the past is forgotten.
 
         Dying before this: the same is found and settled once more. Dying behind it: the next one starts from here.
         """
@@ -252,8 +313,11 @@ class Journal:
             raise
         self._size += len(record)
 
-    def _rewrite(self) -> None:
-        """A snapshot takes the place of everything. Dying anywhere in here: the old journal or the new one is there."""
+    @property
+    def _grown(self) -> bool:
+        return self._size > max(_GROWN_BYTES, 4 * self._snapshot_size)
+
+    def _snapshot(self) -> bytes:
         payload = {
             "snapshot": [
                 [r.number, r.key, r.path, r.final, r.opened_ms, r.recipe, r.identity,
@@ -264,13 +328,26 @@ class Journal:
             "last": self._sequence,
             "released": self._released,
             "run": self._run_id,
+            "boot": self._boot_id,
         }  # fmt: skip
-        record = MAGIC + _framed(self._committed, self._committed, payload)
+        if self.syncs:
+            payload["synced"] = [self._committed, 0]
+        return _framed(self._committed, self._committed, payload)
+
+    def _rewrite(self) -> None:
+        """A snapshot takes the place of everything. With `syncs`, only when all that it says is on disk."""
+        snapshot = self._snapshot()
+        self._replace(MAGIC + snapshot, len(snapshot))
+
+    def _replace(self, record: bytes, snapshot_size: int) -> None:
+        """Dying anywhere in here: the old journal or the new one is there."""
         fresh = self.path.with_name(self.path.name + ".new")
         descriptor = -1
         try:
             descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
             _write_all(descriptor, record)
+            if self.syncs:
+                os.fsync(descriptor)
             os.rename(fresh, self.path)
         except OSError:
             if descriptor >= 0:
@@ -281,7 +358,11 @@ class Journal:
             return
         os.close(self._descriptor)
         self._descriptor = descriptor
-        self._size = self._snapshot_size = len(record)
+        self._size = len(record)
+        self._snapshot_size = snapshot_size
+        if self.syncs:
+            _sync_folder(self.path.parent)
+            self._marked_size = self._size if len(record) == len(MAGIC) + snapshot_size else -1
 
     # --- reading
 
@@ -296,7 +377,7 @@ class Journal:
             if data or committed_sequence:
                 self.found = JOURNAL_LOST
             return
-        records, self._size = _records(data)
+        records, starts, self._size = _records(data)
         os.ftruncate(self._descriptor, self._size)  # the torn end of a record that was being written
         self._snapshot_size = 0
         void = {payload["void"] for _, _, payload in records if "void" in payload}
@@ -310,9 +391,17 @@ class Journal:
         self._released = released
         self._sequence = max(last, committed_sequence)
         newest = max(committed_sequence, known)
+        marks = [(*payload["synced"], start) for (_, _, payload), start in zip(records, starts, strict=True)
+                 if "synced" in payload]  # fmt: skip
+        # A snapshot is a mark at its own place; another one names the place where the sync began.
+        mark, marked_size = (marks[-1][0], marks[-1][1] or marks[-1][2] + 1) if marks else (0, len(data))
+        self.rebooted = self._boot_id != next((p["boot"] for _, _, p in records if p.get("boot")), self._boot_id)
         if self._run_id != next((payload["run"] for _, _, payload in records if "run" in payload), self._run_id):
             self.found = OTHER_RUN
             newest = max(entries, default=0)
+            if self.rebooted and marks:
+                self.found = POWER_CUT
+                newest = mark
         elif newest and newest not in entries:
             self.found = JOURNAL_LOST
             newest = max(entries, default=0)
@@ -324,8 +413,13 @@ class Journal:
         while newest not in chain and newest in entries:
             chain.add(newest)
             newest = entries[newest]
-        for sequence, _, payload in records:
+        for (sequence, _, payload), start in zip(records, starts, strict=True):
+            if start >= marked_size and self.found == POWER_CUT:
+                # That a file was begun is true, and helps to find it; what was done to others did not happen.
+                payload = {key: payload[key] for key in ("new", "ids", "final") if key in payload}
             self._replay(payload, counts=sequence == 0 or sequence in chain)
+            if start < marked_size and marks:
+                self.gone_unsynced.clear()
 
     def _content(self) -> bytes:
         pieces = []
@@ -347,7 +441,8 @@ class Journal:
         if counts:
             self._apply([Progress(*row) for row in payload.get("at", ())])
         for number in payload.get("gone", ()):
-            self.records.pop(number, None)
+            if (record := self.records.pop(number, None)) is not None:
+                self.gone_unsynced.append(record)
 
     def _apply(self, progress: Iterable[Progress]) -> None:
         for one in progress:
@@ -367,6 +462,22 @@ def _write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
+def _read_all(descriptor: int, start: int, end: int) -> bytes:
+    pieces = []
+    while start < end and (piece := os.pread(descriptor, end - start, start)):
+        pieces.append(piece)
+        start += len(piece)
+    return b"".join(pieces)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _framed(sequence: int, base: int, payload: dict[str, Any]) -> bytes:
     body = orjson.dumps(payload)
     head = _FRAME.pack(len(body), 0, sequence, base)
@@ -374,9 +485,10 @@ def _framed(sequence: int, base: int, payload: dict[str, Any]) -> bytes:
     return head[:4] + checksum.to_bytes(4, "little") + head[_CHECKED_FROM:] + body
 
 
-def _records(data: bytes) -> tuple[list[tuple[int, int, dict[str, Any]]], int]:
-    """All whole records, and where they end."""
+def _records(data: bytes) -> tuple[list[tuple[int, int, dict[str, Any]]], list[int], int]:
+    """All whole records, where each begins, and where they end."""
     found = []
+    starts = []
     at = len(MAGIC)
     while at + _FRAME.size <= len(data):
         length, checksum, sequence, base = _FRAME.unpack_from(data, at)
@@ -384,5 +496,6 @@ def _records(data: bytes) -> tuple[list[tuple[int, int, dict[str, Any]]], int]:
         if length > _PAYLOAD_MAX or end > len(data) or zlib.crc32(data[at + _CHECKED_FROM : end]) != checksum:
             break
         found.append((sequence, base, orjson.loads(data[at + _FRAME.size : end])))
+        starts.append(at)
         at = end
-    return found, at
+    return found, starts, at

@@ -1,6 +1,7 @@
 """The local store: files in directories of this machine, at the cost of one system call a verb.
 
-Nothing is buffered here: what `write` took is in the kernel's page cache, and so outlives the process.
+Nothing is buffered here: what `write` took is in the kernel's page cache, and so outlives the process; `sync` makes it
+outlive the machine.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 
 from shipper.files.store import FileStatus
@@ -17,6 +19,10 @@ _RENAME_NOREPLACE = 1
 _AT_FDCWD = -100
 #: A name that no rename without overwriting is known for on this file system (vfat, some network mounts).
 _NOT_SUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
+
+
+#: More files than this are not synced one by one, but with everything else that their file system has to write.
+_SYNC_EACH = 64
 
 
 class LocalFile:
@@ -33,9 +39,6 @@ class LocalFile:
         written = os.write(self._descriptor, data)
         while written < wanted:  # a signal, a quota or 2 GiB in one call: the rest, until an error says why not
             written += os.write(self._descriptor, memoryview(data)[written:])
-
-    def sync(self) -> None:
-        os.fdatasync(self._descriptor)
 
     def unlinked(self) -> bool:
         return os.fstat(self._descriptor).st_nlink == 0
@@ -57,6 +60,7 @@ class LocalStore:
 
     def __init__(self, makes_folders: bool = True) -> None:
         self._makes_folders = makes_folders
+        self._grown: set[str] = set()  # folders in which others were made since the last sync
 
     def create(self, path: str) -> LocalFile:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -107,6 +111,10 @@ class LocalStore:
             return []
 
     def mkdirs(self, folder: str) -> None:
+        above = folder
+        while above != "/" and not os.path.isdir(above):
+            above = os.path.dirname(above)
+            self._grown.add(above)
         os.makedirs(folder, exist_ok=True)
 
     def delete(self, path: str) -> None:
@@ -115,12 +123,62 @@ class LocalStore:
         except FileNotFoundError:
             pass
 
+    def sync(self, files: Sequence[tuple[str, str]], folders: Iterable[str]) -> None:
+        folders = {*folders, *self._grown}
+        self._grown -= folders
+        # A file that has neither name was moved on by somebody: it has unwritten bytes all the same.
+        if len(files) > _SYNC_EACH or not all(_sync_one(names) for names in files):
+            for folder in _one_a_device(folders):
+                _sync_file_system(folder)
+        for folder in folders:
+            _sync_path(folder, os.fsync)
+
     def set_permission(self, path: str, mode: int) -> None:
         os.chmod(path, mode)
 
 
 def _identity(found: os.stat_result) -> str:
     return f"{found.st_dev:x}.{found.st_ino:x}"
+
+
+def _sync_one(names: tuple[str, str]) -> bool:
+    # Looked at in this order because a rename in between leads from the first to the second.
+    return any(_sync_path(name, os.fdatasync) for name in dict.fromkeys(names))
+
+
+def _sync_path(path: str, sync: Callable[[int], None]) -> bool:
+    """Syncs a file or a folder; False when nothing has that name."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    try:
+        sync(descriptor)
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _one_a_device(folders: Iterable[str]) -> Iterable[str]:
+    found: dict[int, str] = {}
+    for folder in folders:
+        if os.path.isdir(folder):
+            found.setdefault(os.stat(folder).st_dev, folder)
+    return found.values()
+
+
+def _sync_file_system(folder: str) -> None:
+    sync = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if sync is None:
+        os.sync()
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if sync(descriptor) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), folder)
+    finally:
+        os.close(descriptor)
 
 
 @cache

@@ -33,12 +33,13 @@ from dataclasses import dataclass
 from shipper.batch.batch import EventBatch
 from shipper.errors import Refused, RetryLater
 from shipper.files.final_names import FinalNames, Naming
-from shipper.files.journal import CHANNEL_LOST, JOURNAL_LOST, FileRecord, Journal
+from shipper.files.journal import CHANNEL_LOST, JOURNAL_LOST, POWER_CUT, FileRecord, Journal
 from shipper.files.open_file import OpenFile, Point, Recipe
 from shipper.files.refusals import Numbers, Refusals
 from shipper.files.roll import RollLimits, cuts
 from shipper.files.settling import Settling
 from shipper.files.store import Store, StoreFile, trouble
+from shipper.files.syncing import Syncing
 from shipper.sinks.sink import SinkContext
 
 
@@ -50,6 +51,7 @@ class RollingPlan:
         open_files_max: beyond it, the file that was written longest ago is finished.
         rename_tries: 0 is without end.
         rename_retry_s: between two tries.
+        sync_interval_s: between two syncs; 0 is never.
     """
 
     limits: RollLimits
@@ -57,6 +59,7 @@ class RollingPlan:
     open_files_max: int = 5000
     rename_tries: int = 0
     rename_retry_s: float = 180.0
+    sync_interval_s: float = 0.0
 
 
 class RollingFiles:
@@ -86,6 +89,8 @@ class RollingFiles:
         self._most_open = plan.open_files_max
         self._journal: Journal
         self._names: FinalNames
+        self._syncing: Syncing
+        self.sync_interval_s = plan.sync_interval_s
 
     # --- the verbs of a sink
 
@@ -97,13 +102,17 @@ class RollingFiles:
         """
         self._context.state_dir.mkdir(parents=True, exist_ok=True)
         path = self._context.state_dir / "files.journal"
-        journal = Journal(path, self._context.committed_sequence, self._context.run_id)
+        context, syncs = self._context, self.sync_interval_s > 0
+        journal = Journal(path, context.committed_sequence, context.run_id, boot_id=context.boot_id, syncs=syncs)
         if journal.found == JOURNAL_LOST:
             self._say("warning", f"{path} does not have the state that the channel's last commit names: files of "
                       "the run before are kept as they are, and may hold rows that come once more")  # fmt: skip
         elif journal.found == CHANNEL_LOST and journal.records:
             self._say("warning", f"the channel knows less of what was delivered than {path}: all that was written "
                       "counts as delivered")  # fmt: skip
+        elif journal.found == POWER_CUT and journal.records:
+            self._say("info", "the machine went down: files that were being written are cut back to what was safe on "
+                      "disk, and what came behind it is read again where its source can")  # fmt: skip
         plan, common = self._plan, (self._clock, self._counters, self._say)
         self._names = FinalNames(
             self._store, journal, self._naming, *common, tries_max=plan.rename_tries, retry_s=plan.rename_retry_s
@@ -111,6 +120,12 @@ class RollingFiles:
         Settling(
             self._store, journal, *common, recipe=plan.recipe.name, resume=self._resume, rename=self._names.add
         ).run()
+        self._syncing = Syncing(self._store, journal, self._say)
+        if syncs and (known := [*journal.records.values(), *journal.gone_unsynced]):
+            # The process before may have died before it synced them, and what is recovered is called durable.
+            for record in known:
+                self._syncing.touched(record)
+            self._syncing.all_now()
         journal.recovered()
         self._journal = journal
         self._names.give()
@@ -183,6 +198,7 @@ class RollingFiles:
         if not self._touched:
             return
         for file in self._touched:
+            self._syncing.touched(file.record)
             if file.finished:
                 self._names.add(file.record)
         self._touched.clear()
@@ -222,8 +238,19 @@ class RollingFiles:
         self._names.give()
         return ended
 
+    def sync(self) -> None:
+        """All that is committed is about to become durable, beside what comes next. Between transactions."""
+        if self.sync_interval_s:
+            self._syncing.begin()
+
+    def synced(self) -> bool:
+        """True when what was committed before the last `sync` is durable."""
+        return not self.sync_interval_s or self._syncing.done()
+
     def releasing(self) -> None:
-        """The channel's commit slot will name another sink."""
+        """The channel's commit slot will name another sink, which will say how much is durable there."""
+        if self.sync_interval_s:
+            self._syncing.now()
         try:
             self._journal.release()
         except OSError as error:
@@ -249,6 +276,8 @@ class RollingFiles:
             file.close()
         self._open.clear()
         self._counters.set("open_files", 0)
+        if self.sync_interval_s:
+            self._syncing.now()
         try:
             self._journal.close()
         except OSError as error:
@@ -360,6 +389,7 @@ class RollingFiles:
             self._say("error", trouble("write to", str(self._journal.path), error))
             return
         for file in self._ended:
+            self._syncing.touched(file.record)
             self._names.add(file.record)
         self._ended.clear()
 

@@ -44,6 +44,16 @@ class RollingSink(Sink[O]):
     def tick(self) -> bool:
         return self.files.tick()
 
+    @property
+    def sync_interval_s(self) -> float:
+        return self.files.sync_interval_s
+
+    def sync(self) -> None:
+        self.files.sync()
+
+    def synced(self) -> bool:
+        return self.files.synced()
+
     def releasing(self) -> None:
         self.files.releasing()
 

@@ -7,6 +7,7 @@ nothing of it counts                   removed, if it is ours
 finished, has its final name           nothing: it is done
 finished                               cut to what counts, renamed
 open                                   cut to what counts, gone on with
+open, but has its final name           gets its name back, then as above: it was renamed, and the machine went down
 open, but with other settings          cut to what counts, ended and renamed
 shorter than what counts, or another   set aside under another name, never cut, counted and said
 gone                                   counted and said
@@ -22,7 +23,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from shipper.clock import Clock
-from shipper.files.journal import JOURNAL_LOST, FileRecord, Journal, Progress
+from shipper.files.journal import JOURNAL_LOST, POWER_CUT, FileRecord, Journal, Progress
 from shipper.files.store import FileStatus, Store, StoreFile
 from shipper.metrics.counters import Counters
 
@@ -68,6 +69,8 @@ class Settling:
         """
         for record in list(self._journal.records.values()):
             there = self._store.stat(record.path)
+            if self._journal.rebooted:
+                self._renumber(record, there or self._store.stat(record.final))
             ours = there is not None and there.identity == record.identity
             if record.progress is None:
                 self._begun(record, there, ours)
@@ -75,6 +78,11 @@ class Settling:
                 if ours and record.path != record.final:
                     self._store.delete(record.path)  # two names on one file: a rename that was half done
                 self._journal.gone([record.number])
+            elif there is None and self._journal.found == POWER_CUT and self._has_final_name(record):
+                self._store.rename(record.final, record.path)
+                there = self._store.stat(record.path)
+                assert there is not None, "it was just renamed"
+                self._written(record, record.progress, there)
             elif there is None:
                 rows = record.progress.rows
                 self._say("error", f"{record.path} is gone, with {rows} rows that were delivered to it: {_ADVICE}")
@@ -84,6 +92,13 @@ class Settling:
                 self._set_aside(record, record.progress, there)
             else:
                 self._written(record, record.progress, there)
+
+    def _renumber(self, record: FileRecord, there: FileStatus | None) -> None:
+        """A disk may have another number since the machine was started, and the file is the same all the same."""
+        if there is None or record.identity is None or there.identity == record.identity:
+            return
+        if there.identity.partition(".")[2] == record.identity.partition(".")[2]:
+            self._journal.identified(record.number, there.identity)
 
     def _has_final_name(self, record: FileRecord) -> bool:
         final = self._store.stat(record.final)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -40,9 +41,6 @@ class StoreFile(Protocol):
 
     def write(self, data: Bytes) -> None:
         """Appends all of `data`. After an error any part of it may be there: cut the file or give it up."""
-
-    def sync(self) -> None:
-        """What was written survives the death of the machine."""
 
     def unlinked(self) -> bool:
         """True when somebody removed the file while it was open: what is written now is lost."""
@@ -81,6 +79,15 @@ class Store(Protocol):
 
     def delete(self, path: str) -> None:
         """Removes one file; nothing happens when it is gone already."""
+
+    def sync(self, files: Sequence[tuple[str, str]], folders: Iterable[str]) -> None:
+        """What these files hold, and what these folders list, survives the death of the machine from here on.
+
+        May be called beside the other verbs, from a thread of its own.
+
+        Args:
+            files: the name of each while it is written, and its final one; it has either.
+        """
 
     def set_permission(self, path: str, mode: int) -> None:
         """Sets the permission bits, as `chmod`."""

@@ -90,6 +90,10 @@ class MultiplexingSelector(Selector[MultiplexingOptions]):
             problems += unknown_channels(f"optional.{value}", names, channels)
         return problems
 
+    @property
+    def required_channels(self) -> Sequence[str]:
+        return tuple(self._required)
+
     def route(self, batch: EventBatch) -> list[Route]:
         header = self.options.header
         if header in batch.constants or not batch.has_header(header):

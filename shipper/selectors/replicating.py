@@ -36,6 +36,10 @@ class ReplicatingSelector(Selector[ReplicatingOptions]):
     def wiring_problems(cls, options: ReplicatingOptions, channels: Sequence[str]) -> list[tuple[str, str]]:
         return unknown_channels("optional", options.optional, channels)
 
+    @property
+    def required_channels(self) -> Sequence[str]:
+        return self._required
+
     def route(self, batch: EventBatch) -> list[Route]:
         required = [Route(name, batch) for name in self._required]
         return required + [Route(name, batch, required=False) for name in self._optional]

@@ -42,6 +42,11 @@ class Selector(ABC, Generic[O]):
         """What is wrong between the options and the source's channels: (key, sentence) pairs."""
         return []
 
+    @property
+    def required_channels(self) -> Sequence[str]:
+        """The channels that get required rows: those that a row may not miss."""
+        return self.channels
+
     @abstractmethod
     def route(self, batch: EventBatch) -> list[Route]:
         """Where the rows go. Each row keeps its order within a channel; a row may go to several, or to none."""

@@ -62,6 +62,8 @@ class FileRollOptions(Options):
     )
     batch_size: int = option("sink.batchSize", at_least(integer, 1), 100,
         help="Events of a full transaction in Flume's counters; a literal bound with strictBatch.")  # fmt: skip
+    sync_interval_s: float = option("sync.interval", at_least(seconds, 0), 1.0, ours=True,
+        help="Seconds between two syncs of what was written; 0 = never: a power cut may then lose it.")  # fmt: skip
 
     def problems(self) -> list[tuple[str, str]]:
         found = serializer_problems("sink.serializer", self.serializer, self.serializer_options)
@@ -93,6 +95,7 @@ class FileRollSink(RollingSink[FileRollOptions]):
         plan = RollingPlan(
             limits=RollLimits(interval_s=self.options.roll_interval_s),
             recipe=serializer_recipe(self.options.serializer, self.options.serializer_options),
+            sync_interval_s=self.options.sync_interval_s,
         )
         self.begin(LocalStore(makes_folders=False), plan, _Names(self.options, context.clock), context, directory)
 

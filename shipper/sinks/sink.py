@@ -10,7 +10,8 @@
     RetryLater         nothing counts: the transaction rolls back, the same rows come again
     Refused            these rows never: they are set aside, the rest comes again
 
-Rolling sinks also use `committed` (rename what was only waiting for the commit) and `tick` (roll by time).
+Rolling sinks also use `committed` (rename what was only waiting for the commit), `tick` (roll by time), and `sync`
+(what was committed becomes safe from a power cut).
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class SinkContext:
         committed_sequence: the largest sink sequence that a commit stored for this sink, 0 when none.
         run_id: names the rings that hold those commits. A journal that was written under another run id is the only
             witness left (reboot, clean stop): all of it counts then.
+        boot_id: of this life of the machine.
         say: one line for the person, at most once in 30 s for the same text: `say("warning", "...")`.
     """
 
@@ -52,6 +54,7 @@ class SinkContext:
     workers: int = 1
     committed_sequence: int = 0
     run_id: str = ""
+    boot_id: str = ""
 
 
 class Sink(ABC, Generic[O]):
@@ -106,6 +109,18 @@ class Sink(ABC, Generic[O]):
             RetryLater: as `deliver`.
         """
 
+    @property
+    def sync_interval_s(self) -> float:
+        """Seconds between two calls of `sync`; 0 when what is committed is as safe as it will ever be."""
+        return 0.0
+
+    def sync(self) -> None:
+        """All that is committed now is to survive the death of the machine. Begins it; between transactions."""
+
+    def synced(self) -> bool:
+        """True when what was committed before the last `sync` does. Never waits."""
+        return True
+
     def rolled_back(self) -> None:
         """The transaction was rolled back after a failure: forget what was delivered since the last flush."""
 
@@ -117,7 +132,8 @@ class Sink(ABC, Generic[O]):
         return False
 
     def releasing(self) -> None:
-        """The sink gives a lane up: its journal must no longer depend on that lane's commit slot."""
+        """The sink gives a lane up: what it committed there is made durable, and its journal must no longer depend on
+        that lane's commit slot."""
 
     @abstractmethod
     def close(self) -> None:

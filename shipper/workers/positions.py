@@ -1,21 +1,48 @@
-"""The position table of a source worker: the last committed origin of each stream.
+"""The position table of a source worker: the last origin of each stream that the channels have, and which are durable.
 
-It lies beside the put page in the run directory and is as volatile as the rings: it says what the *channels* have,
-which is true only while they are there. A record is appended after each put; the file is rewritten when it is large.
+Two heads. What the *channels* have is in this table, beside the put page in the run directory and as volatile as the
+rings: a source that starts again goes on behind it. What is *durable* too, safe from a power cut at every target, is
+known later: each put is remembered with how far it reached in every lane, and when the durable heads of all of them
+have passed, its source is told and writes that down itself, on disk.
+
+A record is appended after each put; the file is rewritten when it is large::
+
+    line      checksum of the rest in hex | blank | JSON
+    JSON      {"lanes": [name, ...]}                          what the numbers of the records below are of
+              {"o": [[stream, start, end, anchor], ...]}      a put, known to be durable
+              {"o": [...], "p": [position behind it, a lane]} a put
+
+Puts count as durable in their order, so a target that is down keeps all later ones from counting, also those that went
+elsewhere. Many puts that wait are merged in pairs: the table is bounded, and what is durable known in larger steps.
+
+At its end the table is copied to the state directory. If the run is settled then (`settled.py`), the copy is
+believed at the next start as the table would be.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import orjson
 from isal import isal_zlib
 
 from shipper.batch.batch import Origin
+from shipper.workers.heads import Head
+from shipper.workers.settled import sync_directory
 
 _REWRITE_BYTES = 1 << 20
+_WAITING_MOST = 1024
+
+
+class _Waiting(NamedTuple):
+    """A put, or several, of which it is not known that it is durable."""
+
+    behind: tuple[int, ...]
+    origins: Sequence[Origin]
 
 
 class Positions:
@@ -23,45 +50,144 @@ class Positions:
 
     Args:
         path: of the file; made when it is not there.
+        heads: the ways of its rows that must be durable: those into required channels.
+        left: makes the head of a lane that is not among them any more, by its name.
+        copy: where the table is copied at the end (`NAME.kept`); None = nowhere.
+        run_id: of the run directory.
+        settled_run: the run of which a copy is believed.
+
+    Attributes:
+        streams: the last origin of each stream that the channels have.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self,
+        path: Path,
+        heads: Sequence[Head] = (),
+        *,
+        left: Callable[[str], Head] | None = None,
+        copy: Path | None = None,
+        run_id: str = "",
+        settled_run: str = "",
+    ) -> None:
         self._path = path
+        self._heads: list[Head] = list(heads)
+        self._copy = copy
+        self._run_id = run_id
+        self._waiting: deque[_Waiting] = deque()
         self.streams: dict[str, Origin] = {}
-        for line in path.read_bytes().splitlines() if path.exists() else ():
-            record = _checked(line)
-            if record is None:
-                break  # the record that was being written when its writer died
-            for origin in record:
-                self.streams[origin[0]] = Origin(*origin)
+        if path.exists():
+            self._read(path.read_bytes(), left)
+        elif copy is not None and settled_run:
+            self._read_copies(copy, settled_run)
         self._descriptor = -1
         self._size_bytes = 0
         self._rewrite()
 
     def store(self, origins: Sequence[Origin]) -> None:
-        """Remembers that the channels have these rows."""
+        """Remembers that the channels have these rows, as of now."""
         if not origins:
             return
         for origin in origins:
             self.streams[origin.stream] = origin
+        put = _Waiting(tuple(head.put() for head in self._heads), origins)
+        if self._heads:
+            self._waiting.append(put)
+            if len(self._waiting) > _WAITING_MOST:
+                self._merge()
         if self._size_bytes > _REWRITE_BYTES:
             self._rewrite()
-            return
-        self._append(origins)
+        else:
+            self._append(put)
+
+    def durable(self) -> list[Origin]:
+        """The origins that have become durable since the last call, the last one of each stream."""
+        if not self._waiting:
+            return []
+        heads = [head.durable() for head in self._heads]
+        found: dict[str, Origin] = {}
+        while self._waiting and all(map(int.__ge__, heads, self._waiting[0].behind)):
+            for origin in self._waiting.popleft().origins:
+                found[origin.stream] = origin
+        return list(found.values())
 
     def forget(self, stream: str) -> None:
         """Drops a stream that will never come again."""
         self.streams.pop(stream, None)
 
     def close(self) -> None:
-        """Closes the file; the table stays."""
-        os.close(self._descriptor)
+        """Closes the file; the table stays, and a copy of it in the state directory."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+            self._keep()
 
-    def _append(self, origins: Sequence[Origin]) -> None:
-        record = orjson.dumps([(o.stream, o.start, o.end, o.anchor) for o in origins])
+    # --- inside
+
+    def _keep(self) -> None:
+        """Dying in here: there is the copy before, or none. It counts only if the run is settled after this end."""
+        if self._copy is None:
+            return
+        content = {"run": self._run_id, "streams": [tuple(_row(origin)) for origin in self.streams.values()]}
+        fresh = self._copy.with_name(f"{self._copy.name}.new")
+        with fresh.open("wb") as file:
+            file.write(_line(content))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(fresh, self._copy)
+        sync_directory(self._copy.parent)
+
+    def _read(self, data: bytes, left: Callable[[str], Head] | None) -> None:
+        names = {head.name: index for index, head in enumerate(self._heads)}
+        places: list[int] = []
+        for line in data.splitlines():
+            record = _checked(line)
+            if record is None:
+                break  # the record that was being written when its writer died
+            if "lanes" in record:
+                for name in record["lanes"]:
+                    if name not in names and left is not None:
+                        names[name] = len(self._heads)
+                        self._heads.append(left(name))
+                places = [names.get(name, -1) for name in record["lanes"]]
+                continue
+            origins = [Origin(*origin) for origin in record["o"]]
+            for origin in origins:
+                self.streams[origin.stream] = origin
+            if "p" in record:
+                behind = dict(zip(places, record["p"], strict=True))
+                self._waiting.append(_Waiting(tuple(behind.get(i, 0) for i in range(len(self._heads))), origins))
+
+    def _read_copies(self, copy: Path, settled_run: str) -> None:
+        """What all workers of the source had, for files change hands when `workers` does; the later one counts."""
+        for path in sorted(copy.parent.glob("*.kept")):
+            record = _checked(path.read_bytes().strip())
+            if record is not None and record["run"] == settled_run:
+                for row in record["streams"]:
+                    origin = Origin(*row)
+                    if origin.stream not in self.streams or origin.end > self.streams[origin.stream].end:
+                        self.streams[origin.stream] = origin
+
+    def _merge(self) -> None:
+        """Two puts that follow each other become one, which is durable when the second is."""
+        waiting = list(self._waiting)
+        self._waiting.clear()
+        for first, second in zip(waiting[::2], waiting[1::2], strict=False):
+            last = {origin.stream: origin for origin in (*first.origins, *second.origins)}
+            self._waiting.append(_Waiting(second.behind, tuple(last.values())))
+        if len(waiting) % 2:
+            self._waiting.append(waiting[-1])
+
+    def _append(self, put: _Waiting) -> None:
         # Dying inside this write leaves a torn last line, which fails its checksum: the table is one put behind, and
         # the frame of that put, still in its lane, has the origins.
-        self._size_bytes += os.write(self._descriptor, b"%08x %b\n" % (isal_zlib.crc32(record), record))
+        record: dict[str, object] = {"o": [_row(origin) for origin in put.origins]}
+        if put.behind:
+            record["p"] = put.behind
+        self._write(record)
+
+    def _write(self, record: dict[str, object]) -> None:
+        self._size_bytes += os.write(self._descriptor, _line(record))
 
     def _rewrite(self) -> None:
         """Writes the whole table to a new file and puts it in the place of the old one, in one step."""
@@ -70,17 +196,32 @@ class Positions:
         if self._descriptor >= 0:
             os.close(self._descriptor)
         self._descriptor = descriptor
-        self._size_bytes = 0
+        if self._heads:
+            self._write({"lanes": [head.name for head in self._heads]})
         if self.streams:
-            self._append(tuple(self.streams.values()))
+            # Streams of which puts wait come again below, last with what is here.
+            self._append(_Waiting((), tuple(self.streams.values())))
+        for put in self._waiting:
+            self._append(put)
         self._size_bytes = 0
         os.replace(temporary, self._path)
 
 
-def _checked(line: bytes) -> list[tuple[str, int, int, str]] | None:
+def _row(origin: Origin) -> tuple[str, int, int, str]:
+    return origin.stream, origin.start, origin.end, origin.anchor
+
+
+def _line(record: dict[str, Any]) -> bytes:
+    text = orjson.dumps(record)
+    return b"%08x %b\n" % (isal_zlib.crc32(text), text)
+
+
+def _checked(line: bytes) -> dict[str, Any] | None:
     checksum, _, record = line.partition(b" ")
     try:
         whole = int(checksum, 16) == isal_zlib.crc32(record)
-        return [tuple(origin) for origin in orjson.loads(record)] if whole else None
+        found = orjson.loads(record) if whole else None
     except ValueError:
         return None
+    # A list is what the release before wrote: the origins of one put.
+    return {"o": found} if isinstance(found, list) else found

@@ -68,6 +68,8 @@ class HdfsOptions(Options):
     serializer_options: Mapping[str, str] = option("serializer.*", mapping(), {}, help="Options of the serializer.")
     max_open_files: int = option("hdfs.maxOpenFiles", at_least(integer, 1), 5000,
         help="With more, the file that was written longest ago ends.")  # fmt: skip
+    sync_interval_s: float = option("sync.interval", at_least(seconds, 0), 1.0, ours=True,
+        help="Seconds between two syncs of what was written; 0 = never: a power cut may then lose it.")  # fmt: skip
     round: bool = option("hdfs.round", flag, False, help="Round the time in escapes down.")
     round_value: int = option("hdfs.roundValue", integer, 1, help="To a multiple of so many units.")
     round_unit: str = option("hdfs.roundUnit", text, "second", help="second, minute or hour.")
@@ -154,7 +156,10 @@ class HdfsOptions(Options):
                           "which is not compressed: set hdfs.fileType = CompressedStream"))  # fmt: skip
         elif self.codec is not None:
             try:
-                find_codec(self.codec)
+                if find_codec(self.codec).begin and self.file_type == "SequenceFile":
+                    found.append(("hdfs.codeC", f"hdfs.codeC = {self.codec} can't be used with hdfs.fileType = "
+                                  "SequenceFile, whose readers expect blocks, not a container; write lzo, or "
+                                  "hdfs.fileType = CompressedStream"))  # fmt: skip
             except ValueError as problem:
                 found.append(("hdfs.codeC", f"hdfs.codeC = {self.codec}: {problem}"))
         if self.file_type != "SequenceFile":

@@ -82,6 +82,7 @@ class HdfsSink(RollingSink[HdfsOptions]):
             open_files_max=options.max_open_files,
             rename_tries=options.close_tries,
             rename_retry_s=options.retry_interval_s,
+            sync_interval_s=options.sync_interval_s,
         )
         suffix = options.file_suffix or extension
         names = _Names(options.in_use_prefix, suffix, options.open_suffix, context.clock)
