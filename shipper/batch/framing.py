@@ -83,12 +83,16 @@ def strip_carriage_returns(block: memoryview | bytes | bytearray, offsets: Offse
     No copy when no line ends in `\\r\\n` (trim 1) or every line does (trim 2); else the bodies are copied (trim 0).
     """
     records = rows_of(block, offsets)
-    if not len(offsets) - 1 or not _has_carriage_return(block, int(offsets[-1])):
+    ends = offsets[1:]
+    # Many short lines are quicker looked through at once than each at its end.
+    if len(ends) * _DENSE_LINE_BYTES > len(block) and not has_carriage_return(block):
         return records, 1
     view = np.frombuffer(block, np.uint8)
-    ends = offsets[1:]
     # A line of one byte is the bare newline; its "byte before" would belong to the line before it.
-    ends_in_cr = (view[np.maximum(ends - 2, 0)] == 13) & (np.diff(offsets) > 1)
+    ends_in_cr = view[np.maximum(ends - 2, 0)] == 13
+    if not ends_in_cr.any():
+        return records, 1
+    ends_in_cr &= np.diff(offsets) > 1
     if ends_in_cr.all():
         return records, 2
     if not ends_in_cr.any():
@@ -118,7 +122,6 @@ def rows_between(
     return pa.RecordBatch.from_arrays([pc.filter(runs, pa.array(wanted))], schema=BODY_ONLY)
 
 
-def _has_carriage_return(block: memoryview | bytes | bytearray, size: int) -> bool:
-    if isinstance(block, (bytes, bytearray)):
-        return block.find(b"\r", 0, size) >= 0
-    return bool((np.frombuffer(block, np.uint8, size) == 13).any())
+def has_carriage_return(block: memoryview | bytes | bytearray) -> bool:
+    """True when a `\\r` stands anywhere in the block."""
+    return bool((np.frombuffer(block, np.uint8) == 13).any())

@@ -17,8 +17,8 @@ import pyarrow as pa
 from shipper.batch.batch import EventBatch, Origin
 from shipper.errors import DamagedData
 
-_KEY = b"shipper"
-_OPTIONS = pa.ipc.IpcWriteOptions(use_threads=False)
+KEY = b"shipper"
+OPTIONS = pa.ipc.IpcWriteOptions(use_threads=False)
 _STREAM_OVERHEAD_BYTES = 1024
 _COLUMN_OVERHEAD_BYTES = 512
 _OFFSET_BYTES = 4
@@ -37,18 +37,17 @@ def bound(batch: EventBatch) -> int:
     return batch.size_bytes + _STREAM_OVERHEAD_BYTES + columns + 6 * extra
 
 
+def metadata_of(batch: EventBatch) -> bytes:
+    """What is not a column of the batch, as JSON."""
+    origins = [(o.stream, o.start, o.end, o.anchor) for o in batch.origins]
+    return orjson.dumps({"t": batch.trim, "c": batch.constants, "o": origins})
+
+
 def encode(batch: EventBatch, memory: memoryview) -> int:
     """Writes the batch to the start of `memory`; returns the bytes used. This is the only copy between two workers."""
-    meta = orjson.dumps(
-        {
-            "t": batch.trim,
-            "c": batch.constants,
-            "o": [(o.stream, o.start, o.end, o.anchor) for o in batch.origins],
-        }
-    )
     sink = pa.FixedSizeBufferWriter(pa.py_buffer(memory))
-    writer = pa.ipc.new_stream(sink, batch.records.schema, options=_OPTIONS)
-    writer.write_batch(batch.records, {_KEY: meta})
+    writer = pa.ipc.new_stream(sink, batch.records.schema, options=OPTIONS)
+    writer.write_batch(batch.records, {KEY: metadata_of(batch)})
     writer.close()
     used = int(sink.tell())
     sink.close()
@@ -63,7 +62,7 @@ def decode(memory: memoryview) -> EventBatch:
     """
     try:
         records, metadata = pa.ipc.open_stream(pa.py_buffer(memory)).read_next_batch_with_custom_metadata()
-        meta = orjson.loads(metadata[_KEY])
+        meta = orjson.loads(metadata[KEY])
     except (pa.ArrowException, OSError, StopIteration, KeyError, TypeError, orjson.JSONDecodeError) as problem:
         raise DamagedData(f"a frame of {len(memory)} bytes holds no batch: {problem}") from problem
     origins = [Origin(*origin) for origin in meta["o"]]

@@ -1,4 +1,4 @@
-"""The contract of a source: five verbs. It reads; it never sees a process, a ring, a transaction or a retry.
+"""The contract of a source: six verbs. It reads; it never sees a process, a ring, a transaction or a retry.
 
 ::
 
@@ -6,6 +6,7 @@
     position(origins)             go back: what lies behind these ends was not committed; read it again
     poll(wait_s) -> batch | None  the next rows; waits at most `wait_s` for them through `context.wait`
     committed(batch)              every required channel has the rows of the last polled batch
+    durable(origins)              their rows survive the death of the machine: write down that they were read
     close()                       give everything back; called once, also after an error
 
 `poll` is not called again before the batch of the last call was committed, or `position` / `refused` was called.
@@ -48,6 +49,8 @@ class SourceContext:
         rows_max: no batch may have more rows (the smallest explicit capacity of the source's channels).
         batch_bytes: aim for batches of this many bytes of body (1 MiB).
         positions: the last committed origin of each stream, as the channels have it.
+        tells_durable: `durable` is called for every origin, after `committed`. False: what is committed is as safe as
+            it will ever be.
         state_dir: where this source may keep files of its own.
         strict: True when `strictBatch` makes Flume's batchSize literal.
         room: memory for a block of at most so many bytes, where it costs the channel no copy; None when there is none
@@ -67,6 +70,7 @@ class SourceContext:
     batch_bytes: int = 1 << 20
     strict: bool = False
     positions: Mapping[str, Origin] = field(default_factory=dict)
+    tells_durable: bool = False
     room: Callable[[int], memoryview | None] = lambda block_bytes: None
     say: Callable[[str, str], None] = lambda level, line: None
 
@@ -109,6 +113,13 @@ class Source(ABC, Generic[O]):
 
     def committed(self, batch: EventBatch) -> None:
         """The rows of the last polled batch are in all required channels; acknowledge them, move the side files."""
+
+    def durable(self, origins: Sequence[Origin]) -> None:
+        """All rows up to the ends of `origins` survive the death of the machine, behind every required channel.
+
+        A source that can replay writes down, and syncs, that they need not be read again: the next start is told the
+        channels' positions only while the channels are there. Nothing else that it keeps on disk may be ahead of this.
+        """
 
     def refused(self, batch: EventBatch, reason: str) -> bool:
         """The channels had no room within `keep-alive`.

@@ -57,8 +57,8 @@ def test_taildirs_lines_lose_one_return(parts):
 def test_bytes_go_through_utf8_line_by_line_as_in_one_stream(raw):
     block = raw + b"\n"
     rule = JavaLineRule("UTF-8")
-    offsets = rule.ends(memoryview(block), True)
-    records, trim = rule.rows(memoryview(block), offsets, True)
+    offsets = rule.ends(memoryview(block))
+    records, trim = rule.rows(memoryview(block), offsets)
     bodies = [body[: len(body) - trim] for body in records.column(0).to_pylist()]
     text = block.decode("utf-8", "replace")
     assert bodies == [line.encode() for line in re.split("\r\n|\r|\n", text)[:-1]]

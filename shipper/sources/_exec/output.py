@@ -72,7 +72,7 @@ class StreamLines:
             offsets = found[: rows_max + 1]
             length = int(offsets[-1])
             data = memoryview(self._block)[self._start : self._start + length]
-            taken = self._rule.rows(data, offsets, self._block.find(b"\r", self._start, self._start + length) >= 0)
+            taken = self._rule.rows(data, offsets)
             self._drop(length)
             if self._line_bytes_max >= length:
                 return taken
@@ -102,7 +102,7 @@ class StreamLines:
     def _found(self) -> Offsets:
         if self._offsets is None:
             data = memoryview(self._block)[self._start : self._end]
-            self._offsets = self._rule.ends(data, self._block.find(b"\r", self._start, self._end) >= 0)
+            self._offsets = self._rule.ends(data)
         return self._offsets
 
     def _make_room(self) -> None:

@@ -7,7 +7,7 @@ import codecs
 import numpy as np
 import pyarrow as pa
 
-from shipper.batch.framing import line_ends, rows_between, rows_of, strip_carriage_returns
+from shipper.batch.framing import has_carriage_return, line_ends, rows_between, rows_of, strip_carriage_returns
 from shipper.sources._charset import codec_name
 from shipper.sources._tail.lines import Offsets
 
@@ -38,14 +38,14 @@ class JavaLineRule:
         self._transparent = self._codec.name in _TRANSPARENT
         self._is_utf8 = self._codec.name == "utf-8"
 
-    def ends(self, data: memoryview, returns: bool) -> Offsets:
-        return any_line_ends(data) if returns else line_ends(data)
+    def ends(self, data: memoryview) -> Offsets:
+        return any_line_ends(data) if has_carriage_return(data) else line_ends(data)
 
-    def rows(self, data: memoryview, offsets: Offsets, returns: bool) -> tuple[pa.RecordBatch, int]:
+    def rows(self, data: memoryview, offsets: Offsets) -> tuple[pa.RecordBatch, int]:
         converted = self._converted(data)
         if converted is not None:
-            data, offsets = memoryview(converted), self.ends(memoryview(converted), returns)
-        return strip_any_line_ends(data, offsets) if returns else (rows_of(data, offsets), 1)
+            data, offsets = memoryview(converted), self.ends(memoryview(converted))
+        return strip_any_line_ends(data, offsets)
 
     def last(self, data: memoryview) -> pa.RecordBatch:
         converted = self._converted(data)

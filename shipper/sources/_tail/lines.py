@@ -3,13 +3,15 @@
 A read begins `ANCHOR_BYTES` before the place where it should, so that the same system call that brings new bytes also
 proves that the old ones are still there. The unfinished line at the end is not kept: it is read again when it is done.
 
-The block is used again for every batch of the source; that is safe because a source is not polled before its last batch
-is committed, which copies it. Only a line longer than the block gets a block of its own.
+The block lies where its frame will be, when the channel has room for it (`SourceContext.room`); else it is the reader's
+own, and is used again for every batch. Both are safe because a source is not polled before its last batch is in the
+channels. Only a line longer than the block gets a block of its own.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -27,12 +29,12 @@ LINE_END_BYTES = 2  # what may stand behind a line of the greatest length
 
 
 class LineRule(Protocol):
-    """What ends a line, and what of its end belongs to the event. `returns` says whether `data` has a `\r` at all."""
+    """What ends a line, and what of its end belongs to the event."""
 
-    def ends(self, data: memoryview, returns: bool) -> Offsets:
+    def ends(self, data: memoryview) -> Offsets:
         """0, then the place behind each line end in `data`."""
 
-    def rows(self, data: memoryview, offsets: Offsets, returns: bool) -> tuple[pa.RecordBatch, int]:
+    def rows(self, data: memoryview, offsets: Offsets) -> tuple[pa.RecordBatch, int]:
         """The lines between `offsets` as (records, trim)."""
 
     def last(self, data: memoryview) -> pa.RecordBatch:
@@ -42,11 +44,11 @@ class LineRule(Protocol):
 class NewlineRule:
     """TAILDIR's rule: `\n` ends a line, one `\r` before it is taken off, a lone `\r` is data."""
 
-    def ends(self, data: memoryview, returns: bool) -> Offsets:
+    def ends(self, data: memoryview) -> Offsets:
         return line_ends(data)
 
-    def rows(self, data: memoryview, offsets: Offsets, returns: bool) -> tuple[pa.RecordBatch, int]:
-        return strip_carriage_returns(data, offsets) if returns else (rows_of(data, offsets), 1)
+    def rows(self, data: memoryview, offsets: Offsets) -> tuple[pa.RecordBatch, int]:
+        return strip_carriage_returns(data, offsets)
 
     def last(self, data: memoryview) -> pa.RecordBatch:
         return rows_of(data, np.array([0, len(data)], np.int32))
@@ -87,13 +89,22 @@ class LineReader:
     Args:
         block_bytes: how much one read brings; about the size of a batch.
         line_bytes_max: what is longer is cut there and the rest dropped; `cut_lines` counts them.
+        room: memory for a block in the channel, of at most so many bytes; None when there is none now.
     """
 
-    def __init__(self, rule: LineRule, block_bytes: int, line_bytes_max: int) -> None:
+    def __init__(
+        self,
+        rule: LineRule,
+        block_bytes: int,
+        line_bytes_max: int,
+        room: Callable[[int], memoryview | None] = lambda _: None,
+    ) -> None:
         self._rule = rule
         self._line_bytes_max = line_bytes_max
-        self._block = bytearray(ANCHOR_BYTES + block_bytes)
-        self._view = memoryview(self._block)
+        self._block_bytes = block_bytes
+        self._room = room
+        self._own = memoryview(bytearray(block_bytes))
+        self._before = memoryview(bytearray(ANCHOR_BYTES))
         self.cut_lines = 0
 
     def read(self, file: WatchedFile, rows_max: int, *, finish: bool = False) -> Lines | None:
@@ -105,82 +116,83 @@ class LineReader:
         Raises:
             FileChanged: nothing was read; the file has to be started over.
         """
-        block, view = self._block, self._view
-        if file.seen_to - file.offset >= len(block) and not finish and self._unfinished(file):
+        if file.seen_to - file.offset >= self._block_bytes and not finish and self._unfinished(file):
             return None
+        block, enlarged = self._room(self._block_bytes) or self._own, False
         while True:
-            anchor_bytes = len(file.anchor)
-            filled = os.preadv(file.fd, [view], file.offset - anchor_bytes)
-            if filled < anchor_bytes or not block.startswith(file.anchor):
-                raise FileChanged(file.path)
-            data = view[anchor_bytes:filled]
-            more = filled == len(view)
-            returns = block.find(b"\r", anchor_bytes, filled) >= 0
-            offsets = self._rule.ends(data, returns)
+            data = self._fill(file, block)
+            more = len(data) == len(block)
+            offsets = self._rule.ends(data)
             if len(offsets) > 1:
                 if file.skipping:
-                    self._advance(file, view, anchor_bytes, int(offsets[1]))
+                    self._advance(file, data, int(offsets[1]))
                     continue
                 if len(offsets) > rows_max + 1:
                     offsets, more = offsets[: rows_max + 1], True
-                elif view is not self._view and len(offsets) > 2:
+                elif enlarged and len(offsets) > 2:
                     offsets, more = offsets[:2], True  # the long line alone; the usual block is for what follows
-                return self._lines(file, view, anchor_bytes, offsets, filled, returns, more)
+                return self._lines(file, data, offsets, more)
             if file.skipping:
-                self._advance(file, view, anchor_bytes, len(data), skipping=True)
+                self._advance(file, data, len(data), skipping=True)
             elif len(data) >= self._line_bytes_max + LINE_END_BYTES:
                 if self._pass_hole(file, data):
                     continue
                 self.cut_lines += 1
-                return self._piece(file, view, anchor_bytes, self._line_bytes_max, skipping=True)
+                return self._piece(file, data, self._line_bytes_max, skipping=True)
             elif more:
-                block = bytearray(ANCHOR_BYTES + min(4 * len(data), self._line_bytes_max + LINE_END_BYTES))
-                view = memoryview(block)
+                enlarged = True
+                block = memoryview(bytearray(min(4 * len(data), self._line_bytes_max + LINE_END_BYTES)))
                 continue
             else:
                 file.seen_to = file.offset + len(data)
                 if finish and len(data):
-                    return self._piece(file, view, anchor_bytes, len(data), skipping=False)
+                    return self._piece(file, data, len(data), skipping=False)
             if not more:
                 return None
 
-    def _lines(
-        self, file: WatchedFile, view: memoryview, anchor_bytes: int, offsets: Offsets, filled: int, returns: bool,
-        more: bool,
-    ) -> Lines:  # fmt: skip
+    def _fill(self, file: WatchedFile, block: memoryview) -> memoryview:
+        """What stands behind the file's offset, as much as the block holds; what stands before it is still there."""
+        anchor_bytes = len(file.anchor)
+        before = self._before[:anchor_bytes]
+        filled = os.preadv(file.fd, [before, block], file.offset - anchor_bytes) - anchor_bytes
+        if filled < 0 or before != file.anchor:
+            raise FileChanged(file.path)
+        return block[:filled]
+
+    def _lines(self, file: WatchedFile, data: memoryview, offsets: Offsets, more: bool) -> Lines:
         first = file.offset
         length = int(offsets[-1])
-        records, trim = self._rule.rows(view[anchor_bytes : anchor_bytes + length], offsets, returns)
+        records, trim = self._rule.rows(data[:length], offsets)
         if self._line_bytes_max < length:
             records, trim, cut = cut_long(records, trim, self._line_bytes_max)
             self.cut_lines += cut
-        self._advance(file, view, anchor_bytes, length)
-        file.seen_to = first + filled - anchor_bytes
+        self._advance(file, data, length)
+        file.seen_to = first + len(data)
         return Lines(records, trim, first, offsets[:-1], more)
 
-    def _piece(self, file: WatchedFile, view: memoryview, anchor_bytes: int, length: int, skipping: bool) -> Lines:
+    def _piece(self, file: WatchedFile, data: memoryview, length: int, skipping: bool) -> Lines:
         """One row without a line end: the beginning of an over-long line, or the last words of a file."""
         first = file.offset
-        records = self._rule.last(view[anchor_bytes : anchor_bytes + length])
-        self._advance(file, view, anchor_bytes, length, skipping=skipping)
+        records = self._rule.last(data[:length])
+        self._advance(file, data, length, skipping=skipping)
         return Lines(records, 0, first, np.zeros(1, np.int32), skipping)
 
-    def _advance(
-        self, file: WatchedFile, view: memoryview, anchor_bytes: int, length: int, *, skipping: bool = False
-    ) -> None:
-        end = anchor_bytes + length
+    def _advance(self, file: WatchedFile, data: memoryview, length: int, *, skipping: bool = False) -> None:
         head = file.head
         if len(head) < HEAD_BYTES:
-            head += bytes(view[anchor_bytes : min(end, anchor_bytes + HEAD_BYTES - len(head))])
-        file.advance(file.offset + length, bytes(view[max(0, end - ANCHOR_BYTES) : end]), head, skipping)
+            head += bytes(data[: min(length, HEAD_BYTES - len(head))])
+        anchor = bytes(data[max(0, length - ANCHOR_BYTES) : length])
+        if length < ANCHOR_BYTES:
+            anchor = (file.anchor + anchor)[-ANCHOR_BYTES:]
+        file.advance(file.offset + length, anchor, head, skipping)
 
     def _unfinished(self, file: WatchedFile) -> bool:
         """True when what was added to a long unfinished line does not finish it: no need to read all of it again."""
         while file.seen_to - file.offset < self._line_bytes_max + LINE_END_BYTES and file.unmoved():
-            filled = os.preadv(file.fd, [self._view], file.seen_to)
+            filled = os.preadv(file.fd, [self._own], file.seen_to)
             if not filled:
                 return True
-            if len(self._rule.ends(self._view[:filled], True)) > 1:
+            if len(self._rule.ends(self._own[:filled])) > 1:
                 return False
             file.seen_to += filled
         return False
@@ -197,6 +209,6 @@ class LineReader:
             file.go_to(os.lseek(file.fd, file.offset + len(data), os.SEEK_DATA))
         except OSError:  # no data behind the hole, or a file system that does not know holes
             file.go_to(file.offset + len(data))
-        block = os.pread(file.fd, len(self._view), file.offset)
+        block = os.pread(file.fd, self._block_bytes, file.offset)
         file.go_to(file.offset + len(block) - len(block.lstrip(b"\0")))
         return True

@@ -43,7 +43,7 @@ _DESCRIPTORS_KEPT = 64  # for everything else that a worker opens
 
 
 class Tail:
-    """The engine: a source's five verbs over some groups of files."""
+    """The engine: a source's verbs over some groups of files."""
 
     def __init__(self, groups: Sequence[FileGroup], settings: TailSettings, context: SourceContext) -> None:
         self._settings = settings
@@ -61,7 +61,7 @@ class Tail:
             descriptors_max=max(8, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _DESCRIPTORS_KEPT),
             cache_listing=settings.cache_listing,
         )  # fmt: skip
-        self._reader = LineReader(settings.rule, context.batch_bytes, settings.line_bytes_max)
+        self._reader = LineReader(settings.rule, context.batch_bytes, settings.line_bytes_max, context.room)
         self._rows_max = min(context.rows_max, settings.batch_rows or context.rows_max)
         self._by_stream: dict[str, WatchedFile] = {}
         self._ready: deque[WatchedFile] = deque()
@@ -78,7 +78,7 @@ class Tail:
         self._names_changed = False
         self._find_s = now_s
 
-    # --- the five verbs
+    # --- the verbs
 
     def open(self) -> None:
         """Finds the files, and the places where reading goes on."""
@@ -132,6 +132,10 @@ class Tail:
                 file.committed_anchor = origin.anchor
         self._memory.changed = True
 
+    def durable(self, origins: Sequence[Origin]) -> None:
+        """Moves the place that a start without the channels finds."""
+        self._memory.durable(origins, self._by_stream, self._files)
+
     def position(self, origins: Sequence[Origin]) -> None:
         """Reads again what lies behind the starts of `origins`."""
         for origin in reversed(origins):
@@ -142,7 +146,7 @@ class Tail:
 
     def close(self) -> None:
         """Writes the places down and gives everything back."""
-        self._memory.save(self._files, sync=True)
+        self._memory.close(self._files)
         self._files.close()
         self._watch.close()
 
@@ -368,4 +372,4 @@ class Tail:
             file.resume(Mark(size))
         elif not at_start:
             self._suspect(file, size)
-        self._memory.changed = True
+        self._memory.placed(file)
