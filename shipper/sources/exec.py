@@ -3,8 +3,8 @@
 Most commands in Flume files are `tail -F FILES`. Those are not run: their files are read by our own tail with positions
 (`_tail`), so that a restart neither loses nor repeats lines; `exec.native = false` runs the real one. A real command
 can't be asked for its output again: when the channels have no room the rows are kept and tried again (Flume loses
-them), and what the command prints meanwhile waits in its pipe; but what was read and not yet put is lost if this
-process dies.
+them), and what the command prints meanwhile waits in its pipe. At an ordered stop the command is ended, and what it has
+printed is put before the worker ends; what was read and not yet put is lost if this process dies.
 """
 
 from __future__ import annotations
@@ -52,6 +52,9 @@ class ExecSource(Source[ExecOptions]):
 
     def lag_bytes(self) -> int:
         return self._reader.lag_bytes()
+
+    def stop_reading(self) -> bool:
+        return self._reader.stop_reading()
 
     def finished(self) -> bool:
         return self._reader.finished()
@@ -106,6 +109,9 @@ class _TailedFiles:
 
     def lag_bytes(self) -> int:
         return 0 if self._tail is None else self._tail.lag_bytes()
+
+    def stop_reading(self) -> bool:
+        return False  # the next start reads on where the channels end
 
     def finished(self) -> bool:
         return False

@@ -96,6 +96,7 @@ class NetcatSource(Source[NetcatOptions]):
         self.connections: dict[LineClient, None] = {}
         self.waiting: list[LineClient] = []
         self._came = False
+        self._reads = True
         self._lines: ReceivedLines[LineClient] | None = None
 
     def open(self, context: SourceContext) -> None:
@@ -135,6 +136,10 @@ class NetcatSource(Source[NetcatOptions]):
         if self._lines is not None:
             self._give_up(None, "the agent is stopping")
 
+    def stop_reading(self) -> bool:
+        self._reads = False  # the loop stands still from here on; what it has received is handed out and answered
+        return True
+
     def close(self) -> None:
         if self._loop is None:
             return
@@ -158,7 +163,7 @@ class NetcatSource(Source[NetcatOptions]):
         loop = self._loop
         assert loop is not None
         intake = self.intake
-        if not intake.full:
+        if self._reads and not intake.full:
             self._turn(loop)
             if intake.empty:
                 if not loop.wait(wait_s):

@@ -95,9 +95,13 @@ class Fleet:
         now_s, now_ms = time.monotonic(), time.time_ns() // 1_000_000
         try:
             pids = template.pids()
+        except OtherBuild as problem:
+            template.close()
+            log.say("WARN", "agent", str(problem))
+            self.outdated = True
+            return
         except ComponentFailed as problem:
             template.close()
-            self.outdated = self.outdated or isinstance(problem, OtherBuild)
             self.postpone(workers, problem)
             return
         for worker, pid in zip(workers, pids, strict=True):

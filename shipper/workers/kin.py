@@ -9,7 +9,9 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 #: Exit codes of a worker: stopped in order; can't go on and is started again with back-off; its source is finished.
@@ -42,6 +44,19 @@ def belong_to(supervisor: int) -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != supervisor:  # it died between the two lines above
         os._exit(GAVE_UP)
+
+
+def start_again(leave: Sequence[int]) -> None:
+    """Becomes the program that this process was started as, anew: the same process id, what lies on the disk now.
+
+    Args:
+        leave: descriptors that would outlive this program and are nobody's then.
+    """
+    for fd in leave:
+        os.set_inheritable(fd, False)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def be_deaf() -> None:

@@ -35,12 +35,14 @@ from shipper.workers import kin, parking
 from shipper.workers.control import Control, Order
 from shipper.workers.fleet import Fleet, Worker
 from shipper.workers.grid import Grid, build
-from shipper.workers.launch import Loaded, Template
+from shipper.workers.launch import Loaded, OtherBuild, Template
 from shipper.workers.meters import Meters
 from shipper.workers.monitor import serve
 from shipper.workers.spec import ComponentSpec, WorkerSpec
 
 CLEAN, CONFIGURATION, GAVE_UP = 0, 1, 3
+#: No exit code: the agent has ended in order, to be started again with the program that lies on the disk now.
+_AGAIN = -1
 DRAIN_DEADLINE_S = 30.0
 _CLOSE_DEADLINE_S = 10.0
 _TICK_S = 1.0
@@ -132,7 +134,9 @@ def run(command: Command, view: View) -> int:
         while loaded is not None:
             code, loaded = supervisor.run(loaded, used)
             used = None
-        return code
+    if code == _AGAIN:
+        kin.start_again((read_fd, write_fd))
+    return code
 
 
 def _load(command: Command, template: Template, view: View) -> Loaded | None:
@@ -167,6 +171,7 @@ class Supervisor:
         self._selector.register(log_read_fd, selectors.EVENT_READ, lambda: self._hear(log_read_fd))
         self._stop_asked = 0
         self._reload_asked = False
+        self._outdated = False
         self._had_terminal = _has_terminal()
         self._signals = _Signals()
         self._selector.register(self._signals.fileno, selectors.EVENT_READ, self._signalled)
@@ -210,6 +215,8 @@ class Supervisor:
             fleet.close()
         for name in failing:
             log.say("ERROR", name, "was not running when the agent stopped; see the lines above")
+        if self._outdated and not self._stop_asked:
+            return _AGAIN, None
         if following is not None:
             parking.remove_if_empty(self._instance.run_dir, fleet.in_order())  # what waits, waits where it is
             return CLEAN, following
@@ -223,8 +230,10 @@ class Supervisor:
         """Until somebody wants it to stop; the next configuration when that is why."""
         ticked_s = time.monotonic()
         announced = False
-        while not self._stop_asked:
+        while not (self._stop_asked or self._outdated):
             self._step(fleet, min(_TICK_S if announced else _READY_LOOK_S, self._until_due(fleet)))
+            if fleet.outdated:
+                self._say_outdated()
             if not announced and fleet.ready():
                 announced = True
                 log.pass_on("INFO", "agent", f"{self._command.agent} is running")
@@ -343,6 +352,10 @@ class Supervisor:
         template = Template(self._log_write_fd)
         try:
             loaded = _load(self._command, template, self._view)
+        except OtherBuild as problem:
+            log.say("WARN", "agent", str(problem))
+            self._say_outdated()
+            return None
         finally:
             template.close()
         if loaded is None:
@@ -350,6 +363,10 @@ class Supervisor:
             return None
         log.pass_on("INFO", "agent", "the configuration has changed: restarting with the new one")
         return loaded
+
+    def _say_outdated(self) -> None:
+        self._outdated = True
+        log.pass_on("WARN", "agent", "this process is of an older build than its workers would be: restarting in order")
 
     # --- what it says
 

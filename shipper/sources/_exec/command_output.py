@@ -26,6 +26,7 @@ class CommandOutput:
         self._lines = StreamLines(JavaLineRule(options.charset), 1 << 20, options.line_bytes_max)
         self._command: Command | None = None
         self._ended = False
+        self._stopped = False
 
     def open(self, context: SourceContext) -> None:
         self._context = context
@@ -38,6 +39,9 @@ class CommandOutput:
     def poll(self, wait_s: float) -> EventBatch | None:
         clock, waiter = self._context.clock, self._context.waiter
         now_s = clock.monotonic_s()
+        if self._stopped:
+            self._read()
+            return self._batch(now_s, flowing=self._lines.full)
         deadline_s = now_s + wait_s
         while True:
             paced_s = min(self._paced_s, deadline_s)
@@ -69,10 +73,22 @@ class CommandOutput:
     def lag_bytes(self) -> int:
         return 0
 
+    def stop_reading(self) -> bool:
+        """Ends the command. What it has printed is still handed out, a last line without an end as well."""
+        self._stopped = True
+        if self._command is not None:
+            self._command.end()
+        return True
+
     def finished(self) -> bool:
         return self._ended
 
     def close(self) -> None:
+        if self._stopped and self._lines.waiting_bytes:
+            self._context.say(
+                "warning", f"{self._options.command}: {self._lines.waiting_bytes} bytes that it printed are lost: "
+                "the channels had no room for them before the agent had to end",
+            )  # fmt: skip
         if self._command is not None:
             self._command.close()
             self._command = None

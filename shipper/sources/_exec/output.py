@@ -51,6 +51,11 @@ class StreamLines:
         return len(self._found()) - 1
 
     @property
+    def waiting_bytes(self) -> int:
+        """Bytes that were read and not yet taken, the unfinished line among them."""
+        return self._end - self._start
+
+    @property
     def full(self) -> bool:
         """True when nothing more can be read before lines are taken."""
         return self._end - self._start >= self._block_bytes and self.lines > 0

@@ -70,10 +70,8 @@ class Command:
         """True when the command itself has exited; what it started may still hold its output open."""
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
-    def close(self) -> int:
-        """Ends the whole group, first kindly, and returns the exit code (minus the signal, if one ended it)."""
-        if self._process.returncode is not None:
-            return self._process.returncode
+    def end(self) -> None:
+        """Ends the whole group, first kindly. What it has printed can still be read."""
         if not self.ended():
             self._signal(signal.SIGTERM)
             deadline_s = time.monotonic() + _GRACE_S
@@ -81,6 +79,12 @@ class Command:
                 time.sleep(0.005)
         # The first process is not waited for yet, so its number, which is the group's, can't belong to another.
         self._signal(signal.SIGKILL)
+
+    def close(self) -> int:
+        """Ends the whole group, and returns the exit code (minus the signal, if one ended it)."""
+        if self._process.returncode is not None:
+            return self._process.returncode
+        self.end()
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
                 pipe.close()
