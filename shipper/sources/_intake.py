@@ -18,6 +18,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Generic, Protocol, TypeVar
 
+from shipper.sources._line_scan import WORD_BYTES, LineScan
+
 _LONG = 1 << 16
 _LEAST_ROOM = 1 << 14
 _LEAST_CHUNK = 1 << 12
@@ -39,13 +41,17 @@ S = TypeVar("S", bound=Sender)
 
 
 class Block(Generic[S]):
-    """Lines that were received: `view[:filled]` ends in a newline; `runs` says whose they are, in order."""
+    """Lines that were received: `view[:filled]` ends in a newline; `runs` says whose they are, in order.
 
-    __slots__ = ("data", "filled", "runs", "view")
+    Its length is rounded up to what `lines` wants.
+    """
+
+    __slots__ = ("data", "filled", "lines", "runs", "view")
 
     def __init__(self, size_bytes: int) -> None:
-        self.data = bytearray(size_bytes)
+        self.data = bytearray(-(-size_bytes // WORD_BYTES) * WORD_BYTES)
         self.view = memoryview(self.data)
+        self.lines = LineScan(self.data)
         self.filled = 0
         self.runs: list[tuple[S, int]] = []
 
@@ -59,27 +65,25 @@ class Intake(Generic[S]):
     Attributes:
         scratch: a place to receive into what does not go straight into the block; anybody's until the next read.
         received_bytes: what came since somebody set this to 0.
+        full: True when a whole block waits: reading more now is only buying memory.
     """
 
     def __init__(self, block_bytes: int) -> None:
         # An empty block must have room for the longest line that is kept for it, and for a read behind that.
-        self._block_bytes = max(block_bytes, 2 * _LONG)
-        self._block: Block[S] = Block(self._block_bytes)
+        self._block: Block[S] = Block(max(block_bytes, 2 * _LONG))
+        self._block_bytes = len(self._block.data)
         self._spare: Block[S] | None = None
-        self._full: deque[Block[S]] = deque()
+        self._sealed: deque[Block[S]] = deque()
         self.scratch = memoryview(bytearray(_LONG))
         self._chunk_bytes = self._block_bytes
         self.received_bytes = 0
-
-    @property
-    def full(self) -> bool:
-        """True when a whole block waits: reading more now is only buying memory."""
-        return bool(self._full)
+        self.full = False
+        self._read_from = 0
 
     @property
     def empty(self) -> bool:
         """True when no whole line waits."""
-        return not self._full and not self._block.filled
+        return not self._sealed and not self._block.filled
 
     def share(self, connections: int) -> None:
         """Sets how much one read may bring, so that one connection does not crowd out `connections` others."""
@@ -91,29 +95,30 @@ class Intake(Generic[S]):
         if len(rest) > _LONG:
             return self.scratch
         block = self._block
-        if len(block.data) - block.filled - len(rest) < _LEAST_ROOM:
+        at = block.filled + len(rest)
+        if len(block.data) - at < _LEAST_ROOM:
             self._seal()
             block = self._block
-        at = block.filled + len(rest)
-        block.view[block.filled : at] = rest
+            at = len(rest)
+        block.data[block.filled : at] = rest
+        self._read_from = at
         return block.view[at : at + self._chunk_bytes]
 
     def arrived(self, sender: S, size_bytes: int) -> None:
         """`size_bytes` have come into what `room` gave last."""
-        block = self._block
-        begin = block.filled
         if len(sender.rest) > _LONG:
             self.append(sender, bytes(self.scratch[:size_bytes]))
             return
         self.received_bytes += size_bytes
-        read_from = begin + len(sender.rest)
+        data = self._block.data
+        read_from = self._read_from
         end = read_from + size_bytes
-        cut = block.data.rfind(b"\n", read_from, end) + 1
-        if not cut:
-            sender.rest += block.view[read_from:end]
-            return
-        sender.rest = bytearray(block.view[cut:end])
-        self._note(sender, cut)
+        cut = data.rfind(b"\n", read_from, end) + 1
+        if cut:
+            sender.rest = data[cut:end]
+            self._note(sender, cut)
+        else:
+            sender.rest += data[read_from:end]
 
     def append(self, sender: S, data: bytes) -> None:
         """Takes bytes that were received elsewhere (into the scratch, or through a decoder)."""
@@ -136,9 +141,11 @@ class Intake(Generic[S]):
 
     def take(self) -> Block[S] | None:
         """The lines that came first; None when there are none. To be given back to `release`."""
-        if not self._full:
+        if not self._sealed:
             self._seal()
-        return self._full.popleft() if self._full else None
+        block = self._sealed.popleft() if self._sealed else None
+        self.full = bool(self._sealed)
+        return block
 
     def release(self, block: Block[S]) -> None:
         """Nobody looks at the block any more: it may be received into again."""
@@ -159,6 +166,7 @@ class Intake(Generic[S]):
     def _seal(self) -> None:
         if not self._block.filled:
             return
-        self._full.append(self._block)
+        self._sealed.append(self._block)
+        self.full = True
         self._block = self._spare if self._spare is not None else Block(self._block_bytes)
         self._spare = None

@@ -32,8 +32,8 @@ from shipper.api import (
     seconds,
     text,
 )
-from shipper.batch.framing import line_ends, rows_of
-from shipper.sources._charset import charset, is_ascii, is_utf8, java_chars
+from shipper.batch.framing import rows_of
+from shipper.sources._charset import charset, is_utf8, java_chars
 from shipper.sources._intake import Block, Intake
 from shipper.sources._line_client import DecodingClient, LineClient
 from shipper.sources._listen import PolledLoop, listening_socket
@@ -197,11 +197,12 @@ class NetcatSource(Source[NetcatOptions]):
 
     def _scan(self, block: Block[LineClient]) -> ReceivedLines[LineClient]:
         """The lines of a block, without those that a client must not send."""
-        offsets = line_ends(block.view[: block.filled])
+        offsets, ascii_only = block.lines.scan(block.filled)
         records = rows_of(block.data, offsets)
         run_rows = np.searchsorted(offsets, [end for _, end in block.runs])
-        longest = int(np.diff(offsets).max())
-        if longest > self.options.line_chars_max or not self._decodable(block) or any(s.broken for s, _ in block.runs):
+        longest = int(np.maximum.reduce(offsets[1:] - offsets[:-1]))
+        fine = longest <= self.options.line_chars_max and (ascii_only or self._decodable(block))
+        if not fine or any(sender.broken for sender, _ in block.runs):
             good = self._good_rows(block, offsets, run_rows)
             records = records.filter(pa.array(good))
             run_rows = np.cumsum(good)[run_rows - 1]
@@ -209,9 +210,7 @@ class NetcatSource(Source[NetcatOptions]):
         return ReceivedLines(block, records, list(zip(senders, run_rows.tolist(), strict=True)))
 
     def _decodable(self, block: Block[LineClient]) -> bool:
-        if self._decodes:
-            return True
-        return (is_ascii if self._ascii_only else is_utf8)(block.data, block.filled)
+        return self._decodes or (not self._ascii_only and is_utf8(block.data, block.filled))
 
     def _good_rows(self, block: Block[LineClient], offsets: Any, run_rows: Any) -> Any:
         """True for rows that may go on. A connection that sent a bad one has ended there."""
