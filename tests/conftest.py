@@ -1,8 +1,9 @@
-"""What every test may use: the recorded answers of the real Flume classes, and Hadoop's own reader."""
+"""What every test may use: the recorded answers of the real Flume classes, Hadoop's own reader, and programs."""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -11,8 +12,19 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # for the files of fixtures beside this one
 
 from hadoop import hadoop  # noqa: F401
+from permissions import _permissions_count  # noqa: F401
+from programs import liblzo2, program, rivals_path  # noqa: F401
 
 REFERENCE = Path(os.environ.get("SHIPPER_REFERENCE", Path(__file__).parents[2] / "shared" / "reference"))
+
+# A shell that starts the tests behind an `&` has them ignore Ctrl-C, and all agents that they start would, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The marks of our own."""
+    config.addinivalue_line("markers", "permissions_count: file modes bind this test also when root runs it")
 
 
 @pytest.fixture(scope="session")

@@ -1,22 +1,27 @@
 """Hadoop's own reader for tests: its client by Maven, fetched once, and the shell that prints what a file says.
 
-The client lies in `$SHIPPER_TEST_CACHE` or `~/.cache/shipper-tests`, outside the project, and is shared by all test
-processes: the first one fetches it under a file lock. Where Java, Maven or the network is missing, tests that need it
-are skipped, but in CI they fail; in CI, as root, Java and Maven are installed by apt-get.
+Hadoop reads zstd only with its native library, which its client has not; Trino's build of Hadoop on Maven has one. LZO
+is not Hadoop's own: lzo-hadoop has the classes under the names that files carry.
+
+Where Java, Maven or the network is missing, tests that need it are skipped, but in CI they fail; in CI, as root, Java
+and Maven are installed by apt-get.
 """
 
 from __future__ import annotations
 
-import fcntl
+import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import uuid
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from fetched import Trouble, folder, locked, missing, run
 
 VERSION = "3.5.0"
 _POM = f"""\
@@ -28,8 +33,21 @@ _POM = f"""\
       <version>{VERSION}</version></dependency>
     <dependency><groupId>org.slf4j</groupId><artifactId>slf4j-reload4j</artifactId><version>1.7.36</version></dependency>
     <dependency><groupId>org.lz4</groupId><artifactId>lz4-java</artifactId><version>1.8.0</version></dependency>
+    <dependency><groupId>org.anarres.lzo</groupId><artifactId>lzo-core</artifactId><version>1.0.6</version>
+      <exclusions><exclusion><groupId>*</groupId><artifactId>*</artifactId></exclusion></exclusions></dependency>
+    <dependency><groupId>org.anarres.lzo</groupId><artifactId>lzo-hadoop</artifactId><version>1.0.6</version>
+      <exclusions><exclusion><groupId>*</groupId><artifactId>*</artifactId></exclusion></exclusions></dependency>
   </dependencies>
 </project>
+"""
+_NATIVE = "io.trino.hadoop:hadoop-apache:3.2.0-18"
+#: The buffer is what hadoop-lzo has by default; lzo-hadoop's own is smaller.
+_SITE = """\
+<configuration>
+  <property><name>io.compression.codecs</name>
+    <value>com.hadoop.compression.lzo.LzoCodec,com.hadoop.compression.lzo.LzopCodec</value></property>
+  <property><name>io.compression.codec.lzo.buffersize</name><value>262144</value></property>
+</configuration>
 """
 _LOG = """\
 log4j.rootLogger=WARN,console
@@ -38,7 +56,7 @@ log4j.appender.console.target=System.err
 log4j.appender.console.layout=org.apache.log4j.PatternLayout
 log4j.appender.console.layout.ConversionPattern=%p %c: %m%n
 """
-_FETCH_S, _SHELL_S = 900, 100
+_SHELL_S = 100
 
 
 @dataclass(frozen=True)
@@ -48,27 +66,30 @@ class Hadoop:
     Attributes:
         libraries: the directory with the jars; `hadoop-client-minicluster` has servers in it as well.
         configuration: the directory with `core-site.xml`, without which nothing starts.
+        native: the directory with Hadoop's native library.
     """
 
     libraries: Path
     configuration: Path
+    native: Path
 
-    def java(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[bytes]:
-        """Runs a class of Hadoop's in one JVM of its own."""
-        options = ("-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.net.preferIPv4Stack=true")
+    def java(self, *arguments: str, check: bool = True, native: bool = False) -> subprocess.CompletedProcess[bytes]:
+        """Runs a class of Hadoop's in one JVM of its own, with its native library or in pure Java."""
+        options = ["-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.net.preferIPv4Stack=true"]
+        options += [f"-Djava.library.path={self.native}"] if native else []
         command = ("java", *options, "-cp", f"{self.configuration}:{self.libraries}/*", *arguments)
         done = subprocess.run(command, capture_output=True, timeout=_SHELL_S, check=False)
         assert done.returncode == 0 or not check, done.stderr.decode(errors="replace")[-4000:]
         return done
 
-    def text(self, files: Sequence[Path]) -> dict[str, bytes]:
+    def text(self, files: Sequence[Path], native: bool = False) -> dict[str, bytes]:
         """What `hadoop fs -text` prints of each file, by the file's name. All files cost one JVM."""
         # A plain file with a line that no other has stands between them, since the shell prints them in one run.
         line = f"--- {uuid.uuid4().hex} ---\n".encode()
         border = files[0].parent / f"border-{uuid.uuid4().hex}"
         border.write_bytes(line)
         names = [name for file in files for name in (file.as_uri(), border.as_uri())]
-        done = self.java("org.apache.hadoop.fs.FsShell", "-text", *names)
+        done = self.java("org.apache.hadoop.fs.FsShell", "-text", *names, native=native)
         printed = done.stdout.split(line)[:-1]
         return dict(zip((file.name for file in files), printed, strict=True))
 
@@ -76,50 +97,42 @@ class Hadoop:
 @pytest.fixture(scope="session")
 def hadoop() -> Hadoop:
     """Hadoop's client, fetched if it is not there yet."""
-    cache = Path(os.environ.get("SHIPPER_TEST_CACHE") or Path.home() / ".cache" / "shipper-tests") / f"hadoop-{VERSION}"
-    libraries, configuration, complete = cache / "lib", cache / "conf", cache / "complete"
-    configuration.mkdir(parents=True, exist_ok=True)
-    with (cache / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # given back when it is closed
-        if not complete.exists() and (trouble := _fetch(cache, libraries)):
-            _missing(trouble)
-        (configuration / "core-site.xml").write_text("<configuration/>")
-        (configuration / "log4j.properties").write_text(_LOG)
-        complete.touch()
-        if shutil.which("java") is None and (trouble := _install()):
-            _missing(trouble)
-    return Hadoop(libraries, configuration)
+    recipe = hashlib.sha256("\0".join((_POM, _NATIVE, _SITE, _LOG)).encode()).hexdigest()[:8]
+    place = folder(f"hadoop-{VERSION}-{recipe}", _fetch)
+    with locked("java"):
+        if shutil.which("java") is None:
+            try:
+                _install()
+            except Trouble as trouble:
+                missing(str(trouble))
+    return Hadoop(place / "lib", place / "conf", place / "native")
 
 
-def _fetch(cache: Path, libraries: Path) -> str | None:
-    if shutil.which("mvn") is None and (trouble := _install()):
-        return trouble
-    (cache / "pom.xml").write_text(_POM)
-    goal = ("dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={libraries}")
-    done = subprocess.run(
-        ("mvn", "-B", "-q", "-f", cache / "pom.xml", *goal),
-        capture_output=True,
-        text=True,
-        timeout=_FETCH_S,
-        check=False,
-    )
-    return f"Maven could not fetch Hadoop: {done.stdout[-2000:]}" if done.returncode else None
+def _fetch(place: Path) -> None:
+    if shutil.which("mvn") is None:
+        _install()
+    (place / "pom.xml").write_text(_POM)
+    maven = ("mvn", "-B", "-q", "-f", place / "pom.xml")
+    run(*maven, "dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={place / 'lib'}")
+    run(*maven, "dependency:copy", f"-Dartifact={_NATIVE}", f"-DoutputDirectory={place / 'jar'}")
+    machine = {"x86_64": "amd64"}.get(platform.machine(), platform.machine())
+    native = place / "native"
+    native.mkdir()
+    with zipfile.ZipFile(next((place / "jar").glob("*.jar"))) as jar:
+        for name in jar.namelist():
+            if name.startswith(f"nativelib/Linux-{machine}/") and name.endswith(".so"):
+                (native / Path(name).name).write_bytes(jar.read(name))
+    shutil.rmtree(place / "jar")
+    (native / "libzstd.so.1").symlink_to("libzstd.so")
+    configuration = place / "conf"
+    configuration.mkdir()
+    (configuration / "core-site.xml").write_text(_SITE)
+    (configuration / "log4j.properties").write_text(_LOG)
 
 
-def _install() -> str | None:
+def _install() -> None:
     packages = ("default-jre-headless", "maven")
     if "CI" not in os.environ or os.geteuid() or shutil.which("apt-get") is None:
-        return f"needs Java 17 and Maven: apt-get install {' '.join(packages)}"
-    for command in (("update",), ("install", "-y", "--no-install-recommends", *packages)):
-        done = subprocess.run(
-            ("apt-get", "-qq", *command), capture_output=True, text=True, timeout=_FETCH_S, check=False
-        )
-        if done.returncode:
-            return f"apt-get {' '.join(command)}: {done.stderr[-2000:]}"
-    return None
-
-
-def _missing(trouble: str) -> None:
-    if "CI" in os.environ:
-        pytest.fail(trouble)
-    pytest.skip(trouble)
+        raise Trouble(f"needs Java 17 and Maven: apt-get install {' '.join(packages)}")
+    run("apt-get", "-qq", "update")
+    run("apt-get", "-qq", "install", "-y", "--no-install-recommends", *packages)

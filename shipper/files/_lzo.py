@@ -27,8 +27,9 @@ _WORK_BYTES = 16_384 * ctypes.sizeof(ctypes.c_void_p)
 _BLOCK = struct.Struct(">II")
 _CHECKED_BLOCK = struct.Struct(">III")
 _LZO1X_1, _LEVEL, _ADLER32_OF_RAW = 1, 1, 1
-# version of the program, of the library, version needed, method, level, flags, mode, time in two parts, length of name
-_HEADER = struct.pack(">HHHBBIIIIB", 0x1030, 0x2080, 0x0940, _LZO1X_1, _LEVEL, _ADLER32_OF_RAW, 0o100644, 0, 0, 0)
+# version of the program, of the library (readers in Java refuse a later one) and needed; method, level,
+# flags, mode, time in two parts, length of name
+_HEADER = struct.pack(">HHHBBIIIIB", 0x1030, 0x2050, 0x0940, _LZO1X_1, _LEVEL, _ADLER32_OF_RAW, 0o100644, 0, 0, 0)
 BEGIN = b"\x89LZO\x00\r\n\x1a\n" + _HEADER + struct.pack(">I", zlib.adler32(_HEADER))
 END = bytes(4)
 

@@ -1,4 +1,8 @@
-"""What Hadoop's own shell reads of our files: every codec, SequenceFiles, Avro containers."""
+"""What Hadoop's own shell reads of our files: every codec, SequenceFiles, Avro containers.
+
+The shell runs twice: in pure Java, as on most clients, and with Hadoop's native library, as on the nodes of a cluster,
+which alone reads zstd.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +14,17 @@ from typing import Any
 import pytest
 
 from shipper.api import EventBatch
-from shipper.files.compress import CODECS
+from shipper.files.compress import CODECS, Codec, find_codec
 from shipper.files.sequence_file import SequenceFileOptions, SequenceFileSerializer
 from shipper.serializers._avro import CODECS as AVRO_CODECS
 from shipper.serializers.avro_event import AvroEventSerializer, AvroOptions
 from shipper.testing.fakes import ManualClock
 
-#: packed by Hadoop's native library only, which its pure Java client does not have; `zstd` reads them in test_compress
-NATIVE_ONLY = ("zstd",)
+#: the codecs that each reader has; both have those of LZO
+READERS = {
+    "pure java": [codec.name for codec in CODECS if codec.name != "zstd"],
+    "native": [codec.name for codec in CODECS],
+}
 #: the client has Avro without the libraries for them; test_avro_event reads them
 NOT_IN_THE_CLIENT = ("xz", "zstandard")
 
@@ -29,21 +36,25 @@ def lines(count: int) -> list[bytes]:
 
 
 @pytest.mark.timeout(900)
-def test_hadoop_reads_every_file_in_full(tmp_path: Path, hadoop: Any) -> None:
+@pytest.mark.usefixtures("liblzo2")
+@pytest.mark.parametrize("reader", READERS)
+def test_hadoop_reads_every_file_in_full(tmp_path: Path, hadoop: Any, reader: str) -> None:
     """One run of the shell over all of them, each written in three batches."""
+    codecs: list[Codec] = [find_codec(name) for name in (*READERS[reader], "lzo", "lzop")]
+    block_codecs = [codec.name for codec in codecs if not codec.begin]  # a SequenceFile can't have a container in it
     bodies = lines(7_000)
     text = b"".join(body + b"\n" for body in bodies)
     parts = [bodies[:1], bodies[1:6_000], bodies[6_000:]]
     batches = [EventBatch.of(part).with_header("timestamp", "1340459193234") for part in parts]
     expected: dict[Path, bytes] = {}
 
-    for codec in (codec for codec in CODECS if codec.name not in NATIVE_ONLY):
+    for codec in codecs:
         file = tmp_path / f"text-{codec.name}{codec.suffix}"
-        file.write_bytes(b"".join(codec.pack(batch.lines()) for batch in batches))
+        file.write_bytes(codec.begin + b"".join(codec.pack(batch.lines()) for batch in batches) + codec.end)
         expected[file] = text
 
     for write_format in ("Writable", "Text"):
-        for name in ("", *(codec.name for codec in CODECS if codec.name not in NATIVE_ONLY)):
+        for name in ("", *block_codecs):
             options = SequenceFileOptions(write_format=write_format, codec=name)
             file = tmp_path / f"records-{write_format}-{name or 'plain'}.seq"
             file.write_bytes(written(SequenceFileSerializer(options, ManualClock()), batches))
@@ -57,7 +68,7 @@ def test_hadoop_reads_every_file_in_full(tmp_path: Path, hadoop: Any) -> None:
         file.write_bytes(written(AvroEventSerializer(options, ManualClock()), batches))
         avro[file] = [{"headers": {"timestamp": "1340459193234"}, "body": body.decode()} for body in bodies]
 
-    read = hadoop.text([*expected, *avro])
+    read = hadoop.text([*expected, *avro], native=reader == "native")
     different = [file.name for file, said in expected.items() if read[file.name] != said]
     different += [
         file.name for file, rows in avro.items() if list(map(json.loads, read[file.name].splitlines())) != rows

@@ -45,7 +45,7 @@ def test_flumes_whole_list_is_declared() -> None:
         "rollTimerPoolSize kerberosPrincipal kerberosKeytab proxyUser round roundValue roundUnit timeZone "
         "useLocalTimeStamp closeTries retryInterval callTimeout useRawLocalFileSystem append.support"
     )
-    assert {f"hdfs.{key}" for key in flumes.split()} | {"serializer", "serializer.*"} == keys
+    assert {f"hdfs.{key}" for key in flumes.split()} | {"serializer", "serializer.*", "sync.interval"} == keys
 
 
 def test_the_defaults_are_flumes() -> None:
@@ -134,6 +134,14 @@ def test_a_compressed_stream_needs_a_codec() -> None:
     options, findings = read(fileType="CompressedStream")
     assert options is None
     assert "needs hdfs.codeC, as in hdfs.codeC = gzip" in findings[0].message
+
+
+def test_a_sequence_file_takes_no_container() -> None:
+    """No reader of SequenceFiles could open it."""
+    options, findings = read(fileType="SequenceFile", codeC="lzop")
+    assert options is None
+    assert "can't be used with hdfs.fileType = SequenceFile" in findings[0].message
+    assert "write lzo" in findings[0].message
 
 
 @pytest.mark.parametrize("codec", ["gzipp", "zip"])

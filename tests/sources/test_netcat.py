@@ -6,7 +6,6 @@ import json
 import os
 import random
 import select
-import shutil
 import socket
 import subprocess
 import time
@@ -695,12 +694,11 @@ def test_it_is_found_by_alias_and_by_class_name() -> None:
     assert find("source", "org.apache.flume.source.NetcatSource") is NetcatSource
 
 
-@pytest.mark.skipif(shutil.which("nc") is None, reason="no nc on this machine")
-def test_a_real_nc_gets_its_answers(serve: Serve) -> None:
+def test_a_real_nc_gets_its_answers(serve: Serve, program: Callable[[str], str]) -> None:
     """As in the first example of every Flume tutorial."""
     server = serve()
     with subprocess.Popen(
-        ["nc", "-N", "127.0.0.1", str(server.source.address[1])], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [program("nc"), "-N", "127.0.0.1", str(server.source.address[1])], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as nc:
         assert nc.stdin is not None
         assert nc.stdout is not None

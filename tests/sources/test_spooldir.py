@@ -662,7 +662,7 @@ def test_a_directory_that_disappears_is_said(spool: Make) -> None:
         one.poll()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may do everything")
+@pytest.mark.permissions_count
 def test_a_directory_that_can_not_be_written_is_said(spool: Make, tmp_path: Path) -> None:
     """Renaming needs it; the tracker directory does not."""
     one = spool()
@@ -677,7 +677,7 @@ def test_a_directory_that_can_not_be_written_is_said(spool: Make, tmp_path: Path
         one.directory.chmod(0o755)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may do everything")
+@pytest.mark.permissions_count
 def test_a_file_that_can_not_be_read_is_left_and_tried_when_it_changes(spool: Make) -> None:
     """The others are read."""
     one = spool()

@@ -20,7 +20,7 @@ def test_a_directory_and_a_fifo_are_left_alone_and_said(world):
     assert "app.log.p is no regular file: left alone" in world.words()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.permissions_count
 def test_a_file_that_may_not_be_read_is_said_once_and_read_when_it_may(world):
     path = world.write("app.log", "a\n")
     path.chmod(0)
