@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from shipper.cli.channel import app as channel_app
+
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -81,3 +83,6 @@ def health_command(
     from shipper.cli.health import health
 
     raise typer.Exit(health(name, run_dir))
+
+
+app.add_typer(channel_app, name="channel")

@@ -15,6 +15,7 @@ COMMANDS = {
     "describe": "show the components and their options, also as a template",
     "stat": "show what a running agent does",
     "health": "one line and an exit code for Nagios and its kin",
+    "channel": "events left in channels of agents that do not run: list, export, adopt, discard",
     "version": "say which shipper this is",
     "help": "this text",
 }

@@ -7,6 +7,7 @@ fast and may vanish with the machine (rings, numbers, bells); the state director
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 from _blake2 import blake2b  # hashlib would map all of OpenSSL into the supervisor
@@ -145,6 +146,14 @@ def state_place(wanted: Path | None, environment: Mapping[str, str] = os.environ
 def run_places(environment: Mapping[str, str] = os.environ) -> list[Path]:
     """All places where a run directory of this user may lie: for looking running agents up."""
     places = [run_place(None, environment).path, Path("/run/shipper"), SHARED_MEMORY / f"shipper-{os.getuid()}"]
+    return [place for place in dict.fromkeys(places) if place.is_dir()]
+
+
+def state_places(environment: Mapping[str, str] = os.environ) -> list[Path]:
+    """All places where a state directory of this user may lie."""
+    places = [state_place(None, environment).path, Path("/var/lib/shipper")]
+    with contextlib.suppress(RuntimeError):
+        places.append(Path(environment.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "shipper")
     return [place for place in dict.fromkeys(places) if place.is_dir()]
 
 

@@ -120,14 +120,17 @@ def remove_if_empty(run_dir: Path, in_order: bool) -> bool:
     return True
 
 
-def park(instance: Instance, held: Sequence[Holding], file: Path) -> Parked:
+def park(instance: Instance, held: Sequence[Holding], file: Path, *, path: Path | None = None) -> Parked:
     """Copies what is needed of the run directory into the state directory.
+
+    Args:
+        path: another place than the usual one.
 
     Raises:
         OSError: no room there; nothing has changed.
         ComponentFailed: a worker still lives and could change what is copied.
     """
-    path = parked_path(instance.state_dir)
+    path = path or parked_path(instance.state_dir)
     with contextlib.ExitStack() as stack:
         sources = list(_sources(instance.run_dir, stack))
         about = {
@@ -147,7 +150,8 @@ def take_back(instance: Instance) -> Parked | None:
         ConfigurationError: a newer release has parked it.
     """
     path = parked_path(instance.state_dir)
-    path.with_name(f"{path.name}.new").unlink(missing_ok=True)
+    for half_made in instance.state_dir.glob("*.parked.new"):
+        half_made.unlink(missing_ok=True)
     try:
         parked = ParkedFile(path)
     except FileNotFoundError:
@@ -173,6 +177,34 @@ def take_back(instance: Instance) -> Parked | None:
     if found.events:
         log.say("INFO", "agent", f"took back {found}, parked {_when(parked)}")
     return found
+
+
+def take_adopted(instance: Instance) -> None:
+    """Adds what a person has adopted to the run directory: lanes of sources that no configuration has.
+
+    Dying in here: it is done once more; nobody has worked with what was added.
+
+    Raises:
+        ComponentFailed: no room; it stays parked.
+    """
+    for path in sorted(instance.state_dir.glob("adopted-*.parked")):
+        parked = ParkedFile(path)
+        fresh = instance.run_dir.with_name(f".{instance.run_dir.name}.adopted")
+        remove_empty(fresh)
+        try:
+            fresh.mkdir(mode=0o700, parents=True)
+            parked.restore(fresh)
+            for one in (*fresh.glob("puts/*"), *(found for found in fresh.glob("channels/*/*"))):
+                place = instance.run_dir / one.relative_to(fresh)
+                place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                os.replace(one, place)
+            remove_empty(fresh)
+        except OSError as problem:
+            raise ComponentFailed(
+                f"can't take adopted events into {instance.run_dir}: {problem.strerror}; they stay in {path}"
+            ) from problem
+        parked_file.remove(path)
+        log.say("INFO", "agent", f"took over {describe(parked)}, left by agent {parked.about['agent']}")
 
 
 def describe(parked: ParkedFile) -> Parked:

@@ -123,6 +123,7 @@ def run(command: Command, view: View) -> int:
         instance = instances.find(command.agent, command.files[0], run_dir=command.run_dir, state_dir=command.state_dir)
         instance.claim()
         parking.take_back(instance)
+        parking.take_adopted(instance)
     except BaseException:
         template.close()
         _hear_last_words(read_fd)

@@ -38,8 +38,10 @@ class Rings:
         configuration: of agent a1.
     """
 
-    def __init__(self, directory: Path, configuration: str = CONFIGURATION, *, start: bool = True) -> None:
-        self.file = directory / "a1.properties"
+    def __init__(
+        self, directory: Path, configuration: str = CONFIGURATION, *, start: bool = True, file: Path | None = None
+    ) -> None:
+        self.file = file or directory / "a1.properties"
         self.file.write_text(configuration)
         self.instance: Instance = find("a1", self.file, run_dir=directory / "run", state_dir=directory / "state")
         self._puts: dict[str, PutSide] = {}

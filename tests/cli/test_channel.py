@@ -1,0 +1,145 @@
+"""`shipper channel`: what is left is listed, written out, thrown away, given to another agent."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from shipper.cli.main import main
+from shipper.workers import parking
+from tests.workers.rings import CONFIGURATION, Rings
+
+KINDS = ["parked", "in its run directory"]
+
+
+def left(directory: Path, kind: str, *bodies: bytes) -> Rings:
+    """An agent that left these events."""
+    directory.mkdir(exist_ok=True)
+    rings = Rings(directory)
+    rings.put(b"delivered")
+    rings.take()
+    for body in bodies:
+        rings.put(body)
+    rings.end_workers()
+    if kind == "parked":
+        assert parking.put_away(rings.instance, rings.file, True)
+    rings.instance.close()
+    return rings
+
+
+def shipper(directory: Path, *arguments: str) -> int:
+    """Runs the command on that agent's places."""
+    return main(["channel", *arguments, "--run-dir", f"{directory}/run", "--state-dir", f"{directory}/state"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_left_is_listed(tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    rings = left(tmp_path, kind, b"one", b"two", b"three")
+    assert shipper(tmp_path, "list") == 0
+    head, line = capsys.readouterr().out.splitlines()
+    assert head.split() == ["LEFTOVER", "CHANNEL", "EVENTS", "BYTES", "AGE", "OF", "WHERE"]
+    cells = line.split()
+    assert cells[:4] == [rings.instance.name, "c1", "3", "11"]
+    place = rings.instance.run_dir if kind != "parked" else parking.parked_path(rings.instance.state_dir)
+    assert cells[-1] == str(place)
+    if kind == "parked":
+        assert f"a1 of {rings.file}" in line
+
+
+def test_nothing_left_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert shipper(tmp_path, "list") == 0
+    assert capsys.readouterr().out == "No channel holds events that no running agent owns.\n"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_events_are_written_out_and_stay(tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    rings = left(tmp_path, kind, b"one", b"two")
+    assert shipper(tmp_path, "export", rings.instance.name, "--to", f"{tmp_path}/out") == 0
+    path = tmp_path / "out" / "c1.r1.0--k1.0.log"
+    assert path.read_bytes() == b"one\ntwo\n"
+    assert f"{path}: 2 events, 8 B" in capsys.readouterr().out
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+    assert shipper(tmp_path, "export", "a1", "--to", f"{tmp_path}/out") == 1, "files are never overwritten"
+    assert f"{path}: File exists" in capsys.readouterr().err.replace(f"{path.parent}/.{path.name}.new", str(path))
+    assert shipper(tmp_path, "export", "a1", "--to", f"{tmp_path}/out", "--json-lines") == 0
+    lines = path.with_suffix(".jsonl").read_text().splitlines()
+    assert [json.loads(line)["body"] for line in lines] == ["one", "two"]
+    again = Rings(tmp_path, start=False)
+    again.instance.claim()
+    parking.take_back(again.instance)
+    again.build()
+    assert again.drain() == [b"one", b"two"]
+    again.end()
+
+
+def test_a_put_larger_than_its_ring_is_written_out(tmp_path: Path) -> None:
+    big = os.urandom(60_000).hex().encode()
+    left(tmp_path, "parked", big, b"small")
+    assert shipper(tmp_path, "export", "a1", "--to", f"{tmp_path}/out") == 0
+    assert (tmp_path / "out" / "c1.r1.0--k1.0.log").read_bytes() == big + b"\nsmall\n"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_discarded_is_gone_and_its_memory_free(
+    tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rings = left(tmp_path, kind, b"one", b"two")
+    assert shipper(tmp_path, "discard", "a1") == 1, "nobody was asked"
+    assert "needs a word: add --yes" in capsys.readouterr().err
+    assert shipper(tmp_path, "discard", "a1", "--yes") == 0
+    assert "2 events of c1 are gone." in capsys.readouterr().out
+    assert not rings.instance.run_dir.exists()
+    assert not list(rings.instance.state_dir.glob("*.parked*"))
+    again = Rings(tmp_path)
+    again.put(b"new")
+    assert again.drain() == [b"new"]
+    again.end()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("busy", [False, True])
+def test_another_agent_delivers_what_it_adopts(
+    tmp_path: Path, kind: str, busy: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The file was moved: the events of the agent at the old place go to that at the new one, also when it has some."""
+    old = left(tmp_path, kind, b"one", b"two")
+    new = Rings(tmp_path, CONFIGURATION, file=tmp_path / "moved.properties")
+    if busy:
+        new.put(b"own")
+    new.end()
+    assert shipper(tmp_path, "adopt", old.instance.name, "-n", "a1", "-f", str(old.file)) == 1
+    assert "just start it" in capsys.readouterr().err
+    assert shipper(tmp_path, "adopt", old.instance.name, "-n", "a1", "-f", str(new.file)) == 0
+    assert "2 events are in" in capsys.readouterr().out
+    assert not old.instance.run_dir.exists() and not list(old.instance.state_dir.glob("*.parked"))
+    new = Rings(tmp_path, CONFIGURATION, file=tmp_path / "moved.properties", start=False)
+    new.instance.claim()
+    parking.take_back(new.instance)
+    parking.take_adopted(new.instance)
+    new.build()
+    new.put(b"new")
+    assert sorted(new.drain()) == sorted([b"new", b"one", b"two"] + [b"own"] * busy)
+    assert new.put_side().last_origins() == []
+    assert not list(new.instance.state_dir.glob("*.parked"))
+    new.end()
+
+
+def test_an_unknown_leftover_names_those_that_are_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rings = left(tmp_path, "parked", b"one")
+    assert shipper(tmp_path, "export", "b1", "--to", f"{tmp_path}/out") == 1
+    assert f"there is no leftover 'b1'; there are {rings.instance.name}" in capsys.readouterr().err
+    assert shipper(tmp_path, "export", "a1", "--to", f"{tmp_path}/out", "--channel", "c2") == 1
+    assert "has no events in a channel 'c2'; it has some in c1" in capsys.readouterr().err
+
+
+def test_a_leftover_of_an_agent_that_is_just_starting_is_not_touched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rings = left(tmp_path, "parked", b"one")
+    rings.instance.claim()
+    assert shipper(tmp_path, "discard", "a1", "--yes") == 1
+    assert "is running: stop it first" in capsys.readouterr().err
+    rings.instance.close()
