@@ -2,12 +2,13 @@
 
 The writer makes it; sink workers open it. It trusts the page cache: it counts only under the boot id that it was
 written under, and for the log whose id it names. Behind a reboot the checkpoint says where each lane stands, and the
-writer makes a new board. All numbers are little-endian u64; words of different writers stand on lines of their own::
+writer makes a new board. The file is long because it draws the page for three roles. All numbers are little-endian u64; words of different writers stand on lines of their own::
 
     offset  what                                                        writer
     ------  ----------------------------------------------------------  ---------------------------------------
          0  magic, version, lanes, log id, boot id, checksum            log writer, before the file has its name
-       128  EPOCH: + 1 when a new process becomes the log's writer      log writer
+       128  EPOCH: + 1 when a process has become the log's writer; 0    log writer
+            while the board is being filled in for the first time
        256  APPENDED, DURABLE: largest seq written, synced              log writer
        384  ACTIVE, OLDEST: number of the segment in use, of the first  log writer
        512  WRITER_ASLEEP: 1 = ring my bell when you have committed     log writer
@@ -26,6 +27,7 @@ writer makes a new board. All numbers are little-endian u64; words of different 
 
 from __future__ import annotations
 
+import errno
 import struct
 import time
 from _blake2 import blake2b  # hashlib would map all of OpenSSL
@@ -36,7 +38,7 @@ from isal import isal_zlib
 
 from shipper.errors import ComponentFailed, DamagedData
 from shipper.shared.segment import Segment
-from shipper.shared.words import LINE_BYTES, Words
+from shipper.shared.words import LINE_BYTES, Words, full_fence
 
 MAGIC = b"SHPBORD1"
 VERSION = 1
@@ -140,7 +142,7 @@ class Board:
             empty = Head()
             for index in range(lanes_max):
                 for slot in (HEAD_SLOT, SYNCED_SLOT):
-                    words.write(_lane_at(index) + slot, (*empty, _checksum(empty)))
+                    words.write(lane_at(index) + slot, (*empty, _checksum(empty)))
             words.close()
 
         path.unlink(missing_ok=True)
@@ -151,10 +153,14 @@ class Board:
         """Opens a board that is there.
 
         Raises:
-            FileNotFoundError: it is not there: the log's writer has not opened it yet.
+            FileNotFoundError: it is not there, or not filled in: the log's writer has not come so far yet.
             DamagedData: it is none.
         """
-        return cls(Segment.open(path))
+        board = cls(Segment.open(path))
+        if not board.words.observe(EPOCH):
+            board.close()
+            raise FileNotFoundError(errno.ENOENT, "the log's writer has not filled in its board yet", str(path))
+        return board
 
     def close(self) -> None:
         """Lets go of the memory and of all lanes that were held."""
@@ -203,15 +209,48 @@ class Board:
         """Largest seq that is synced: what a source may acknowledge."""
         return self.words.observe(DURABLE)
 
+    def ready(self) -> None:
+        """Everything that a reader needs is on the board. Only the log's writer may."""
+        self.words.publish(EPOCH, self.words.load(EPOCH) + 1)
+
+    def publish(self, appended: int, durable: int) -> None:
+        """Says how far the log is. Only the log's writer may."""
+        self.words.store(APPENDED, appended)
+        self.words.publish(DURABLE, durable)
+
+    def publish_segments(self, active: int, oldest: int) -> None:
+        """Says which segments there are; `active` is 0 as long as none was used. Only the log's writer may."""
+        self.words.store(OLDEST, oldest)
+        self.words.publish(ACTIVE, active)
+
+    def active(self) -> int:
+        """Number of the segment that the log's writer appends to."""
+        return self.words.observe(ACTIVE)
+
+    # --- who sleeps
+
+    def writer_sleeping(self, asleep: bool) -> None:
+        """Says whether the log's writer waits for a commit. Only it may."""
+        self.words.publish(WRITER_ASLEEP, int(asleep))
+        full_fence()
+
+    def writer_sleeps(self) -> bool:
+        """True when the log's writer wants to be woken after a commit."""
+        return bool(self.words.observe(WRITER_ASLEEP))
+
+    def reader_sleeps(self, index: int) -> bool:
+        """True when the sink worker that waits for this lane wants to be woken. Ask behind a full fence."""
+        return bool(self.words.observe(lane_at(index) + READER_ASLEEP))
+
     def tail(self, index: int) -> Tail:
         """How far a lane is filled. The three numbers may be of neighbouring moments; each one only grows."""
-        at = _lane_at(index) + TAIL
+        at = lane_at(index) + TAIL
         rows, size_bytes = self.words.load(at + 8), self.words.load(at + 16)
         return Tail(self.words.observe(at), rows, size_bytes)
 
     def publish_tail(self, index: int, tail: Tail) -> None:
         """Makes records readable. Only the log's writer may."""
-        at = _lane_at(index) + TAIL
+        at = lane_at(index) + TAIL
         self.words.write(at + 8, tail[1:])
         self.words.publish(at, tail.seq)
 
@@ -245,13 +284,13 @@ class Board:
     # --- inside
 
     def _store(self, index: int, generation_at: int, slot_at: int, head: Head) -> None:
-        words, at = self.words, _lane_at(index)
+        words, at = self.words, lane_at(index)
         generation = words.load(at + generation_at) + 1
         words.write(at + slot_at + (generation & 1) * LINE_BYTES, (*head, _checksum(head)))
         words.publish(at + generation_at, generation)
 
     def _slot(self, index: int, generation_at: int, slot_at: int) -> Head:
-        words, at = self.words, _lane_at(index)
+        words, at = self.words, lane_at(index)
         deadline_s = 0.0
         while True:
             generation = words.observe(at + generation_at)
@@ -266,7 +305,8 @@ class Board:
                 raise DamagedData(f"{self.segment.path} is damaged at commit {generation} of its lane {index}")
 
 
-def _lane_at(index: int) -> int:
+def lane_at(index: int) -> int:
+    """Where the words of a lane begin."""
     return LANES + index * LANE_BYTES
 
 

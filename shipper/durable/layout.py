@@ -1,28 +1,30 @@
 """The layout of a segment and of a checkpoint: offsets, widths. All numbers are little-endian; nothing wraps.
 
 A segment is one preallocated file, `NUMBER.segment`; it has a size and a number that never change and are never used
-twice. What stands in front of the records says the same twice, so that a damaged block does not cost the file::
+twice. What it says of itself stands at both ends, so that a damaged or missing part does not cost the whole::
 
-    offset  what
-    ------  -----------------------------------------------------------------------------------------------------
-         0  identity: magic, version (u32), checksum algorithm (u32: 1 = CRC-32 of RFC 1952), log id, segment id,
-            number, size, cipher (u32: 0 none, 1 AES-256-GCM), key name (64 bytes), salt (32 bytes), CRC
-      1024  opening: magic, base seq, durable seq, previous number, previous end, previous chain, segment id, CRC
-      2048  identity again
-      3072  opening again
-      4096  records
+    offset     what
+    ---------  --------------------------------------------------------------------------------------------------
+            0  identity: magic, version (u32), checksum algorithm (u32: 1 = CRC-32 of RFC 1952), log id, segment id,
+               number, size, cipher (u32: 0 none, 1 AES-256-GCM), key name (64 bytes), salt (32 bytes),
+               key check (8 bytes), CRC
+         2048  opening: magic, base seq, previous number, previous end, previous seq, previous chain (u32),
+               segment id, CRC
+         4096  records
+    size-4096  identity again
+    size-2048  opening again
 
 The identity is synced, and the directory with it, before the segment is needed; it is not in use before it has its
 opening, which is synced together with the first records. *Previous end* is where the records of the segment before
-end, whatever stands behind; *previous chain* is a CRC over all their header checksums. *Durable seq* of the opening
-settles what is below `base seq`: a sequence number below it that is nowhere found is no gap.
+end, whatever stands behind; *previous seq* is the last of them, *previous chain* a CRC over all their header checksums.
+All that is below *base seq* was synced, or given up, before the opening was written.
 
 A record starts at a multiple of 64 and never crosses segments::
 
          0  magic (u32), version (u16), flags (u16: 1 = the same put continues in the next record)
          8  segment id        16  offset of this record       together they make a stale or copied header invalid
         24  length of the record, header and padding included
-        32  stored bytes of the body (encrypted: nonce of 12, text, tag of 16)
+        32  stored bytes of the body (encrypted: nonce of 12, text, tag of 16, over segment id, seq, lane, rows too)
         40  seq: + 1 a record over the whole log
         48  durable seq when this was written
         56  lane (u32), CRC-32 of the stored body (u32)
@@ -38,7 +40,7 @@ A checkpoint is one preallocated file of two slots; the newer valid one counts::
          0  magic, version (u32), CRC of the payload (u32), generation, length of the payload, slot size, CRC (u32)
        128  payload: a JSON object (`checkpoint.py`)
 
-Readers take version 1. A later version keeps magic and version where they are.
+Readers take version 1. A later version keeps the identity and the slot header as they are, but for their meaning.
 """
 
 from __future__ import annotations
@@ -59,9 +61,10 @@ CHECKPOINT_MAGIC = b"SHPCHKP1"
 RECORD_MAGIC = 0x44524352  # "RCRD"
 RECORD_MAGIC_BYTES = RECORD_MAGIC.to_bytes(4, "little")
 
-IDENTITY_AT = (0, 2048)
-OPENING_AT = (1024, 3072)
-RECORDS_AT = 4096
+#: At either end of a segment: the block with its identity and, behind it, its opening.
+BLOCK_BYTES = 4096
+OPENING_IN_BLOCK = 2048
+RECORDS_AT = BLOCK_BYTES
 RECORD_ALIGN = 64
 RECORD_HEADER_BYTES = 128
 CONTINUES = 1
@@ -71,7 +74,7 @@ SALT_BYTES = 32
 NONCE_BYTES = 12
 TAG_BYTES = 16
 
-_IDENTITY = struct.Struct("<8sII16sQQQI64s32s")
+_IDENTITY = struct.Struct("<8sII16sQQQI64s32s8s")
 _OPENING = struct.Struct("<8sQQQQIQ")
 _RECORD = struct.Struct("<IHHQQQQQQIIQQQQQQQI")
 _CRC = struct.Struct("<I")
@@ -88,15 +91,16 @@ class Identity(NamedTuple):
     size_bytes: int
     key_name: str = ""
     salt: bytes = bytes(SALT_BYTES)
+    key_check: bytes = bytes(8)
 
 
 class Opening(NamedTuple):
     """Where a segment goes on: see the drawing."""
 
     base_seq: int
-    durable_seq: int
     previous_number: int
     previous_end: int
+    previous_seq: int
     previous_chain: int
     segment_id: int
 
@@ -151,7 +155,7 @@ def identity_bytes(identity: Identity) -> bytes:
     head = _IDENTITY.pack(
         SEGMENT_MAGIC, VERSION, CHECKSUM_CRC32, identity.log_id, identity.segment_id, identity.number,
         identity.size_bytes, CIPHER_AES_256_GCM if identity.key_name else CIPHER_NONE, identity.key_name.encode(),
-        identity.salt,
+        identity.salt, identity.key_check,
     )  # fmt: skip
     return head + _CRC.pack(crc32(head))
 
@@ -160,16 +164,18 @@ def read_identity(block: bytes) -> Identity | int | None:
     """The identity in a block; a number when it has a version that this build does not read; None when it is none."""
     if len(block) < _IDENTITY.size + _CRC.size:
         return None
-    magic, version, algorithm, log_id, segment_id, number, size, cipher, key_name, salt = _IDENTITY.unpack_from(block)
+    magic, version, algorithm, log_id, segment_id, number, size, cipher, key_name, salt, key_check = (
+        _IDENTITY.unpack_from(block)
+    )
     if magic != SEGMENT_MAGIC:
         return None
-    if version > VERSION:
-        return int(version)
     (checksum,) = _CRC.unpack_from(block, _IDENTITY.size)
-    if checksum != crc32(block[: _IDENTITY.size]) or algorithm != CHECKSUM_CRC32:
+    if checksum != crc32(block[: _IDENTITY.size]):
         return None
+    if version > VERSION or algorithm != CHECKSUM_CRC32:
+        return int(version)
     name = key_name.rstrip(b"\0").decode("utf-8", "replace") if cipher == CIPHER_AES_256_GCM else ""
-    return Identity(log_id, segment_id, number, size, name, salt)
+    return Identity(log_id, segment_id, number, size, name, salt, key_check)
 
 
 def opening_bytes(opening: Opening) -> bytes:
@@ -222,6 +228,14 @@ def read_record_header(block: bytes, segment_id: int, offset: int, end: int) -> 
     )  # fmt: skip
 
 
+_ABOUT = struct.Struct("<QQIQ")
+
+
+def about(header: RecordHeader) -> bytes:
+    """What is authenticated together with an encrypted body: its segment, its seq, its lane and its rows."""
+    return _ABOUT.pack(header.segment_id, header.seq, header.lane, header.rows)
+
+
 def slot_header_bytes(header: SlotHeader) -> bytes:
     """The 128 bytes in front of a checkpoint's payload."""
     head = _SLOT.pack(CHECKPOINT_MAGIC, *header)
@@ -237,4 +251,4 @@ def read_slot_header(block: bytes) -> SlotHeader | None:
         return None
     header = SlotHeader(*values)
     (checksum,) = _CRC.unpack_from(block, _SLOT.size)
-    return header if checksum == crc32(block[: _SLOT.size]) or header.version > VERSION else None
+    return header if checksum == crc32(block[: _SLOT.size]) else None

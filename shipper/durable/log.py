@@ -1,6 +1,16 @@
 """The writer of a log: whole puts are appended, one sync makes all that waited durable, and readers are told.
 
-One process per log. It appends to one segment at a time; nothing that is sealed is written again.
+One process per log. It appends to one segment at a time. What is true when the process, or the machine, dies::
+
+    append, flush   the put was not acknowledged; after a death of the machine it is there whole or not at all, after
+                    the death of the process alone not at all (with `readable_before_sync`: whole, once flushed)
+    sync            the same, until it returns; then the put is there whatever dies
+    a new segment   it was whole before it was needed; all that is in the one before is durable
+    checkpoint      the one before counts, or this one: both are true, the older one is read on from longer
+
+Seqs, segment numbers and generations are counted in 64 bits; 2 ** 64 records of one microsecond are 500,000 years.
+
+The file is long because the order of its steps is one argument.
 """
 
 from __future__ import annotations
@@ -10,73 +20,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from shipper.durable.board import Board
+from shipper.durable.active import Active
+from shipper.durable.board import Board, Head, Tail, lane_id
+from shipper.durable.checkpoint import load_newest
+from shipper.durable.directory import Claim, refuse_newer, translated
 from shipper.durable.disk import Disk
-from shipper.durable.keys import Keys
+from shipper.durable.keeper import Keeper
+from shipper.durable.layout import NONCE_BYTES, TAG_BYTES, Opening, RecordHeader, record_length
+from shipper.durable.recovery import LostRange, Outcome, recover
+from shipper.durable.segment import NewerVersion, discard
+from shipper.durable.settings import Entry, LogSettings
+from shipper.durable.state import Position, position_bytes
+from shipper.durable.supply import Supply
+from shipper.errors import ComponentFailed, DamagedData
 
-#: Where rows came from: stream, start, end, anchor (`batch.Origin` as a plain tuple).
-Position = tuple[str, int, int, str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class LogSettings:
-    """Where a log lies and what bounds it.
-
-    Attributes:
-        checkpoint_dir: of the checkpoint and the board.
-        data_dirs: of the segments; each new one goes where most space is free.
-        backup_checkpoint_dir: of a second copy of the checkpoint, on another disk.
-        segment_bytes: size of a segment; one put that is larger gets a segment of its own size.
-        minimum_free_bytes: what preparing a segment leaves free on its file system.
-        checkpoint_interval_s: the checkpoint is at most so much older than the log; it is also written when a segment
-            is full or can be removed.
-        readable_before_sync: readers see what is appended, not only what is synced. For logs that sync rarely.
-        keys: what bodies are encrypted with; None = they are not.
-    """
-
-    checkpoint_dir: Path
-    data_dirs: tuple[Path, ...]
-    backup_checkpoint_dir: Path | None = None
-    segment_bytes: int = 256 << 20
-    minimum_free_bytes: int = 500 << 20
-    checkpoint_interval_s: float = 30.0
-    readable_before_sync: bool = False
-    keys: Keys | None = None
-
-    @property
-    def board(self) -> Path:
-        """Where readers find the board."""
-        return self.checkpoint_dir / "shipper.board"
-
-
-class Entry(NamedTuple):
-    """One record of a put, as its caller has it.
-
-    Attributes:
-        lane: id of the lane that the rows are dealt to (`board.lane_id`).
-        views: the body in pieces, contiguous bytes each; together what a reader gets as one view. They must keep
-            their bytes until the `sync` that covers them has returned.
-        rows, size_bytes: what the record counts as.
-        origins: where the rows came from, in order.
-        checksum: CRC-32 of the body when it is known already (ignored when the log encrypts); None = computed here.
-    """
-
-    lane: int
-    views: tuple[memoryview | bytes, ...]
-    rows: int
-    size_bytes: int
-    origins: Sequence[Position] = ()
-    checksum: int | None = None
-
-
-@dataclass(frozen=True)
-class LostRange:
-    """Records that a log should have and has not: seq `first` to `last`; where, and why in a few words."""
-
-    first: int
-    last: int
-    where: str
-    why: str
+#: Gathered records are written when they are so many bytes.
+_GATHER_BYTES = 1 << 20
+#: A recovery never has more records to read than these and the last sync's.
+_RECORDS_BETWEEN_CHECKPOINTS = 50_000
 
 
 @dataclass(frozen=True)
@@ -88,10 +49,10 @@ class Recovered:
         created: there was none.
         same_boot: the board of before was valid; readers go on where they committed, synced or not.
         durable_seq: D: everything up to it was acknowledged, or may have been.
-        last_seq: largest seq that survived.
-        cut_records: whole records above D behind the first one that is not whole: nobody was told that they are safe.
-        lost: what is missing at or below D.
-        scanned_bytes: how much of the log was looked at.
+        last_seq: largest seq that counts.
+        cut_records: whole records behind the end of the log: nobody was told that they are safe.
+        lost: what is missing at or below D and was not delivered by all lanes.
+        scanned_bytes: size of the segments that were looked through.
         notes: for the person, in order.
     """
 
@@ -106,8 +67,17 @@ class Recovered:
     notes: Sequence[str] = field(default_factory=tuple)
 
 
+class _Appended(NamedTuple):
+    """A put that is appended and not durable yet."""
+
+    producer: int
+    put: int
+    entries: tuple[Entry, ...]
+    headers: tuple[RecordHeader, ...]
+
+
 class Log:
-    """An open log, this process its writer.
+    """An open log, this process its writer. Made by `open`.
 
     Attributes:
         settings: as given.
@@ -118,12 +88,37 @@ class Log:
         full_because: why the last `append` found no room.
     """
 
-    settings: LogSettings
-    recovered: Recovered
-    board: Board
-    appended_seq: int
-    durable_seq: int
-    full_because: str
+    def __init__(
+        self, disk: Disk, settings: LogSettings, claim: Claim, outcome: Outcome, keeper: Keeper, board: Board,
+    ) -> None:  # fmt: skip
+        self._disk = disk
+        self.settings = settings
+        self._claim = claim
+        self._keeper = keeper
+        self.board = board
+        state = keeper.state
+        self.recovered = Recovered(
+            state.log_id, outcome.created, outcome.same_boot, outcome.durable_seq, outcome.last_seq,
+            outcome.cut_records, tuple(outcome.lost), outcome.scanned_bytes, tuple(outcome.notes),
+        )  # fmt: skip
+        self.appended_seq = self.durable_seq = state.last_seq
+        self.full_because = ""
+        self._failed = ""
+        self._supply = Supply(
+            disk, settings.data_dirs, state.log_id, state.next_number, settings.segment_bytes,
+            settings.minimum_free_bytes, settings.keys,
+        )  # fmt: skip
+        self._active: Active | None = None
+        #: Where the durable records end.
+        self._synced = state.scan
+        self._pending: list[_Appended] = []
+        self._pending_bytes = 0
+        self._producers = dict(state.producers)
+        self._tails = {key: lane.tail for key, lane in state.lanes.items()}
+        self._indices = board.lanes()
+        self._overhead = NONCE_BYTES + TAG_BYTES if settings.keys is not None else 0
+        self._checkpointed_s: float | None = None
+        self._records = 0
 
     @classmethod
     def open(
@@ -146,9 +141,66 @@ class Log:
             ConfigurationError: the directories can't be used: another process uses them, they are another user's, can't
                 be written, hold a Flume file channel, a newer version's files, or need a key that is not given. The
                 message says what is safe and what to do.
-            ComponentFailed: the disk failed, or is full.
+            ComponentFailed: the disk failed, or is too full for a checkpoint.
         """
-        raise NotImplementedError
+        disk = disk or Disk()
+        claim = Claim(disk)
+        claim.take(settings.directories)
+        try:
+            return cls._open(disk, settings, claim, lanes, origins_of)
+        except OSError as problem:
+            claim.give_back()
+            where = Path(problem.filename).parent if isinstance(problem.filename, str) else settings.checkpoint_dir
+            raise translated(problem, where) from problem
+        except BaseException:
+            claim.give_back()
+            raise
+
+    @classmethod
+    def _open(
+        cls, disk: Disk, settings: LogSettings, claim: Claim, lanes: Sequence[str],
+        origins_of: Callable[[memoryview], Iterable[Position]],
+    ) -> Log:  # fmt: skip
+        found = load_newest(disk, settings.checkpoint_dirs)
+        if isinstance(found, NewerVersion):
+            refuse_newer([found])
+            raise AssertionError
+        board = _board_of_this_boot(disk, settings)
+        stored, generation = (found.state, found.generation) if found is not None else (None, 0)
+        low = stored.first_waiting() if stored is not None else 0
+        outcome = recover(
+            disk, settings.data_dirs, stored, board, appended_counts=settings.readable_before_sync,
+            origins_of=origins_of, keys=settings.keys,
+        )  # fmt: skip
+        if outcome.unsynced is not None:
+            _sync(disk, outcome.unsynced)
+        for path in outcome.damaged:
+            disk.rename(path, path.with_name(path.name + ".damaged"))
+            outcome.notes.append(f"{path} says nothing valid of itself and was set aside as {path.name}.damaged")
+        if not outcome.same_boot and board is not None:
+            board.close()
+            board = None
+        state = outcome.state
+        for name in lanes:
+            lane = state.lane(lane_id(name))
+            lane.name = name
+        for lane in state.lanes.values():
+            if lane.head.seq == 0:  # nothing is in it
+                lane.head = Head(seq=state.last_seq + 1, rows=lane.tail.rows, size_bytes=lane.tail.size_bytes)
+        keeper = Keeper(disk, state, generation, settings.checkpoint_dirs, outcome.files, low)
+        if board is not None:
+            keeper.refresh_heads(board)
+        # Dying before this line leaves everything as it was found; recovery comes to the same end again.
+        keeper.store(state.scan, state.last_seq, state.next_number)
+        board = _fill(disk, settings, board, keeper)
+        for path in outcome.leftovers:
+            discard(disk, path)
+        for file in outcome.files:
+            if file.number == state.scan.number:
+                _release_rest(disk, file.path, state.scan.offset, file.end)
+        outcome.notes.extend(keeper.notes)
+        keeper.notes.clear()
+        return cls(disk, settings, claim, outcome, keeper, board)
 
     # --- putting
 
@@ -156,18 +208,20 @@ class Log:
         """Number of the last put of a producer that the log has (appended or recovered); 0 = none.
 
         A producer is whoever numbers its puts: a ring that is read again after the writer died skips what is not
-        larger. Its identity must not be used for another numbering (put the boot id and the ring's inode into it).
+        larger. Its identity must not be used for another numbering (put the boot id and the ring's inode into it). Of
+        so many producers as a checkpoint has room for (4,096), those that put last are remembered.
         """
-        raise NotImplementedError
+        return self._producers.get(producer, 0)
 
     def append(self, producer: int, put: int, entries: Sequence[Entry]) -> int | None:
         """Appends the records of one put, all or none.
 
         Small puts are gathered and written together by `flush` or `sync`, or when enough has come together. Nothing
-        is durable before `sync`.
+        is durable before `sync`; an append that begins a new segment syncs what came before.
 
         Args:
             put: number of the put; larger than `put_of(producer)`, or 0 when the producer does not number.
+            entries: at least one; their lanes were given to `open` or are on the board.
 
         Returns:
             The seq of its last record: the put may be acknowledged when `durable_seq` has reached it. None when there
@@ -176,14 +230,52 @@ class Log:
         Raises:
             ComponentFailed: the disk failed twice.
         """
-        raise NotImplementedError
+        self._alive()
+        size_bytes = sum(record_length(sum(map(len, entry.views)) + self._overhead) for entry in entries)
+        positions_bytes = sum(position_bytes(o[0], o[3]) for entry in entries for o in entry.origins)
+        if not self._make_room(size_bytes, positions_bytes):
+            return None
+        active = self._active
+        assert active is not None
+        headers = []
+        last = len(entries) - 1
+        for number, entry in enumerate(entries):
+            tail = self._tails[entry.lane]
+            seq = self.appended_seq + 1
+            tail = Tail(seq, tail.rows + entry.rows, tail.size_bytes + entry.size_bytes)
+            header = RecordHeader(
+                0, 0, 0, 0, seq, self.durable_seq, entry.lane, 0, entry.rows, entry.size_bytes, tail.rows,
+                tail.size_bytes, producer, put,
+            )  # fmt: skip
+            active.append(header, entry.views, entry.checksum, more=number < last)
+            self._tails[entry.lane] = tail
+            self.appended_seq = seq
+            headers.append(header)
+        self._pending.append(_Appended(producer, put, tuple(entries), tuple(headers)))
+        self._pending_bytes += positions_bytes
+        if put:
+            self._producers[producer] = put
+        if active.gathered_bytes >= _GATHER_BYTES:
+            self.flush()
+        return self.appended_seq
 
     def flush(self) -> int:
         """Writes what was gathered, without syncing it; returns `appended_seq`.
 
         With `readable_before_sync` the readers see it.
+
+        Raises:
+            ComponentFailed: as `sync`.
         """
-        raise NotImplementedError
+        self._alive()
+        if self._active is not None:
+            try:
+                self._active.write()
+            except OSError as problem:
+                self._move_on(problem)
+            else:
+                self._publish()
+        return self.appended_seq
 
     def sync(self) -> int:
         """Makes everything that was appended durable, by one sync, tells the readers, and returns `durable_seq`.
@@ -194,7 +286,19 @@ class Log:
             ComponentFailed: that failed as well. Nothing above `durable_seq` may be acknowledged, now or later; the log
                 takes nothing more. Opening it again is safe.
         """
-        raise NotImplementedError
+        self._alive()
+        if self._pending:
+            assert self._active is not None
+            try:
+                self._active.write()
+                self._active.sync()
+            except OSError as problem:
+                self._move_on(problem)
+            else:
+                self._settle()
+            if self._records >= _RECORDS_BETWEEN_CHECKPOINTS:
+                self.checkpoint()
+        return self.durable_seq
 
     # --- around it
 
@@ -203,31 +307,269 @@ class Log:
         that all lanes have delivered. Call about once a second, and after `append` found no room.
 
         Needs no new disk blocks except for the next segment.
+
+        Args:
+            now_s: of a monotonic clock, always the same one.
+
+        Raises:
+            ComponentFailed: no checkpoint can be stored.
         """
-        raise NotImplementedError
+        self._alive()
+        active = self._active
+        if active is not None and active.half_full and self._supply.prepared is None:
+            try:
+                self._supply.prepare()
+            except OSError as problem:
+                self._keeper.notes.append(f"the next segment can't be prepared yet: {problem.strerror}")
+        if self._checkpointed_s is None:
+            self._checkpointed_s = now_s
+        self._keeper.refresh_heads(self.board)
+        due = now_s - self._checkpointed_s >= self.settings.checkpoint_interval_s
+        if self._keeper.wants_another or (due and self._keeper.changed(self.durable_seq)):
+            self.checkpoint()
+        if due:
+            self._checkpointed_s = now_s
 
     def checkpoint(self) -> None:
-        """Writes the checkpoint now, with the heads that readers have synced."""
-        raise NotImplementedError
+        """Writes the checkpoint now, with the heads that readers have synced.
+
+        Raises:
+            ComponentFailed: no copy of it can be stored.
+        """
+        self._alive()
+        self._keeper.refresh_heads(self.board)
+        self._keeper.store(self._synced, self.durable_seq, self._supply.next_number)
+        self._records = 0
+        self._publish_segments()
+
+    def notes(self) -> list[str]:
+        """What went wrong since the last call and could be done without, for the person."""
+        found, self._keeper.notes = self._keeper.notes, []
+        return found
 
     def positions(self) -> Mapping[str, Position]:
-        """The last origin of each stream that is durable: where a replayable source goes on."""
-        raise NotImplementedError
+        """The last origin of each stream that is durable: where a replayable source goes on.
+
+        Beyond 32 MiB of them, those that were not touched for the longest time are forgotten.
+        """
+        return self._keeper.state.positions
 
     def forget_stream(self, stream: str) -> None:
         """Drops a stream that its source will not ask for again (file deleted and delivered)."""
-        raise NotImplementedError
+        self._keeper.state.forget(stream)
 
     @property
     def rows(self) -> int:
         """Rows in the log that are not delivered, appended ones included."""
-        raise NotImplementedError
+        return sum(tail.rows - self.board.head(self._indices[key]).rows for key, tail in self._tails.items())
 
     @property
     def size_bytes(self) -> int:
         """Bytes of those rows."""
-        raise NotImplementedError
+        return sum(
+            tail.size_bytes - self.board.head(self._indices[key]).size_bytes for key, tail in self._tails.items()
+        )
 
     def close(self) -> None:
-        """Syncs, writes the checkpoint and gives the directories back. The board stays, readers may go on reading."""
-        raise NotImplementedError
+        """Syncs, writes the checkpoint and gives the directories back. The board stays, readers may go on reading.
+
+        Raises:
+            ComponentFailed: as `sync` and `checkpoint`; the directories are given back all the same.
+        """
+        try:
+            if not self._failed:
+                self.sync()
+                self._supply.drop()
+                self._synced = self._synced._replace(closed=True)
+                self.checkpoint()
+                if self._active is not None:
+                    self._active.release_rest(self._synced.offset)
+        finally:
+            if self._active is not None:
+                self._active.close()
+            self._keeper.close()
+            self.board.close()
+            self._claim.give_back()
+
+    # --- inside
+
+    def _alive(self) -> None:
+        if self._failed:
+            raise ComponentFailed(self._failed)
+
+    def _make_room(self, records_bytes: int, positions_bytes: int) -> bool:
+        try:
+            self._keeper.reserve(self._pending_bytes + positions_bytes)
+        except OSError as problem:
+            self.full_because = f"no room for a larger checkpoint: {problem.strerror}"
+            return False
+        if self._active is not None and self._active.has_room(records_bytes):
+            return True
+        self.sync()  # what is in a segment is durable before the next one is begun
+        if self._active is not None and self._active.has_room(records_bytes):
+            return True
+        try:
+            if not self._supply.prepare(records_bytes):
+                self.full_because = self._supply.refused
+                return False
+            if self._active is not None:
+                self.checkpoint()
+            self._begin()
+        except OSError as problem:
+            # Once more with another file: a disk that fails twice in a row is given up.
+            self._keeper.notes.append(f"a segment could not be begun ({problem.strerror}); another one is tried")
+            try:
+                if not self._supply.prepare(records_bytes):
+                    self.full_because = self._supply.refused
+                    return False
+                self._begin()
+            except OSError as again:
+                self._fail(again)
+        return True
+
+    def _begin(self) -> None:
+        """Goes on in the prepared segment, behind what is durable. Nothing is in it before the next sync."""
+        prepared = self._supply.take()
+        before = self._synced
+        opening = Opening(
+            self.durable_seq + 1, before.number, before.offset, before.seq, before.chain, prepared.identity.segment_id
+        )
+        try:
+            active = Active(self._disk, prepared, opening, self.settings.keys)
+        except OSError:
+            discard(self._disk, prepared.path)
+            raise
+        if self._active is not None:
+            self._active.close()
+        self._active = active
+        self._synced = active.place
+        self._keeper.paths[prepared.identity.number] = prepared.path
+        self._keeper.state.segments[prepared.identity.number] = opening.base_seq
+        self._publish_segments()
+
+    def _move_on(self, problem: OSError) -> None:
+        """A write or a sync failed: what is not durable is written to a new segment, and synced there."""
+        old = self._active
+        assert old is not None
+        self._keeper.notes.append(
+            f"{old.path} failed ({problem.strerror}): {len(self._pending)} puts that were not acknowledged are written "
+            f"to another file"
+        )
+        needed = sum(record_length(sum(map(len, e.views)) + self._overhead) for p in self._pending for e in p.entries)
+        try:
+            if not self._supply.prepare(needed):
+                self._failed = (
+                    f"{old.path} failed ({problem.strerror}), and there is {self._supply.refused}. Nothing that was "
+                    f"acknowledged is lost; make room, or repair the disk"
+                )
+                raise ComponentFailed(self._failed)
+            self._begin()
+            active = self._active
+            assert active is not None
+            for appended in self._pending:
+                last = len(appended.entries) - 1
+                for number, (entry, header) in enumerate(zip(appended.entries, appended.headers, strict=True)):
+                    header = header._replace(durable_seq=self.durable_seq)
+                    active.append(header, entry.views, entry.checksum, more=number < last)
+            active.write()
+            active.sync()
+        except OSError as again:
+            self._fail(again)
+        self._settle()
+
+    def _fail(self, problem: OSError) -> None:
+        self._failed = (
+            f"the disk failed twice in a row ({problem.strerror}): the channel takes nothing more. What was "
+            f"acknowledged is as safe as the disk; look at `dmesg`"
+        )
+        raise ComponentFailed(self._failed) from problem
+
+    def _settle(self) -> None:
+        """Everything that was appended is durable."""
+        assert self._active is not None
+        state = self._keeper.state
+        self._synced = self._active.place
+        self.durable_seq = state.last_seq = self.appended_seq
+        for appended in self._pending:
+            for entry, header in zip(appended.entries, appended.headers, strict=True):
+                state.lane(entry.lane).tail = Tail(header.seq, header.rows_after, header.size_bytes_after)
+                if entry.origins:
+                    state.add_origins(entry.origins)
+            state.add_put(appended.producer, appended.put)
+            self._records += len(appended.entries)
+        self._pending.clear()
+        self._pending_bytes = 0
+        self._publish()
+
+    def _publish(self) -> None:
+        board = self.board
+        board.publish(self.appended_seq, self.durable_seq)
+        if self.settings.readable_before_sync or self.durable_seq == self.appended_seq:
+            for key, tail in self._tails.items():
+                index = self._indices[key]
+                if board.tail(index).seq < tail.seq:
+                    board.publish_tail(index, tail)
+
+    def _publish_segments(self) -> None:
+        segments = self._keeper.state.segments
+        active = self._active.identity.number if self._active is not None else 0
+        self.board.publish_segments(active, min(segments, default=0))
+
+
+def _board_of_this_boot(disk: Disk, settings: LogSettings) -> Board | None:
+    try:
+        board = disk.open_board(settings.board)
+    except (FileNotFoundError, DamagedData):
+        return None
+    if board.boot_id == disk.boot_id():
+        return board
+    board.close()
+    return None
+
+
+def _fill(disk: Disk, settings: LogSettings, board: Board | None, keeper: Keeper) -> Board:
+    """The board, in step with the state. Dying in between leaves one that does not count, or the one of before."""
+    state = keeper.state
+    made = board is None
+    if board is None:
+        board = disk.create_board(settings.board, state.log_id)
+    known = board.lanes()
+    for key, lane in state.lanes.items():
+        index = board.register(key)
+        if key not in known:
+            board.store_head(index, lane.head)
+            board.store_synced_head(index, lane.head)
+        for slot, store in ((board.head, board.store_head), (board.synced_head, board.store_synced_head)):
+            try:
+                slot(index)
+            except DamagedData as problem:
+                keeper.notes.append(str(problem))
+                store(index, lane.head)
+        if made or board.tail(index).seq < lane.tail.seq:
+            board.publish_tail(index, lane.tail)
+    board.publish(state.last_seq, state.last_seq)
+    board.publish_segments(state.scan.number, min(state.segments, default=0))
+    board.ready()
+    return board
+
+
+def _sync(disk: Disk, path: Path) -> None:
+    handle = disk.open(path, write=True)
+    try:
+        disk.sync(handle)
+    finally:
+        disk.close(handle)
+
+
+def _release_rest(disk: Disk, path: Path, start: int, end: int) -> None:
+    try:
+        handle = disk.open(path, write=True)
+    except OSError:
+        return
+    try:
+        disk.release(handle, start, end)
+    finally:
+        disk.close(handle)
+
+
+__all__ = ["Entry", "Log", "LogSettings", "LostRange", "Position", "Recovered"]

@@ -1,18 +1,35 @@
 """The take side of one lane of a log: peek, step, release; or rewind, and the same records come again.
 
 It has the verbs of `ring.consumer.Consumer`. Records are read where the kernel keeps the file; a body is a view that
-stays valid as long as somebody holds it, also when the segment was removed meanwhile.
+stays valid as long as somebody holds it, also when the segment was removed meanwhile. A lane is found among the
+records of all lanes by their headers, so what other lanes hold is stepped over and not read.
+
+Damage costs the records that it touches: the reader goes on at the next header that certifies itself. How many rows
+that were is known exactly as soon as another record of the lane comes, which says how many there were before it.
+
+The file is long because holding, taking and losing are one cursor.
 """
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from shipper.durable.board import Board, Head
+from shipper.durable.board import HOLDER, READER_ASLEEP, READER_EPOCH, WANTED, Board, Head, Tail, lane_at
+from shipper.durable.catalog import Catalog, Mapped
 from shipper.durable.disk import Disk
 from shipper.durable.keys import Keys
+from shipper.durable.layout import RECORD_ALIGN, RECORD_HEADER_BYTES, RECORDS_AT, RecordHeader, about
+from shipper.durable.segment import header_at, next_record, stored_body
+from shipper.errors import DamagedData
+from shipper.shared.words import full_fence
+
+#: How long bytes that do not fit are looked at again before they are judged damaged.
+_REREAD_S = 0.002
+_LOST_MAX = 100
 
 
 class Record(NamedTuple):
@@ -34,7 +51,13 @@ def disown(board: Board, lane: int, sink: int) -> bool:
 
     What it delivered and did not commit comes twice. Only the supervisor may. False when it is not so.
     """
-    raise NotImplementedError
+    index = board.index(lane)
+    holder = lane_at(index) + HOLDER
+    if board.words.load(holder) != sink or not board.segment.try_lock(_role(index)):
+        return False
+    board.words.publish(holder, 0)
+    board.segment.unlock(_role(index))
+    return True
 
 
 class Reader:
@@ -50,71 +73,134 @@ class Reader:
     Attributes:
         held: this process may take.
         lost_rows, lost_bytes: rows of this lane that are damaged or missing and were stepped over (bytes as they were
-            counted when they were put), since this object was made.
+            counted when they were put), since this object was made. A rewind takes back what is not committed.
         lost: for the person: what, where and why, the newest 100.
     """
-
-    held: bool
-    lost_rows: int
-    lost_bytes: int
-    lost: Sequence[str]
 
     def __init__(
         self, board: Board, data_dirs: Sequence[Path], lane: int, sink: int, *, keys: Keys | None = None,
         disk: Disk | None = None,
     ) -> None:  # fmt: skip
-        raise NotImplementedError
+        self.board = board
+        self.lane = lane
+        self.sink = sink
+        self.index = board.index(lane)
+        self.held = False
+        self.lost: deque[str] = deque(maxlen=_LOST_MAX)
+        self._at = lane_at(self.index)
+        self._words = board.words
+        self._catalog = Catalog(disk or Disk(), data_dirs, board.log_id, keys)
+        self._mapped: Mapped | None = None
+        self._offset = RECORDS_AT
+        self._lost_committed = (0, 0)
+        self._lost = (0, 0)
+        self._epoch = 0
+        self._head = board.head(self.index)
+        self._after = self._head
+        self._seq = self._head.seq
+        self._peeked: Record | None = None
+        self._peeked_header: RecordHeader | None = None
+
+    @property
+    def lost_rows(self) -> int:
+        """See the class."""
+        return self._lost[0]
+
+    @property
+    def lost_bytes(self) -> int:
+        """See the class."""
+        return self._lost[1]
 
     # --- holding
 
     @property
     def holder(self) -> int:
         """Id of the sink worker that holds the lane, or held it when it died; 0 when the lane is free."""
-        raise NotImplementedError
+        return self._words.load(self._at + HOLDER)
 
     def try_hold(self) -> bool:
         """Takes the lane if it is free, or was this sink's own before. True when this process holds it now."""
-        raise NotImplementedError
+        if self.held:
+            return True
+        segment, role = self.board.segment, _role(self.index)
+        if self.holder not in (0, self.sink) or not segment.try_lock(role):
+            return False
+        if self.holder not in (0, self.sink):  # somebody was faster, and died since
+            segment.unlock(role)
+            return False
+        words = self._words
+        self._epoch = words.load(self._at + READER_EPOCH) + 1
+        words.publish(self._at + READER_EPOCH, self._epoch)
+        words.publish(self._at + HOLDER, self.sink)
+        if self.wanted:
+            words.publish(self._at + WANTED, 0)
+        self.held = True
+        self._head = self.board.head(self.index)
+        self.rewind()
+        return True
 
     def let_go(self) -> None:
         """Frees the lane for another sink. Only between transactions, when nothing of this sink is unsettled."""
-        raise NotImplementedError
+        if self.held:
+            self.rewind()
+            self._words.publish(self._at + HOLDER, 0)
+            self.board.segment.unlock(_role(self.index))
+            self.held = False
 
     @property
     def wanted(self) -> bool:
         """True when the lane's home sink asked for it."""
-        raise NotImplementedError
+        return bool(self._words.load(self._at + WANTED))
 
     def want(self) -> None:
         """Asks the present holder for the lane. Only its home sink may."""
-        raise NotImplementedError
+        self._words.publish(self._at + WANTED, 1)
 
     def sleeping(self, asleep: bool) -> None:
         """Says whether the writer is to ring when there is something to read."""
-        raise NotImplementedError
+        self._words.publish(self._at + READER_ASLEEP, int(asleep))
+        full_fence()
 
     # --- taking
 
     @property
     def waiting(self) -> bool:
         """True when a record of the lane stands at or behind the cursor."""
-        raise NotImplementedError
+        return self.board.tail(self.index).seq >= max(self._seq, 1)
 
     def peek(self) -> Record | None:
         """The record at the cursor, checked; None when there is none yet. The same one until `step` or `rewind`.
 
         Damaged and missing records are stepped over and counted; a commit takes that along.
+
+        Raises:
+            ConfigurationError: the key of a segment is not given.
         """
-        raise NotImplementedError
+        if self._peeked is not None:
+            return self._peeked
+        while True:
+            tail = self.board.tail(self.index)
+            if tail.seq < max(self._seq, 1):
+                return None
+            header = self._find(tail.seq)
+            if header is None:
+                self._give_up(tail)
+                return None
+            record = self._accept(header)
+            if record is not None:
+                self._peeked, self._peeked_header = record, header
+                return record
 
     @property
     def rows_done(self) -> int:
         """Rows of the record at the cursor that were delivered before, by a commit inside the record."""
-        raise NotImplementedError
+        return self._after.rows_done
 
     def step(self) -> None:
         """Moves the cursor behind the peeked record."""
-        raise NotImplementedError
+        record, header = self._peeked, self._peeked_header
+        assert record is not None and header is not None, "step without peek"
+        self._pass(header)
 
     def release(self, sequence: int, *, synced: bool = True) -> bool:
         """Commits: everything before the cursor is delivered. True when the writer sleeps and wants to know.
@@ -125,30 +211,214 @@ class Reader:
             sequence: of the entry in the sink's journal that belongs to this commit; never goes back.
             synced: the target would still have the rows after a power cut. When False, `mark_synced` says it later.
         """
-        raise NotImplementedError
+        assert self.held, "release of a lane that is not held"
+        if self._head.sink == self.sink:
+            sequence = max(sequence, self._head.sequence)
+        number = self._mapped.file.number if self._mapped is not None else 0
+        head = self._after._replace(
+            sink=self.sink, sequence=sequence, epoch=self._epoch, segment=number, offset=self._offset
+        )
+        self.board.store_head(self.index, head)
+        self._head = self._after = head
+        self._lost_committed = self._lost
+        if synced:
+            # Dying here leaves rows that come twice if the machine dies as well.
+            self.board.store_synced_head(self.index, head)
+        full_fence()
+        return self.board.writer_sleeps()
 
     def release_rows(self, rows: int, sequence: int, *, synced: bool = True) -> bool:
         """Commits the first `rows` rows of the peeked record: for sinks whose requests are smaller than a record."""
-        raise NotImplementedError
+        header = self._peeked_header
+        assert header is not None, "release_rows without peek"
+        started = header.rows_after - header.rows
+        self._after = self._after._replace(seq=header.seq, rows_done=rows, rows=started + rows)
+        return self.release(sequence, synced=synced)
 
-    def mark_synced(self) -> None:
-        """What is committed would survive a power cut now: the target has synced it."""
-        raise NotImplementedError
+    def mark_synced(self, head: Head | None = None) -> bool:
+        """What was committed up to `head` (None: up to now) would survive a power cut: the target has synced it.
+
+        Args:
+            head: `committed` of a while ago, as this reader gave it.
+
+        Returns:
+            True when that is news.
+        """
+        head = head or self._head
+        before = self.board.synced_head(self.index)
+        if not self.held or (head.seq, head.rows_done) <= (before.seq, before.rows_done):
+            return False
+        self.board.store_synced_head(self.index, head)
+        return True
 
     @property
     def moved(self) -> bool:
         """True when there is something to commit: records were stepped over, or lost ones counted."""
-        raise NotImplementedError
+        return (self._after.seq, self._after.rows_done) != (self._head.seq, self._head.rows_done)
 
     def rewind(self) -> None:
         """Goes back to the last commit: rollback."""
-        raise NotImplementedError
+        self._after = self._head
+        self._seq = self._head.seq
+        self._peeked = self._peeked_header = None
+        self._lost = self._lost_committed
+        self._mapped = None
 
     @property
     def committed(self) -> Head:
         """The last take commit of the lane."""
-        raise NotImplementedError
+        return self._head
 
     def close(self) -> None:
         """Lets go of the files. A lane that is held stays named as held: let go first when the stop is clean."""
-        raise NotImplementedError
+        self._peeked = self._peeked_header = None
+        self._mapped = None
+        self._catalog.close()
+        if self.held:
+            self.board.segment.unlock(_role(self.index))
+            self.held = False
+
+    # --- inside: finding
+
+    def _find(self, tail_seq: int) -> RecordHeader | None:
+        """The first header of the lane at or behind the cursor; None when none is left up to `tail_seq`."""
+        if self._mapped is None and not self._locate():
+            return None
+        while self._mapped is not None:
+            mapped, offset = self._mapped, self._offset
+            segment_id, end = mapped.file.identity.segment_id, mapped.file.end
+            header = None
+            if self._ensured(mapped, offset):
+                header = header_at(mapped.view, segment_id, offset, end)
+            if header is None:
+                if not self._stumble(mapped):
+                    return None
+                continue
+            if header.seq > tail_seq:
+                return None
+            if header.lane == self.lane and header.seq >= self._seq:
+                return header
+            self._offset += header.length
+        return None
+
+    def _locate(self) -> bool:
+        """Finds the segment of the cursor: where the last commit says, or by its first seq."""
+        self._catalog.refresh()
+        file = self._catalog.holding(self._seq)
+        if file is None:
+            return False
+        self._mapped = self._catalog.map(file)
+        hint = self._head
+        here = file.number == hint.segment and hint.seq <= self._seq
+        self._offset = hint.offset if here and hint.offset >= RECORDS_AT else RECORDS_AT
+        return self._mapped is not None
+
+    @staticmethod
+    def _ensured(mapped: Mapped, offset: int) -> bool:
+        try:
+            mapped.view.ensure(offset, offset + RECORD_HEADER_BYTES)
+        except OSError:
+            return False
+        return True
+
+    def _stumble(self, mapped: Mapped) -> bool:
+        """No record stands at the cursor: the segment ends here, or is damaged. False when nothing is left."""
+        number, segment_id = mapped.file.number, mapped.file.identity.segment_id
+        after = self._catalog.successor(number)
+        if after is None or after.inferred:
+            self._catalog.refresh()
+            after = self._catalog.successor(number)
+        end = mapped.file.end
+        if after is not None and after.opening is not None and after.opening.previous_number == number:
+            end = min(end, after.opening.previous_end)
+        if self._offset < end:
+            found = self._reread(mapped, end) if after is None else None
+            if found is None:
+                found = next_record(mapped.view, segment_id, self._offset + RECORD_ALIGN, end)
+            if found is not None:
+                if found != self._offset:
+                    self._say(f"{mapped.file.path}: bytes {self._offset} to {found} are damaged")
+                    self._offset = found
+                return True
+            if after is None:
+                return False
+            if mapped.view.find_written(self._offset, end):
+                self._say(f"{mapped.file.path}: bytes {self._offset} to {end} are damaged")
+        if after is None:
+            return False
+        self._mapped = self._catalog.map(after)
+        self._offset = RECORDS_AT
+        return self._mapped is not None
+
+    def _reread(self, mapped: Mapped, end: int) -> int | None:
+        """On machines that reorder stores the bytes may be a moment behind the word: look again before judging."""
+        deadline_s = time.monotonic() + _REREAD_S
+        while time.monotonic() < deadline_s:
+            if header_at(mapped.view, mapped.file.identity.segment_id, self._offset, end) is not None:
+                return self._offset
+        return None
+
+    # --- inside: counting
+
+    def _accept(self, header: RecordHeader) -> Record | None:
+        """The record, and what was lost before it; None when its body is damaged, which loses it too."""
+        mapped, after = self._mapped, self._after
+        assert mapped is not None
+        started, started_bytes = header.rows_after - header.rows, header.size_bytes_after - header.size_bytes
+        begun_rows = after.rows - after.rows_done
+        if header.seq != after.seq and begun_rows <= started:
+            # Rows of a record that was committed in part are lost without that part.
+            self._lose(started - after.rows, started_bytes - after.size_bytes, f"before record {header.seq}")
+        if header.seq != after.seq or begun_rows != started:
+            rows_done = after.rows_done if header.seq == after.seq else 0
+            after = after._replace(rows=started + rows_done, size_bytes=started_bytes, rows_done=rows_done)
+        # Records of other lanes may stand between: the cursor is at this one now.
+        self._after = after._replace(seq=header.seq)
+        self._seq = header.seq
+        stored = stored_body(mapped.view, header)
+        why = "its body is damaged or can't be read"
+        if stored is not None and mapped.cipher is not None:
+            try:
+                stored = mapped.cipher.decrypt(stored, about(header))
+            except DamagedData as problem:
+                stored, why = None, str(problem)
+        if stored is None:
+            self._lose(header.rows - self._after.rows_done, header.size_bytes, f"record {header.seq}: {why}")
+            self._pass(header)
+            return None
+        return Record(
+            header.seq, header.lane, header.rows, header.size_bytes, header.rows_after, header.size_bytes_after,
+            header.producer, header.put, stored,
+        )  # fmt: skip
+
+    def _pass(self, header: RecordHeader) -> None:
+        """The cursor stands behind this record."""
+        self._seq = header.seq + 1
+        self._offset = header.offset + header.length
+        self._after = self._after._replace(
+            seq=self._seq, rows_done=0, rows=header.rows_after, size_bytes=header.size_bytes_after
+        )
+        self._peeked = self._peeked_header = None
+
+    def _give_up(self, tail: Tail) -> None:
+        """Nothing of the lane is left up to its tail, though something should be: it is lost."""
+        after = self._after
+        rows, size_bytes = max(tail.rows, after.rows), max(tail.size_bytes, after.size_bytes)
+        self._lose(rows - after.rows, size_bytes - after.size_bytes, f"records {self._seq} to {tail.seq} are missing")
+        self._seq = tail.seq + 1
+        self._after = after._replace(seq=self._seq, rows_done=0, rows=rows, size_bytes=size_bytes)
+        self._mapped = None
+
+    def _lose(self, rows: int, size_bytes: int, what: str) -> None:
+        if rows > 0 or size_bytes > 0:
+            where = self._mapped.file.path if self._mapped is not None else "the log"
+            self._say(f"{where}: {rows} rows are lost, {what}")
+            self._lost = (self._lost[0] + max(rows, 0), self._lost[1] + max(size_bytes, 0))
+
+    def _say(self, text: str) -> None:
+        if text not in self.lost:
+            self.lost.append(text)
+
+
+def _role(index: int) -> int:
+    return 1 + index
