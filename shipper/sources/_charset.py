@@ -70,12 +70,12 @@ class _BigEndianUnlessMarked(codecs.IncrementalDecoder):
         return self._decoder.decode(input, final)
 
 
-def is_ascii(data: bytearray, size: int) -> bool:
+def is_ascii(data: bytearray | memoryview, size: int) -> bool:
     """True when the first `size` bytes are ASCII. About 80 GB/s."""
     return not size or int(np.frombuffer(data, np.uint8, size).max()) < 128
 
 
-def is_utf8(data: bytearray, size: int) -> bool:
+def is_utf8(data: bytearray | memoryview, size: int) -> bool:
     """True when the first `size` bytes are UTF-8. About 80 GB/s where they are ASCII, 3 GB/s elsewhere."""
     if is_ascii(data, size):
         return True

@@ -10,6 +10,9 @@ out, kept with its connection, and put before that connection's next read. So th
 *is* the next batch, however many connections it came from, and no byte of a whole line is copied. A connection costs
 no more memory than its unfinished line.
 
+A block may be borrowed: memory of the channel, in which the batch then stays where it lies. One at a time can be had,
+for what is read between two batches; what comes behind a full block goes into a block of our own, and moves.
+
 A line that grows longer than `_LONG` is gathered with its connection, so that it is not copied at every read.
 """
 
@@ -18,11 +21,12 @@ from __future__ import annotations
 from collections import deque
 from typing import Generic, Protocol, TypeVar
 
-from shipper.sources._line_scan import WORD_BYTES, LineScan
+from shipper.sources._line_scan import WORD_BYTES
 
 _LONG = 1 << 16
 _LEAST_ROOM = 1 << 14
 _LEAST_CHUNK = 1 << 12
+_MOVED_BYTES = 1 << 18
 
 
 class Sender(Protocol):
@@ -43,17 +47,27 @@ S = TypeVar("S", bound=Sender)
 class Block(Generic[S]):
     """Lines that were received: `view[:filled]` ends in a newline; `runs` says whose they are, in order.
 
-    Its length is rounded up to what `lines` wants.
+    Args:
+        memory: where they are received; as long as `whole_words` says.
+        borrowed: it is the channel's, and is given up with the batch.
     """
 
-    __slots__ = ("data", "filled", "lines", "runs", "view")
+    __slots__ = ("borrowed", "filled", "runs", "view")
 
-    def __init__(self, size_bytes: int) -> None:
-        self.data = bytearray(-(-size_bytes // WORD_BYTES) * WORD_BYTES)
-        self.view = memoryview(self.data)
-        self.lines = LineScan(self.data)
+    def __init__(self, memory: memoryview, *, borrowed: bool = False) -> None:
+        self.view = memory
+        self.borrowed = borrowed
         self.filled = 0
         self.runs: list[tuple[S, int]] = []
+
+
+def whole_words(size_bytes: int) -> int:
+    """The length of a block that is to hold so much: what the scan for lines wants."""
+    return -(-size_bytes // WORD_BYTES) * WORD_BYTES
+
+
+def _own_block(size_bytes: int) -> Block[S]:
+    return Block(memoryview(bytearray(whole_words(size_bytes))))
 
 
 class Intake(Generic[S]):
@@ -64,18 +78,19 @@ class Intake(Generic[S]):
 
     Attributes:
         scratch: a place to receive into what does not go straight into the block; anybody's until the next read.
+        block_bytes: size of a block.
         received_bytes: what came since somebody set this to 0.
         full: True when a whole block waits: reading more now is only buying memory.
     """
 
     def __init__(self, block_bytes: int) -> None:
         # An empty block must have room for the longest line that is kept for it, and for a read behind that.
-        self._block: Block[S] = Block(max(block_bytes, 2 * _LONG))
-        self._block_bytes = len(self._block.data)
+        self.block_bytes = whole_words(max(block_bytes, 2 * _LONG))
+        self._block: Block[S] = _own_block(self.block_bytes)
         self._spare: Block[S] | None = None
         self._sealed: deque[Block[S]] = deque()
         self.scratch = memoryview(bytearray(_LONG))
-        self._chunk_bytes = self._block_bytes
+        self._chunk_bytes = self.block_bytes
         self.received_bytes = 0
         self.full = False
         self._read_from = 0
@@ -87,7 +102,27 @@ class Intake(Generic[S]):
 
     def share(self, connections: int) -> None:
         """Sets how much one read may bring, so that one connection does not crowd out `connections` others."""
-        self._chunk_bytes = max(_LEAST_CHUNK, self._block_bytes // max(4, connections))
+        self._chunk_bytes = max(_LEAST_CHUNK, self.block_bytes // max(4, connections))
+
+    @property
+    def may_borrow(self) -> bool:
+        """True when what is received next may go into memory that `borrow` is given."""
+        return not self._sealed and len(self._block.view) == self.block_bytes and self._block.filled <= _MOVED_BYTES
+
+    def borrow(self, memory: memoryview | None) -> None:
+        """Receives into `memory` from now on; only when it `may_borrow`. None: whatever was borrowed is given back."""
+        before = self._block
+        if memory is not None and len(memory) == self.block_bytes:
+            self._block = Block(memory, borrowed=True)
+        elif before.borrowed:
+            self._block = self._spare if self._spare is not None else _own_block(self.block_bytes)
+            self._spare = None
+        else:
+            return
+        block = self._block
+        block.view[: before.filled] = before.view[: before.filled]
+        block.filled, block.runs = before.filled, before.runs
+        self.release(before)
 
     def room(self, sender: S) -> memoryview:
         """Where the next bytes of `sender` go. The place is theirs until anybody asks for room again."""
@@ -96,13 +131,14 @@ class Intake(Generic[S]):
             return self.scratch
         block = self._block
         at = block.filled + len(rest)
-        if len(block.data) - at < _LEAST_ROOM:
+        if len(block.view) - at < _LEAST_ROOM:
             self._seal()
             block = self._block
             at = len(rest)
-        block.data[block.filled : at] = rest
+        block.view[block.filled : at] = rest
         self._read_from = at
-        return block.view[at : at + self._chunk_bytes]
+        # Behind a full block comes only what is under way, so that little has to move into the next borrowed one.
+        return block.view[at : at + (_LEAST_ROOM if self.full else self._chunk_bytes)]
 
     def arrived(self, sender: S, size_bytes: int) -> None:
         """`size_bytes` have come into what `room` gave last."""
@@ -110,15 +146,20 @@ class Intake(Generic[S]):
             self.append(sender, bytes(self.scratch[:size_bytes]))
             return
         self.received_bytes += size_bytes
-        data = self._block.data
+        view = self._block.view
         read_from = self._read_from
         end = read_from + size_bytes
-        cut = data.rfind(b"\n", read_from, end) + 1
-        if cut:
-            sender.rest = data[cut:end]
-            self._note(sender, cut)
+        # The last newline is near the end, as a rule.
+        last_bytes = bytes(view[max(read_from, end - _LEAST_CHUNK) : end])
+        rest_bytes = len(last_bytes) - 1 - last_bytes.rfind(b"\n")
+        if rest_bytes == len(last_bytes) < size_bytes:
+            last_bytes = bytes(view[read_from:end])
+            rest_bytes = size_bytes - 1 - last_bytes.rfind(b"\n")
+        if rest_bytes < size_bytes:
+            sender.rest = bytearray(last_bytes[len(last_bytes) - rest_bytes :])
+            self._note(sender, end - rest_bytes)
         else:
-            sender.rest += data[read_from:end]
+            sender.rest += last_bytes
 
     def append(self, sender: S, data: bytes) -> None:
         """Takes bytes that were received elsewhere (into the scratch, or through a decoder)."""
@@ -128,10 +169,11 @@ class Intake(Generic[S]):
             sender.rest += data
             return
         size = len(sender.rest) + cut
-        if self._block.filled + size > len(self._block.data):
+        if self._block.filled + size > len(self._block.view):
             self._seal()
-            if size > len(self._block.data):
-                self._spare, self._block = self._block, Block(size)
+            if size > len(self._block.view):
+                before, self._block = self._block, _own_block(size)
+                self.release(before)
         block = self._block
         begin = block.filled + len(sender.rest)
         block.view[block.filled : begin] = sender.rest
@@ -149,7 +191,7 @@ class Intake(Generic[S]):
 
     def release(self, block: Block[S]) -> None:
         """Nobody looks at the block any more: it may be received into again."""
-        if len(block.data) == self._block_bytes:
+        if len(block.view) == self.block_bytes and not block.borrowed:
             block.filled = 0
             block.runs = []
             self._spare = block
@@ -168,5 +210,5 @@ class Intake(Generic[S]):
             return
         self._sealed.append(self._block)
         self.full = True
-        self._block = self._spare if self._spare is not None else Block(self._block_bytes)
+        self._block = self._spare if self._spare is not None else _own_block(self.block_bytes)
         self._spare = None

@@ -59,6 +59,7 @@ class LineClient(asyncio.BufferedProtocol):
         self.rest = bytearray()
         self.open_runs = 0
         self.broken = False
+        self.condemned = False
         self.deaf = False
         self.heard_s = server.now_s
         self.peer = "a client"

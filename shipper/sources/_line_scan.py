@@ -24,37 +24,35 @@ _compared = np.empty(_PIECE_BYTES, np.bool_)
 
 
 class LineScan:
-    """The scan of one block, with the memory that it needs again and again.
+    """The scan, with the memory that it needs again and again."""
 
-    Args:
-        data: the block; its length is a multiple of `WORD_BYTES`.
-    """
+    def __init__(self) -> None:
+        self._bitmap = np.empty(0, np.uint64)
 
-    __slots__ = ("_bitmap", "_bytes", "_flags")
+    def scan(self, block: memoryview, end: int) -> tuple[np.ndarray[Any, np.dtype[np.int32]], bool]:
+        """Arrow offsets of the lines in a block up to `end`, where the last one ends; True when all bytes are ASCII.
 
-    def __init__(self, data: bytearray) -> None:
-        self._bytes = np.frombuffer(data, np.uint8)
-        self._bitmap = np.empty(len(data) // WORD_BYTES, np.uint64)
-        self._flags = self._bitmap.view(np.uint8)
+        Offsets are 0, then the place behind each `\\n`.
 
-    def scan(self, end: int) -> tuple[np.ndarray[Any, np.dtype[np.int32]], bool]:
-        """Arrow offsets of the lines up to `end`, where the last one ends, and True when all bytes are ASCII.
-
-        Offsets are 0, then the place behind each `\\n`. What lies between `end` and the next multiple of
-        `WORD_BYTES` is overwritten.
+        Args:
+            block: its length is a multiple of `WORD_BYTES`; what lies between `end` and the next one is overwritten.
         """
         whole = -(-end // WORD_BYTES) * WORD_BYTES
-        self._bytes[end:whole] = 0
+        if whole // WORD_BYTES > len(self._bitmap):
+            self._bitmap = np.empty(len(block) // WORD_BYTES, np.uint64)
+        flags = self._bitmap.view(np.uint8)
+        data = np.frombuffer(block, np.uint8)
+        data[end:whole] = 0
         highest = 0
         for begin in range(0, whole, _PIECE_BYTES):
             stop = min(begin + _PIECE_BYTES, whole)
-            piece = self._bytes[begin:stop]
+            piece = data[begin:stop]
             compared = np.equal(piece, _NEWLINE, out=_compared[: stop - begin])
-            self._flags[begin >> 3 : stop >> 3] = np.packbits(compared, bitorder="little")
+            flags[begin >> 3 : stop >> 3] = np.packbits(compared, bitorder="little")
             highest = max(highest, np.maximum.reduce(piece))
         places = _set_bits(self._bitmap[: whole // WORD_BYTES])
         if places is None:
-            places = np.flatnonzero(self._bytes[:end] == _NEWLINE) + 1
+            places = np.flatnonzero(data[:end] == _NEWLINE) + 1
         offsets = np.empty(len(places) + 1, np.int32)
         offsets[0] = 0
         offsets[1:] = places

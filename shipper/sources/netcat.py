@@ -36,6 +36,7 @@ from shipper.batch.framing import rows_of
 from shipper.sources._charset import charset, is_utf8, java_chars
 from shipper.sources._intake import Block, Intake
 from shipper.sources._line_client import DecodingClient, LineClient
+from shipper.sources._line_scan import LineScan
 from shipper.sources._listen import PolledLoop, listening_socket
 from shipper.sources._settling import ReceivedLines
 
@@ -98,6 +99,7 @@ class NetcatSource(Source[NetcatOptions]):
         self._came = False
         self._reads = True
         self._lines: ReceivedLines[LineClient] | None = None
+        self._line_scan = LineScan()
 
     def open(self, context: SourceContext) -> None:
         options = self.options
@@ -145,6 +147,8 @@ class NetcatSource(Source[NetcatOptions]):
             return
         loop, self._loop = self._loop, None
         self._say_what_is_lost()
+        self._lines = None
+        self.intake.borrow(None)
         self._server.close()
         for _ in range(_FAREWELL_TURNS):
             if not any(connection.unsent_bytes() for connection in self.connections):
@@ -164,6 +168,8 @@ class NetcatSource(Source[NetcatOptions]):
         assert loop is not None
         intake = self.intake
         if self._reads and not intake.full:
+            if intake.may_borrow:
+                intake.borrow(self._context.room(intake.block_bytes))
             self._turn(loop)
             if intake.empty:
                 if not loop.wait(wait_s):
@@ -197,8 +203,11 @@ class NetcatSource(Source[NetcatOptions]):
 
     def _scan(self, block: Block[LineClient]) -> ReceivedLines[LineClient]:
         """The lines of a block, without those that a client must not send."""
-        offsets, ascii_only = block.lines.scan(block.filled)
-        records = rows_of(block.data, offsets)
+        offsets, ascii_only = self._line_scan.scan(block.view, block.filled)
+        data = block.view[: block.filled]
+        if block.borrowed and len(offsets) > self._rows_max + 1:
+            data = memoryview(bytes(data))  # the channel takes it in parts, and may write over it behind the first
+        records = rows_of(data, offsets)
         run_rows = np.searchsorted(offsets, [end for _, end in block.runs])
         longest = int(np.maximum.reduce(offsets[1:] - offsets[:-1]))
         fine = longest <= self.options.line_chars_max and (ascii_only or self._decodable(block))
@@ -210,7 +219,7 @@ class NetcatSource(Source[NetcatOptions]):
         return ReceivedLines(block, records, list(zip(senders, run_rows.tolist(), strict=True)))
 
     def _decodable(self, block: Block[LineClient]) -> bool:
-        return self._decodes or (not self._ascii_only and is_utf8(block.data, block.filled))
+        return self._decodes or (not self._ascii_only and is_utf8(block.view, block.filled))
 
     def _good_rows(self, block: Block[LineClient], offsets: Any, run_rows: Any) -> Any:
         """True for rows that may go on. A connection that sent a bad one has ended there."""
@@ -231,13 +240,13 @@ class NetcatSource(Source[NetcatOptions]):
     def _first_bad(self, block: Block[LineClient], offsets: Any) -> tuple[int, bool]:
         """Index of the first line between `offsets` that is bad (their count when none is), and whether it decodes."""
         start, end = int(offsets[0]), int(offsets[-1])
-        data = np.frombuffer(block.data, np.uint8, end - start, start)
+        data = np.frombuffer(block.view, np.uint8, end - start, start)
         long = np.flatnonzero(np.add.reduceat(java_chars(data), offsets[:-1] - start) > self.options.line_chars_max)
         first_long = int(long[0]) if len(long) else len(offsets) - 1
         if self._decodes:
             return first_long, False
         try:
-            block.data[start:end].decode(self.options.encoding)
+            bytes(block.view[start:end]).decode(self.options.encoding)
         except UnicodeDecodeError as problem:
             line = int(np.searchsorted(offsets, start + problem.start, side="right")) - 1
             return (line, True) if line <= first_long else (first_long, False)
@@ -265,12 +274,14 @@ class NetcatSource(Source[NetcatOptions]):
         """A client sent what it must not: it is told so, as Flume tells it, and left."""
         counters = self._context.counters
         if undecodable:
-            counters.add("decode_errors")
             what = f"bytes that are no {self.options.encoding}"
         else:
             what = f"a line of more than max-line-length = {self.options.line_chars_max} characters"
-        counters.add("EventReadFail")
-        self._context.say("warning", f"netcat: {connection.peer} sent {what}; its connection was closed")
+        if not connection.condemned:  # the rest of what it sent may be just as bad
+            connection.condemned = True
+            counters.add("EventReadFail")
+            counters.add("decode_errors", int(undecodable))
+            self._context.say("warning", f"netcat: {connection.peer} sent {what}; its connection was closed")
         connection.end(b"" if undecodable else self._too_long)
 
     # --- what is answered
@@ -344,6 +355,6 @@ class NetcatSource(Source[NetcatOptions]):
         self.intake.share(len(self.connections))
 
     def _say_what_is_lost(self) -> None:
-        lost_bytes = sum(len(block.data[: block.filled]) for block in iter(self.intake.take, None))
+        lost_bytes = sum(block.filled for block in iter(self.intake.take, None))
         if lost_bytes:
             self._context.say("warning", f"netcat: {lost_bytes} bytes of lines that nobody had asked for yet are lost")
