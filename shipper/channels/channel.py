@@ -15,8 +15,9 @@ leaves nothing to repair.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
 from shipper.config.field import Options
@@ -24,6 +25,7 @@ from shipper.errors import TransactionMisused
 
 if TYPE_CHECKING:  # the supervisor prepares channels, and carries no Arrow
     from shipper.batch.batch import EventBatch
+    from shipper.shared.tally import Intake
 
 O = TypeVar("O", bound=Options)
 
@@ -77,9 +79,20 @@ class Transaction(ABC):
 class PutTransaction(Transaction):
     """Rows of one source worker into its channels, all or none."""
 
+    #: Channel -> rows that were given up because it was full and its `onFull` says so. True once it is committed.
+    dropped: Mapping[str, int] = MappingProxyType({})
+
     @abstractmethod
     def put(self, channel: str, batch: EventBatch) -> bool:
         """Stages rows for a channel; False when it has no room now: roll back, wait, begin again."""
+
+    @abstractmethod
+    def note(self, intake: Intake) -> None:
+        """Says what the source has read for this put: counted when it is committed."""
+
+    @abstractmethod
+    def refuse(self, channel: str, rows: int) -> None:
+        """Says that rows for an optional channel are given up: counted when this is committed."""
 
 
 class PutSide(Protocol):
@@ -87,6 +100,9 @@ class PutSide(Protocol):
 
     def transaction(self) -> PutTransaction:
         """A new transaction. One at a time."""
+
+    def room(self, block_bytes: int) -> memoryview | None:
+        """Memory for a block that becomes part of a channel where it lies; None when there is none now, or no use."""
 
     def full_because(self, channel: str) -> str:
         """Which bound of a channel the last put met that had no room."""
@@ -106,6 +122,15 @@ class TakeTransaction(Transaction):
     rows: int
     size_bytes: int
     sequence: int
+
+    @property
+    @abstractmethod
+    def mark(self) -> tuple[str, int]:
+        """What the commit will change: (lane, its generation before); equal marks are one and the same transaction."""
+
+    @abstractmethod
+    def book(self, sink: str, rows: int, size_bytes: int, aside: int) -> None:
+        """Says what a sink has done with what was taken: counted when it is committed."""
 
     @abstractmethod
     def take(self) -> EventBatch | None:
@@ -143,6 +168,12 @@ class TakeSide(Protocol):
 
     def transaction(self) -> TakeTransaction:
         """A new transaction. One at a time."""
+
+    def make_way(self) -> tuple[int, int]:
+        """Gives up what the channel's `maxAge` and `onFull` say, and commits that: rows (too old, dropped).
+
+        Between transactions.
+        """
 
     def store_sequence(self, sequence: int) -> None:
         """Commits a sink sequence without taking anything. Between transactions."""

@@ -25,9 +25,10 @@ from shipper.config.field import (
     read_options,
     seconds,
     size,
+    text,
     unknown_keys,
 )
-from shipper.config.plan import BATCH_BYTES
+from shipper.config.plan import BATCH_BYTES, QUARANTINE_BYTES
 from shipper.config.problem import Problem
 from shipper.config.properties import HIDDEN, Property, written
 
@@ -92,6 +93,22 @@ class SinkKeys(Options):
         None,
         ours=True,
         help="Seconds that fewer bytes may wait for more; when absent, what suits the sink.",
+    )
+    quarantine_bytes: int = option(
+        "quarantine.maxBytes",
+        at_least(size, 1 << 16),
+        QUARANTINE_BYTES,
+        ours=True,
+        help="Bytes of events that this sink has refused for good, kept in files; when it is reached, the sink waits.",
+    )
+    dead_letter: str | None = option(
+        "deadLetter",
+        text,
+        None,
+        ours=True,
+        help="A channel for events that this sink refuses for good.",
+        refused="a sink can't put into a channel in this build; what it refuses goes to a quarantine file, whose path "
+        "`shipper ledger` shows: leave the key out",
     )
 
 

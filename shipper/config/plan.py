@@ -24,6 +24,8 @@ import orjson
 
 #: What a transaction aims to carry when the file does not say `batch.bytes`.
 BATCH_BYTES = 1 << 20
+#: What the files of rows that a sink has refused may have when the file does not say `quarantine.maxBytes`.
+QUARANTINE_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +77,13 @@ class SinkPlan(ComponentPlan):
     Attributes:
         channel: the channel that it takes from.
         linger_s: `batch.linger`; None leaves it to the sink.
+        quarantine_bytes: `quarantine.maxBytes`.
     """
 
     channel: str
     batch_bytes: int = BATCH_BYTES
     linger_s: float | None = None
+    quarantine_bytes: int = QUARANTINE_BYTES
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -175,6 +175,7 @@ class Wiring:
             channel=channel,
             batch_bytes=keys.batch_bytes,
             linger_s=keys.linger_s,
+            quarantine_bytes=keys.quarantine_bytes,
         )
         return plan, keys.workers
 

@@ -31,6 +31,7 @@ NAMES: Final = (
     "rows_set_aside",         # rows in the quarantine file
     "progress_ms",            # monotonic ms of the last step that moved data or found nothing to do
     "state",                  # see State in metrics/block.py
+    "rows_expired",           # rows older than the channel's maxAge
 )  # fmt: skip
 
 INDEX: Final = {name: index for index, name in enumerate(NAMES)}

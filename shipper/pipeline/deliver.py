@@ -20,6 +20,7 @@ from shipper.channels.channel import TakeSide, TakeTransaction
 from shipper.clock import Clock, SystemClock
 from shipper.errors import Refused, RetryLater
 from shipper.metrics.counters import Counters
+from shipper.pipeline.losses import Losses
 from shipper.pipeline.quarantine import Quarantine
 from shipper.processors.processor import Processor
 from shipper.sinks.sink import Sink
@@ -89,8 +90,11 @@ class Delivery:
         self._say = say
         self._clock = clock or SystemClock()
         self._failures = 0
+        self._rows = 0
         self._body_bytes = 0
         self._aside: list[tuple[int, str]] = []
+        self._mark = ("", 0)
+        self._losses = Losses(say, self._clock)
         self._lost = (0, 0)
         self._size_bytes = 0
         self.retry_at_s = 0.0
@@ -105,6 +109,7 @@ class Delivery:
 
         Afterwards `retry_at_s` is when a failed target is to be tried again (monotonic), 0 when it did not fail.
         """
+        self._make_way()
         if self.retry_at_s:
             if self._clock.monotonic_s() < self.retry_at_s:
                 return False
@@ -127,6 +132,7 @@ class Delivery:
 
     def tick(self) -> None:
         """Lets sinks roll by time, and commits what that changed in their journals."""
+        self._losses.tick()
         for member in self._sinks.values():
             try:
                 if member.sink.tick():
@@ -138,6 +144,7 @@ class Delivery:
 
     def _carry_out(self, transaction: TakeTransaction) -> bool:
         failure: RetryLater | None = None
+        self._mark = transaction.mark
         order = self._processor.order()
         for name in order:
             member = self._sinks[name]
@@ -146,6 +153,7 @@ class Delivery:
                     transaction.commit()  # frames without rows only, or nothing at all
                     return False
                 transaction.sequence = member.sink.flush()
+                transaction.book(name, self._rows, self._body_bytes, sum(rows for rows, _ in self._aside))
             except RetryLater as problem:
                 failure = problem
                 transaction.put_back()
@@ -170,7 +178,7 @@ class Delivery:
     def _fill(self, transaction: TakeTransaction, member: GroupSink) -> int:
         """Takes and delivers until the transaction is large enough or nothing more comes; rows delivered."""
         deadline_s = came_s = 0.0
-        self._body_bytes = 0
+        self._rows = self._body_bytes = 0
         self._aside.clear()
         counters = member.counters
         while transaction.size_bytes < self._batch_bytes:
@@ -204,6 +212,7 @@ class Delivery:
         except Refused as refusal:
             self._set_aside(member, batch, refusal)
         else:
+            self._rows += batch.rows
             self._body_bytes += batch.body_bytes
 
     def _set_aside(self, member: GroupSink, batch: EventBatch, refusal: Refused) -> None:
@@ -217,7 +226,7 @@ class Delivery:
         wanted[list(refusal.rows or (0,))] = False
         bad = batch.filter(pa.array(~wanted))
         try:
-            member.quarantine.add(bad, str(refusal))
+            member.quarantine.add(bad, str(refusal), self._mark)
         except OSError as problem:
             raise RetryLater(
                 f"{bad.rows} events are refused ({refusal}) and can't be set aside in {member.quarantine.path}: "
@@ -234,6 +243,18 @@ class Delivery:
         for rows, reason in self._aside:
             member.counters.add("rows_set_aside", rows)
             self._say("error", f"{rows} events are set aside in {member.quarantine.path}: {reason}")
+
+    def _make_way(self) -> None:
+        expired, dropped = self._side.make_way()
+        if not (expired or dropped):
+            return
+        counters = next(iter(self._sinks.values())).counters
+        counters.add("rows_expired", expired)
+        counters.add("rows_dropped", dropped)
+        if expired:
+            self._losses.add("they were in the channel for longer than its maxAge", expired)
+        if dropped:
+            self._losses.add("the channel was full and its onFull is dropOldest", dropped)
 
     def _say_lost(self) -> None:
         lost = (self._side.lost_bytes, self._side.lost_rows)

@@ -17,9 +17,13 @@ from shipper.channels.channel import PutSide
 from shipper.clock import Clock, SystemClock
 from shipper.interceptors.interceptor import Interceptor
 from shipper.metrics.counters import Counters
+from shipper.pipeline.losses import Losses
 from shipper.selectors.selector import Route, Selector
+from shipper.shared.tally import Intake
 
 _ROOM_SLEEP_S = 0.05
+#: What a source finds out about what it reads, in the order of `Intake`.
+_FINDINGS = ("truncated_lines", "decode_errors", "files_lost")
 
 
 class Ingest:
@@ -35,6 +39,7 @@ class Ingest:
         keep_alive_s: how long a put waits for room before its source is told.
         stopping: asked while waiting; True ends the wait.
         waiting_for: told the reason while waiting, "" when it is over.
+        say: one line for the person.
         clock: for keep-alive.
     """
 
@@ -50,6 +55,7 @@ class Ingest:
         keep_alive_s: float,
         stopping: Callable[[], bool],
         waiting_for: Callable[[str], None],
+        say: Callable[[str, str], None] = lambda level, line: None,
         clock: Clock | None = None,
     ) -> None:
         self._interceptors = tuple(interceptors)
@@ -65,8 +71,10 @@ class Ingest:
         self._clock = clock or SystemClock()
         self._begun: EventBatch | None = None
         self._rows_in = 0
-        self._routed: tuple[EventBatch, list[Route]] | None = None
+        self._routed: tuple[EventBatch, list[Route], Intake] | None = None
+        self._found = self._findings()
         self._asleep = False
+        self._losses = Losses(say, self._clock)
 
     def put(self, batch: EventBatch) -> bool:
         """Takes a batch into the channels; waits for room, at most `keep_alive_s` for each piece.
@@ -146,39 +154,63 @@ class Ingest:
             batch = piece
             for interceptor in self._interceptors:
                 batch = interceptor.intercept(batch)
-            self._routed = batch, self._selector.route(batch) if batch.rows else []
-        batch, routes = self._routed
+            routes = self._selector.route(batch) if batch.rows else []
+            self._routed = batch, routes, self._intake(piece, batch.rows, routes)
+        batch, routes, intake = self._routed
         required = [route for route in routes if route.required and route.batch.rows]
         if required:
-            if reason := self._try(required):
+            if reason := self._try(required, intake):
                 return reason
-        elif batch.origins and (reason := self._remember(batch.slice(0, 0))):
-            return reason
+        elif batch.origins:
+            if reason := self._remember(batch.slice(0, 0), intake):
+                return reason
+        elif intake.rows:
+            self._try((), intake)
+        # Dying from here on: what was not yet offered to an optional channel never is, and is not counted as offered.
         for route in routes:
-            if (
-                not route.required
-                and route.batch.rows
-                and self._try([Route(route.channel, route.batch.with_origins(()))])
-            ):
-                self._counters.add("rows_optional_dropped", route.batch.rows)
+            wanted = not route.required and route.batch.rows
+            if wanted and self._try([Route(route.channel, route.batch.with_origins(()))]):
+                self._refuse(route.channel, route.batch.rows)
         return ""
 
-    def _remember(self, nothing: EventBatch) -> str:
+    def _intake(self, piece: EventBatch, kept: int, routes: Sequence[Route]) -> Intake:
+        """What is to be counted with the put of a piece: all that was found since the last one goes with it."""
+        found, before = self._findings(), self._found
+        self._found = found
+        unrouted = max(kept - sum(route.batch.rows for route in routes), 0)
+        more = (now - then for now, then in zip(found, before, strict=True))
+        return Intake(piece.rows, piece.body_bytes, kept, unrouted, *more)
+
+    def _findings(self) -> tuple[int, ...]:
+        return tuple(self._counters.get(name) for name in _FINDINGS)
+
+    def _refuse(self, channel: str, rows: int) -> None:
+        transaction = self._side.transaction()
+        transaction.begin()
+        transaction.refuse(channel, rows)
+        transaction.commit()
+        transaction.close()
+        self._counters.add("rows_optional_dropped", rows)
+        self._losses.add(f"an optional channel, {channel}, is full, and is not waited for", rows)
+
+    def _remember(self, nothing: EventBatch, intake: Intake) -> str:
         """Nothing is left of the rows, but that they were read must be remembered: an empty frame carries the origin.
 
         Any channel will do; the first may be one that is full because nobody takes from it.
         """
         reasons = []
         for channel in self._channels:
-            if not (reason := self._try([Route(channel, nothing)])):
+            if not (reason := self._try([Route(channel, nothing)], intake)):
                 return ""
             reasons.append(reason)
         return reasons[0]
 
-    def _try(self, routes: Sequence[Route]) -> str:
+    def _try(self, routes: Sequence[Route], intake: Intake | None = None) -> str:
         """Puts the rows into all channels of `routes`; "" when they are in, else why none of them has any."""
         transaction = self._side.transaction()
         transaction.begin()
+        if intake is not None:
+            transaction.note(intake)
         for route in routes:
             if not transaction.put(route.channel, route.batch):
                 transaction.rollback()
@@ -186,4 +218,8 @@ class Ingest:
                 return f"room in {route.channel}: {self._side.full_because(route.channel)}"
         transaction.commit()
         transaction.close()
+        for channel, rows in transaction.dropped.items():
+            if rows:
+                self._counters.add("rows_dropped", rows)
+                self._losses.add(f"{channel} is full and its onFull is dropNewest", rows)
         return ""

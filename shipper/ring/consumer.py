@@ -27,6 +27,8 @@ from shipper.ring.layout import (
     slot_checksum,
 )
 from shipper.ring.puts import PutPage
+from shipper.ring.tally import HANDED_OVER, read_take, write_take
+from shipper.shared.tally import TakeTally
 from shipper.shared.words import LINE_BYTES, full_fence
 
 
@@ -37,6 +39,8 @@ def disown(lane: Lane, sink: int) -> bool:
     """
     if lane.words.load(HOLDER) != sink or not lane.segment.try_lock(CONSUMER_ROLE):
         return False
+    # Dying between the two: counted, and done at the next start; the count says "may have", not "has".
+    lane.words.publish(HANDED_OVER, lane.words.load(HANDED_OVER) + 1)
     lane.words.publish(HOLDER, 0)
     lane.segment.unlock(CONSUMER_ROLE)
     return True
@@ -67,6 +71,7 @@ class Consumer:
         self._cursor = self._slot.position
         self._peeked: Frame | None = None
         self._after = self._slot
+        self._tally = self._tally_after = TakeTally()
         self._seen_put = -1
         self._tail = 0
 
@@ -93,7 +98,7 @@ class Consumer:
         if self.wanted:
             words.publish(WANTED, 0)
         self.held = True
-        self._slot = self.lane.committed()
+        self._slot, self._tally = read_take(self.lane)
         self._seen_put = -1
         self.inherits = self._slot.sink not in (0, self.sink) and self.lane.durable() < self._slot.position
         self.rewind()
@@ -150,12 +155,27 @@ class Consumer:
         """Moves the cursor behind the peeked frame."""
         frame = self._peeked
         assert frame is not None, "step without peek"
+        # Frames that were skipped as damaged held what lies between the count before and the count of this one.
+        missing = frame.rows_after - frame.rows - self._after.rows + self.rows_done
+        if missing > 0:
+            self.count(lost=missing)
         self._cursor = frame.position + frame.length
         self._after = self._after._replace(
             position=self._cursor, rows_done=0, rows=frame.rows_after, size_bytes=frame.size_bytes_after,
             units=frame.units_after,
         )  # fmt: skip
         self._peeked = None
+
+    def count(self, *, expired: int = 0, dropped: int = 0, lost: int = 0) -> None:
+        """Says of rows before the cursor that no sink gets them, and why. Stored with the commit."""
+        tally = self._tally_after
+        self._tally_after = tally._replace(
+            expired=tally.expired + expired, dropped=tally.dropped + dropped, lost=tally.lost + lost
+        )
+
+    def book(self, sink: int, rows: int, size_bytes: int, aside: int) -> None:
+        """Says of rows before the cursor that a sink has delivered or set them aside. Stored with the commit."""
+        self._tally_after = self._tally_after.booked(sink, rows, size_bytes, aside)
 
     def release(self, sequence: int) -> bool:
         """Commits: everything before the cursor is delivered. True when the producer waits and has worthwhile room.
@@ -175,9 +195,11 @@ class Consumer:
         words = self.lane.words
         generation = words.load(GENERATION) + 1
         words.write(COMMIT_SLOT + (generation & 1) * LINE_BYTES, (*slot, slot_checksum(slot)))
+        write_take(words, generation, self._tally_after)
         words.publish(GENERATION, generation)
         full_fence()
         self._slot = self._after = slot
+        self._tally = self._tally_after
         if not words.observe(PRODUCER_ASLEEP):
             return False
         return self._refresh() - slot.position <= self.lane.capacity_bytes * 3 // 4
@@ -215,6 +237,7 @@ class Consumer:
         """Goes back to the last commit: rollback."""
         self._cursor = self._slot.position
         self._after = self._slot
+        self._tally_after = self._tally
         self._peeked = None
 
     # --- inside
@@ -228,6 +251,8 @@ class Consumer:
 
     def _skip(self, pad: Frame) -> None:
         """Moves the cursor behind a PAD frame; a commit takes it along."""
+        if pad.rows_after > self._after.rows:
+            self.count(lost=pad.rows_after - self._after.rows)
         self._cursor += pad.length
         self._after = self._after._replace(
             position=self._cursor, rows_done=0, rows=pad.rows_after, size_bytes=pad.size_bytes_after,

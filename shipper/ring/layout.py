@@ -16,6 +16,7 @@ A lane is one mapped file: a page of words, then the ring of frames::
       1024  HOLDER                holder of the take lock: its sink id; 0 = nobody, and nothing of it is unsettled
       1152  WANTED                home sink: 1 = give this lane back when you can
       1280  DURABLE               holder: what was taken before this position survives the death of the machine
+      1408  tallies               see `tally.py`
       4096  ring                  producer: frames at `position % capacity`
 
 A put page is one mapped file a source worker: what that worker has put into all its lanes, made visible at once::
@@ -26,7 +27,7 @@ A put page is one mapped file a source worker: what that worker has put into all
        512  keys: a word a lane, 0 = free; a lane keeps its index for ever    supervisor, before it starts workers
          -  slot 0, then slot 1, each:                        producer
               {put number, lanes, origin lane, origin position, checksum} on a line, then a line of words a lane:
-              {tail, last frame, cumulative rows, bytes, units}
+              {tail, last frame, cumulative rows, bytes, units}; behind both, the tally (`tally.py`)
 
 A frame starts at a multiple of 128 and never wraps; a PAD frame fills the rest of the ring before one that would::
 
@@ -37,7 +38,9 @@ A frame starts at a multiple of 128 and never wraps; a PAD frame fills the rest 
         32  rows
         40  put number
         48  cumulative rows, 56 bytes, 64 units: after this frame
-        72  checksum (u32: CRC-32 of the other header bytes and the payload), algorithm (u32: 1 = CRC-32 of RFC 1952)
+        72  checksum (u32: CRC-32 of the header bytes before it and the payload), algorithm (u32: 1 = that of RFC 1952)
+        80  when it was put, wall ms; 0 = the channel has no maxAge
+        88  CRC-32 (u32) of the position and that time
        128  payload: an Arrow IPC stream (`batch/wire.py`); with OVERFLOW, JSON that names the file
 
 Readers take version 1. A later version keeps magic and version where they are.
@@ -87,6 +90,7 @@ OVERFLOW = 2
 _SEGMENT_HEADER = struct.Struct("<8sQQQ")
 _FRAME_HEADER = struct.Struct("<IHHQQQQQQQQ")
 _FRAME_CHECKSUM = struct.Struct("<II")
+_FRAME_TIME = struct.Struct("<QI")
 _FRAME_TAIL = bytes(FRAME_HEADER_BYTES - _FRAME_HEADER.size - _FRAME_CHECKSUM.size)
 
 
@@ -140,6 +144,7 @@ class Frame(NamedTuple):
     units_after: int
     flags: int
     payload: memoryview
+    put_ms: int = 0
 
 
 def lane_key(channel: str, lane: str) -> int:
@@ -187,7 +192,11 @@ def frame_header(frame: Frame) -> bytes:
         frame.rows_after, frame.size_bytes_after, frame.units_after,
     )  # fmt: skip
     checksum = isal_zlib.crc32(frame.payload, isal_zlib.crc32(head))
-    return head + _FRAME_CHECKSUM.pack(checksum, CHECKSUM_CRC32) + _FRAME_TAIL
+    tail = _FRAME_TAIL
+    if frame.put_ms:
+        stamp = _FRAME_TIME.pack(frame.put_ms, slot_checksum((frame.position, frame.put_ms)))
+        tail = stamp + _FRAME_TAIL[len(stamp) :]
+    return head + _FRAME_CHECKSUM.pack(checksum, CHECKSUM_CRC32) + tail
 
 
 def pad_length(ring: memoryview, offset: int, position: int) -> int:
@@ -215,4 +224,7 @@ def read_frame(ring: memoryview, offset: int, position: int) -> Frame | None:
     checksum, algorithm = _FRAME_CHECKSUM.unpack_from(ring, offset + _FRAME_HEADER.size)
     if algorithm != CHECKSUM_CRC32 or checksum != isal_zlib.crc32(payload, isal_zlib.crc32(head)):
         return None
-    return Frame(position, length, rows, put, rows_after, bytes_after, units_after, flags, payload)
+    put_ms, stamp = _FRAME_TIME.unpack_from(ring, offset + _FRAME_HEADER.size + _FRAME_CHECKSUM.size)
+    if put_ms and stamp != slot_checksum((position, put_ms)):
+        put_ms = 0  # a time that is damaged makes nothing too old
+    return Frame(position, length, rows, put, rows_after, bytes_after, units_after, flags, payload, put_ms)

@@ -6,6 +6,10 @@
     ... write the payload ...
     producer.publish(...)               the frame's header is written, the frame counted: staged
     page.commit(n, ...)                 visible          (or `forget`: as if nothing had been staged)
+
+Memory can be reserved before it is known what will be put: a source reads its block there. What is put next is either
+made of what was read (`claim_reserved`) or stands behind it (`claim`), and the reserved part is stepped over: rows that
+still share it can be put as often, and into as many channels, as need be.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ from shipper.ring.layout import (
     frame_header,
     frame_length,
 )
+from shipper.ring.tally import ROOM_WANTED
 from shipper.shared.words import full_fence
 
 #: A lane that is emptied as fast as it is filled uses so much of its ring; the rest is there for a burst. Measured:
@@ -33,8 +38,11 @@ WARM_BYTES = 8 << 20
 
 
 class _Claim(NamedTuple):
+    """Memory behind the tail; `pads` are (position, length) of what lies between the two."""
+
     position: int
-    pad_bytes: int
+    length: int
+    pads: tuple[tuple[int, int], ...] = ()
 
 
 class Producer:
@@ -50,6 +58,10 @@ class Producer:
         self.state = state
         self._committed = state
         self._claim: _Claim | None = None
+        self._reserved: _Claim | None = None
+        self._reserved_at = -1
+        #: Where the head must be before the last claim that found no room fits.
+        self.head_wanted = 0
 
     def take_over(self) -> bool:
         """Becomes the lane's producer; False when another process is."""
@@ -74,43 +86,76 @@ class Producer:
 
         A claim that is not published costs nothing. A payload of more than half the ring may never fit.
         """
-        capacity = self.lane.capacity_bytes
-        need = frame_length(payload_bytes)
-        position = self.state.tail
-        offset = position % capacity
-        head = self.lane.head()
-        free = capacity - (position - head)
-        pad = 0
-        if offset + need > capacity:
-            pad = capacity - offset
-        elif position == head and offset >= WARM_BYTES and capacity - offset + need <= free:
-            # Nothing waits, so the consumer keeps up: begin at the start again, in memory that is still in the cache.
-            pad = capacity - offset
-        if pad + need > free:
+        self._claim = self._find(frame_length(payload_bytes))
+        return None if self._claim is None else self._payload(self._claim.position, payload_bytes)
+
+    def reserve(self, payload_bytes: int) -> memoryview | None:
+        """Like `claim`, for a frame of which nothing is known yet; None when there is no room now.
+
+        It stays reserved, whatever is rolled back, until a frame was committed or another reservation is made.
+        """
+        self._reserved = None
+        found = self._find(frame_length(payload_bytes))
+        if found is None:
             return None
-        self._claim = _Claim(position + pad, pad)
-        start = (position + pad) % capacity + FRAME_HEADER_BYTES
+        self._reserved, self._reserved_at = found, self.state.tail
+        return self._payload(found.position, payload_bytes)
+
+    @property
+    def reserved(self) -> memoryview | None:
+        """What was reserved, while nothing was put since."""
+        if self._reserved is None or self._reserved_at != self.state.tail:
+            return None
+        return self._payload(self._reserved.position, self._reserved.length - FRAME_HEADER_BYTES)
+
+    def claim_reserved(self) -> None:
+        """Claims what is `reserved`."""
+        self._claim = self._reserved
+
+    def _find(self, need: int) -> _Claim | None:
+        capacity = self.lane.capacity_bytes
+        position = self.state.tail
+        head = self.lane.head()
+        pads: tuple[tuple[int, int], ...] = ()
+        if (reserved := self._reserved) is not None and self._reserved_at == position:
+            pads = (*reserved.pads, (reserved.position, reserved.length))
+            position = reserved.position + reserved.length
+        offset = position % capacity
+        left = capacity - offset
+        drained = position == head and offset >= WARM_BYTES and left + need <= capacity
+        # Nothing waits, so the consumer keeps up: begin at the start again, in memory that is still in the cache.
+        if need > left or drained:
+            pads += ((position, left),)
+            position += left
+        self.head_wanted = position + need - capacity
+        return None if self.head_wanted > head else _Claim(position, need, pads)
+
+    def _payload(self, position: int, payload_bytes: int) -> memoryview:
+        start = position % self.lane.capacity_bytes + FRAME_HEADER_BYTES
         return self.lane.ring[start : start + payload_bytes]
 
-    def publish(self, payload_bytes: int, *, rows: int, size_bytes: int, units: int, put: int, flags: int = 0) -> int:
+    def publish(
+        self, payload_bytes: int, *, rows: int, size_bytes: int, units: int, put: int, flags: int = 0, put_ms: int = 0
+    ) -> int:
         """Completes the claimed frame with the first `payload_bytes` of its view; returns the frame's position.
 
         Afterwards the frame is staged: counted in `state`, invisible until the put page commits.
         """
         assert self._claim is not None, "publish without claim"
-        position, pad = self._claim
+        position, _, pads = self._claim
         self._claim = None
         before = self.state
-        if pad:
-            self._write(Frame(position - pad, pad, 0, put, before.rows, before.size_bytes, before.units, PAD, _EMPTY))
-        start = position % self.lane.capacity_bytes + FRAME_HEADER_BYTES
-        payload = self.lane.ring[start : start + payload_bytes]
+        for at, pad_bytes in pads:
+            self._write(Frame(at, pad_bytes, 0, put, before.rows, before.size_bytes, before.units, PAD, _EMPTY))
+        payload = self._payload(position, payload_bytes)
         length = frame_length(payload_bytes)
         self.state = LaneState(
             position + length, position, before.rows + rows, before.size_bytes + size_bytes, before.units + units
         )
         after = self.state
-        self._write(Frame(position, length, rows, put, after.rows, after.size_bytes, after.units, flags, payload))
+        self._write(
+            Frame(position, length, rows, put, after.rows, after.size_bytes, after.units, flags, payload, put_ms)
+        )
         return position
 
     def committed(self) -> None:
@@ -121,6 +166,10 @@ class Producer:
         """Drops what was claimed and staged since the last commit; it was never visible."""
         self._claim = None
         self.state = self._committed
+
+    def want_room(self, position: int = 0, rows: int = 0, units: int = 0) -> None:
+        """Asks the consumer to give up its oldest rows until it has passed all of these; zeros take that back."""
+        self.lane.words.write(ROOM_WANTED, (position, rows, units))
 
     def sleeping(self, asleep: bool) -> None:
         """Says whether the consumer is to ring when it makes room."""

@@ -24,10 +24,13 @@ from shipper.ring.layout import (
     slot_checksum,
 )
 from shipper.shared.segment import Segment
+from shipper.shared.tally import Intake, Offers, PutTally
 from shipper.shared.words import LINE_BYTES, Words
 
 _LANE_WORDS = len(LaneState._fields)
 _HEAD_WORDS = 5
+_INTAKE_AT = _HEAD_WORDS * 8
+_OFFERS_AT = _LANE_WORDS * 8
 NO_LANE = (1 << 64) - 1
 
 
@@ -122,6 +125,38 @@ class PutPage:
                 raise DamagedData(f"the put page {self.segment.path} is damaged at put {number}")
             return found
 
+    def tallied(self) -> tuple[PutState, PutTally]:
+        """The whole page and its tally as of the last committed put.
+
+        Raises:
+            DamagedData: as `state`.
+        """
+        words = self.words
+        while True:
+            state = self.state()
+            at = self._slots[state.number & 1]
+            *intake, checksum = words.read(at + _INTAKE_AT, len(Intake._fields) + 1)
+            lines = range(at + LINE_BYTES, at + (1 + len(state.lanes)) * LINE_BYTES, LINE_BYTES)
+            tally = PutTally(Intake(*intake), tuple(Offers(*words.read(line + _OFFERS_AT, 3)) for line in lines))
+            if words.observe(COMMITTED) != state.number:
+                continue
+            if checksum != _tally_checksum(
+                state.number, tally
+            ):  # nobody has counted yet: all that is there was offered
+                return state, PutTally(Intake(), tuple(Offers(lane.rows) for lane in state.lanes))
+            return state, tally
+
+    def slots(self) -> list[PutState | None]:
+        """Both slots as they stand, None for one that does not pass its checksum: for repair, while nobody puts."""
+        found: list[PutState | None] = []
+        for which, at in enumerate(self._slots):
+            number, count, origin_lane, origin_position, checksum = self.words.read(at, _HEAD_WORDS)
+            lines = range(at + LINE_BYTES, at + (1 + min(count, self.lanes_max)) * LINE_BYTES, LINE_BYTES)
+            lanes = tuple(LaneState(*self.words.read(line, _LANE_WORDS)) for line in lines)
+            state = PutState(number, origin_lane, origin_position, lanes)
+            found.append(state if number & 1 == which and checksum == _checksum(state) else None)
+        return found
+
     def lane(self, index: int) -> LaneState:
         """State of one lane as of the last committed put; all zeros when nothing was put into it yet."""
         lanes = self.state().lanes
@@ -140,15 +175,20 @@ class PutPage:
 
     # --- the producer
 
-    def commit(self, state: PutState) -> None:
+    def commit(self, state: PutState, tally: PutTally | None = None) -> None:
         """Makes put `state.number` visible. Only the process that took the page over may, and only with number + 1.
 
-        Dying before the last line leaves the put before; dying after it leaves this one, whole, in every lane.
+        Dying before the last line leaves the put before; dying after it leaves this one, whole, in every lane, with
+        its tally.
         """
         words = self.words
         at = self._slots[state.number & 1]
         for index, lane in enumerate(state.lanes):
             words.write(at + (1 + index) * LINE_BYTES, lane)
+        if tally is not None:
+            for index, offers in enumerate(tally.offers):
+                words.write(at + (1 + index) * LINE_BYTES + _OFFERS_AT, offers)
+            words.write(at + _INTAKE_AT, (*tally.intake, _tally_checksum(state.number, tally)))
         head = (state.number, len(state.lanes), state.origin_lane, state.origin_position, _checksum(state))
         words.write(at, head)
         words.publish(COMMITTED, state.number)
@@ -170,3 +210,7 @@ def _slot_bytes(lanes_max: int) -> int:
 def _checksum(state: PutState) -> int:
     words = (word for lane in state.lanes for word in lane)
     return slot_checksum((state.number, state.origin_lane, state.origin_position, *words))
+
+
+def _tally_checksum(number: int, tally: PutTally) -> int:
+    return slot_checksum((number, *tally.intake, *(word for offers in tally.offers for word in offers)))

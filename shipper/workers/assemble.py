@@ -113,7 +113,7 @@ def _source_parts(
     ingest = Ingest(
         interceptors, selector(selector_options, [c.name for c in spec.channels]), side, entry.counters,
         duty.wait_for_room, rows_max=min(rows_max), keep_alive_s=min(keep_alives), stopping=duty.stopping,
-        waiting_for=waiting_for,
+        waiting_for=waiting_for, say=say,
     )  # fmt: skip
     return SourceParts(kind(options), side, ingest, positions, context)
 
@@ -123,7 +123,9 @@ def sink_parts(spec: WorkerSpec, entries: dict[str, Entry], duty: Duty, say: Say
     assert spec.processor is not None
     clock = SystemClock()
     routes = [TakeRoute(spec.channel, Path(t.path), Path(t.page), Path(t.bell), t.home) for t in spec.takes]
-    side = TakeSide(routes, spec.sink_id, spec.common.poison)
+    side = TakeSide(
+        routes, spec.sink_id, spec.common.poison, drops_oldest=spec.drops_oldest, max_age_s=spec.max_age_s, clock=clock
+    )
     note = note_of(Path(spec.common.run_dir), spec.sink_id)
     committed = max(side.sequence(), committed_before(note))
     members: dict[str, GroupSink] = {}
@@ -133,7 +135,11 @@ def sink_parts(spec: WorkerSpec, entries: dict[str, Entry], duty: Duty, say: Say
         state_dir = Path(spec.common.state_dir) / "sinks" / f"{found.name}.{spec.index}"
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         entry = entries[found.name]
-        quarantine = Quarantine(state_dir / "quarantine.jsonl", clock)
+        quarantine = Quarantine(
+            state_dir / "quarantine.jsonl", clock, sink=found.name, channel=spec.channel, run_id=spec.common.run_id,
+            limit_bytes=found.quarantine_bytes,
+        )  # fmt: skip
+        quarantine.settle(side.generation)
         members[found.name] = GroupSink(found.name, kind(options), entry.counters, quarantine)
         contexts[found.name] = SinkContext(
             name=found.name, clock=clock, counters=entry.counters, state_dir=state_dir, say=say, worker=spec.index,

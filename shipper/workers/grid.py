@@ -146,10 +146,14 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False) -> Grid:
                     bell=sink_bell(me),
                     channel=group.channel,
                     takes=takes,
-                    sinks=tuple(_component(sink) for sink in group.sinks),
+                    sinks=tuple(
+                        replace(_component(sink), quarantine_bytes=sink.quarantine_bytes) for sink in group.sinks
+                    ),
                     processor=_component(group.processor),
                     batch_bytes=group.sinks[0].batch_bytes,
                     linger_s=group.sinks[0].linger_s,
+                    max_age_s=getattr(channels[group.channel].options, "max_age_s", 0.0),
+                    drops_oldest=getattr(channels[group.channel].options, "on_full", "") == "dropOldest",
                     common=common,
                 )  # fmt: skip
             )

@@ -40,6 +40,7 @@ class ComponentSpec:
     type: str
     properties: dict[str, str]
     metrics: int = -1
+    quarantine_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class WorkerSpec:
         index, count: which of how many workers of the same component.
         bell: path of this worker's bell.
         page: path of a source's put page.
+        max_age_s, drops_oldest: of the channel that a sink takes from: what it gives up in place of delivering it.
         shares: the sources that take turns in this worker, each as a spec of its own; empty where it has one.
     """
 
@@ -92,6 +94,8 @@ class WorkerSpec:
     takes: tuple[LaneSpec, ...] = ()
     batch_bytes: int = 1 << 20
     linger_s: float | None = None
+    max_age_s: float = 0.0
+    drops_oldest: bool = False
     shares: tuple[WorkerSpec, ...] = ()
 
     @property

@@ -192,6 +192,7 @@ def right(tmp_path: Path) -> Iterator[Callable[..., Right]]:
         sinks: int = 1,
         batch_bytes: int = 1 << 20,
         linger_s: float = 0,
+        limit_bytes: int = 1 << 20,
     ) -> Right:
         memory = memory or Memory(tmp_path, {"ring.bytes": "256k"}, sinks=sinks)
         made.append(memory)
@@ -201,7 +202,14 @@ def right(tmp_path: Path) -> Iterator[Callable[..., Right]]:
         stop = [False]
         waiter = FakeWaiter(clock)
         quarantine = tmp_path / "state" / f"quarantine{worker}.jsonl"
-        member = GroupSink("k1", target, counters, Quarantine(quarantine, clock))
+        member = GroupSink(
+            "k1",
+            target,
+            counters,
+            Quarantine(
+                quarantine, clock, sink="k1", channel="c1", run_id="run", limit_bytes=limit_bytes, file_bytes=4096
+            ),
+        )
         delivery = Delivery(
             {"k1": member}, DefaultProcessor(DefaultOptions(), ["k1"], clock), memory.take_side(worker), waiter,
             batch_bytes=batch_bytes, linger_s=linger_s, stopping=lambda: stop[0], waiting_for=waits.append,

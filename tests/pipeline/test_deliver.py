@@ -223,11 +223,14 @@ class TestRefusedRows:
         transaction.commit()
         half.target.poison = {b"caf\xc3\xa9", b"\xff\x00"}
         assert half.delivery.step()
-        at = half.clock.now_ms()
+        about = {
+            "at": half.clock.now_ms(), "sink": "k1", "channel": "c1", "reason": "not a number",
+            "transaction": ["run", "r0.0--k0.0", 0],
+        }  # fmt: skip
         assert self.lines(half) == [
-            {"at": at, "reason": "not a number", "headers": {"host": "h", "k": "v"}, "body": "café"},
+            {**about, "headers": {"host": "h", "k": "v"}, "body": "café"},
             {
-                "at": at, "reason": "not a number", "headers": {"host": "h", "k": None},
+                **about, "headers": {"host": "h", "k": None},
                 "body_base64": base64.b64encode(b"\xff\x00").decode(),
             },
         ]  # fmt: skip

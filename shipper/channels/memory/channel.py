@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shipper.channels.channel import Channel
-from shipper.config.field import Options, at_least, flag, integer, option, seconds, size
+from shipper.config.field import Kind, Options, at_least, choice, flag, integer, option, seconds, size
 from shipper.ring.lane import Lane
 
 #: Flume counts bytes in slots of so many.
@@ -21,6 +21,19 @@ SLOT_BYTES = 100
 OVERFLOW_MARK = ".overflow-"
 RING_BYTES_LEAST = 4 << 20
 RING_BYTES_DEFAULT = 64 << 20
+
+
+_FULL = choice("block", "dropNewest", "dropOldest", "spill")
+
+
+def _on_full(value: str) -> str:
+    found: str = _FULL.parse(value)
+    if found == "spill":
+        raise ValueError(
+            "spilling needs the file channel as overflow, and this build has none yet; write block, dropNewest or "
+            "dropOldest"
+        )
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +67,15 @@ class MemoryOptions(Options):
     strict_batch: bool = option(
         "strictBatch", flag, False, ours=True, help="Take batchSize and transactionCapacity literally, as Flume does."
     )
+
+    on_full: str = option(
+        "onFull", Kind("block | dropNewest | dropOldest", _on_full), "block", ours=True,
+        help="What a put does that finds no room: wait, give its own rows up, or the oldest; the ledger counts them.",
+    )  # fmt: skip
+    max_age_s: float = option(
+        "maxAge", at_least(seconds, 0), 0.0, ours=True,
+        help="Seconds in the channel after which events are not delivered any more, but counted as expired; 0 = never.",
+    )  # fmt: skip
 
     def problems(self) -> list[tuple[str, str]]:
         if self.capacity and self.transaction_capacity and self.transaction_capacity > self.capacity:

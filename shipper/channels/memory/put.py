@@ -7,9 +7,12 @@ stored word of the worker's put page, so either every channel has the rows or no
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import orjson
 
 from shipper.batch import wire
 from shipper.batch.batch import EventBatch, Origin
@@ -24,7 +27,11 @@ from shipper.ring.producer import Producer
 from shipper.ring.puts import NO_LANE, PutPage, PutState
 from shipper.ring.wait import Bell
 from shipper.shared.segment import Segment
+from shipper.shared.tally import Intake, Offers, PutTally
 from shipper.shared.words import full_fence
+
+#: In place of a lane: the origins of the put stand in a file beside the page, because no channel has its rows.
+NOTE = NO_LANE - 1
 
 
 class MemoryPut(PutTransaction):
@@ -41,6 +48,18 @@ class MemoryPut(PutTransaction):
         self._origin = (NO_LANE, 0)
         self._used: list[Putter] = []
         self._full = False
+        self._intake = Intake()
+        self._offers: dict[str, Offers] = {}
+        self._given_up: tuple[Origin, ...] = ()
+        self.dropped: dict[str, int] = {}
+
+    def note(self, intake: Intake) -> None:
+        """Says what the source has read for this put: counted when it is committed."""
+        self._intake = intake
+
+    def refuse(self, channel: str, rows: int) -> None:
+        """Says that rows for an optional channel are given up: counted when this is committed."""
+        self._offers[channel] = Offers(rows, refused=rows)
 
     def put(self, channel: str, batch: EventBatch) -> bool:
         """Stages rows for a channel; False when it has no room now: roll back, wait, begin again."""
@@ -50,8 +69,15 @@ class MemoryPut(PutTransaction):
             self._used.append(putter)
         staged = putter.stage(batch, self._number)
         if staged is None:
+            if putter.gives_up():
+                self.dropped[channel] = batch.rows
+                self._offers[channel] = Offers(batch.rows, batch.rows)
+                self._given_up = self._given_up or tuple(batch.origins)
+                return True
+            putter.want_room(batch)
             self._full = True
             return False
+        self._offers[channel] = Offers(batch.rows)
         if batch.origins and self._origin[0] == NO_LANE:
             producer, position = staged
             self._origin = (self._side.index_of(producer), position)
@@ -60,11 +86,14 @@ class MemoryPut(PutTransaction):
     def do_commit(self) -> None:
         if self._full:
             raise TransactionMisused("commit called after a put that found no room: roll back instead")
-        if not self._used:
+        if not self._offers and not self._intake.rows:
             return
+        if self._given_up and self._origin[0] == NO_LANE:
+            # Nothing of the put is in any channel. Dying behind this line: the note names a put that never was.
+            self._origin = self._side.write_note(self._number, self._given_up), 0
         # Dying before the page's word is stored: no channel has the rows, the source reads them again.
         # Dying after it: every channel has them, and the frame named here tells the next worker where to go on.
-        self._side.store(self._number, *self._origin)
+        self._side.store(self._number, *self._origin, self._intake, self._offers)
         for putter in self._used:
             putter.committed()
         full_fence()
@@ -87,17 +116,27 @@ class PutSide:
 
     def __init__(self, page: PutPage, putters: Mapping[str, Putter], indices: Mapping[int, Producer]) -> None:
         self.page = page
+        self._note = page.segment.path.with_name(f"{page.segment.path.name}.origins")
         self.putters = dict(putters)
         self._producers = dict(indices)
         self._indices = {id(producer): index for index, producer in indices.items()}
-        state = page.state()
+        state, tally = page.tallied()
         self.number = state.number
+        self._intake = tally.intake
+        offers = list(tally.offers) + [Offers()] * (max(indices, default=-1) + 1 - len(tally.offers))
+        self._offers = offers
+        # A channel's offers stand beside the first of its lanes.
+        self._counts_at = {name: self._indices[id(putter.producers[0])] for name, putter in putters.items()}
         # Lanes that the page knows and this configuration does not: their state is kept, nothing is put into them.
         self._states = list(state.lanes) + [LaneState()] * (max(indices, default=-1) + 1 - len(state.lanes))
 
     def transaction(self) -> MemoryPut:
         """A new transaction. One at a time."""
         return MemoryPut(self)
+
+    def room(self, block_bytes: int) -> memoryview | None:
+        """Memory in a channel for a block that a source is about to read; None when there is none now, or no use."""
+        return next(iter(self.putters.values())).room(block_bytes)
 
     def full_because(self, channel: str) -> str:
         """Which bound of a channel the last put met that had no room."""
@@ -107,13 +146,27 @@ class PutSide:
         """Index of a producer's lane in the page."""
         return self._indices[id(producer)]
 
-    def store(self, number: int, origin_lane: int, origin_position: int) -> None:
-        """Commits put `number`: the one stored word. Called by the transaction."""
-        states = self._states
+    def store(
+        self, number: int, origin_lane: int, origin_position: int, intake: Intake, offers: Mapping[str, Offers]
+    ) -> None:
+        """Commits put `number`, its tally with it: the one stored word. Called by the transaction."""
+        states, counts = self._states, self._offers
         for index, producer in self._producers.items():
             states[index] = producer.state
-        self.page.commit(PutState(number, origin_lane, origin_position, tuple(states)))
+        for channel, more in offers.items():
+            index = self._counts_at[channel]
+            counts[index] = Offers(*map(int.__add__, counts[index], more))
+        self._intake = self._intake.plus(intake)
+        tally = PutTally(self._intake, tuple(counts))
+        self.page.commit(PutState(number, origin_lane, origin_position, tuple(states)), tally)
         self.number = number
+
+    def write_note(self, number: int, origins: Sequence[Origin]) -> int:
+        """Writes down the origins of a put that is in no channel; what the page names in place of a lane."""
+        fresh = self._note.with_name(f"{self._note.name}.new")
+        fresh.write_bytes(orjson.dumps({"put": number, "origins": origins}))
+        os.replace(fresh, self._note)
+        return NOTE
 
     def last_origins(self) -> list[Origin]:
         """The origins that the last committed put carried.
@@ -121,6 +174,10 @@ class PutSide:
         Its frame is there still: nothing is written over it before the next put is claimed.
         """
         state = self.page.state()
+        if state.origin_lane == NOTE:
+            note = orjson.loads(self._note.read_bytes()) if self._note.exists() else {}
+            # A note of the next put, which was never committed: the position table has what this one said.
+            return [Origin(*origin) for origin in note["origins"]] if note.get("put") == state.number else []
         producer = self._producers.get(state.origin_lane)
         if producer is None:
             return []

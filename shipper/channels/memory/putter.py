@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from shipper.batch import wire
+from shipper.api import Clock, SystemClock
+from shipper.batch import in_place, wire
 from shipper.batch.batch import EventBatch, Origin
 from shipper.channels.memory import overflow
 from shipper.channels.memory.channel import SLOT_BYTES, MemoryOptions
@@ -20,6 +21,10 @@ from shipper.ring.producer import Producer
 from shipper.ring.puts import PutPage
 from shipper.ring.wait import Bell
 from shipper.shared.segment import Segment
+from shipper.shared.words import full_fence
+
+#: A source whose blocks do not stay as they are (an interceptor adds a column) is not asked to read in place so often.
+_COPIES_IN_A_ROW = 64
 
 
 class Putter:
@@ -33,6 +38,7 @@ class Putter:
         others: lanes of other source workers into the same channel, with their pages and indices: an explicit
             `capacity` counts them too.
         gate: a segment whose lock makes the count exact while several source workers put; None when there is one.
+        clock: for the time that frames carry where the channel has a `maxAge`.
     """
 
     def __init__(
@@ -43,6 +49,7 @@ class Putter:
         bells: Sequence[Bell],
         others: Sequence[tuple[Lane, PutPage, int]] = (),
         gate: Segment | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self.name = name
         self.options = options
@@ -50,12 +57,34 @@ class Putter:
         self.bells = tuple(bells)
         self._others = tuple(others)
         self._gate = gate
+        self._clock = clock or SystemClock()
         self._gated = False
         self._bounded = options.capacity is not None or options.slots is not None
         self._homes: dict[str, Producer] = {}
         self._touched: list[tuple[Producer, EventBatch]] = []
+        self._copies = 0
         self.full_because = ""
+        self._full = False
+        self._wanting: Producer | None = None
+        self._tried: Producer | None = None
         self._turn = 0
+
+    def room(self, block_bytes: int) -> memoryview | None:
+        """Memory for a block that can become a frame where it lies; None when there is none now, or no use for it.
+
+        Only where there is one lane: which one rows go to is not known before their origin is.
+        """
+        if len(self.producers) > 1:
+            return None
+        if self._copies:  # what is read here can't stay where it is; from time to time see whether it can now
+            self._copies -= 1
+            return None
+        producer = self.producers[0]
+        needed = in_place.needed(block_bytes)
+        if frame_length(needed) * 4 > producer.lane.capacity_bytes:
+            return None
+        memory = producer.reserve(needed)
+        return None if memory is None else in_place.room(memory, block_bytes)
 
     def stage(self, batch: EventBatch, put: int) -> tuple[Producer, int] | None:
         """Writes the rows behind the tail of a lane: (its producer, the frame's position), or None: no room now.
@@ -63,12 +92,16 @@ class Putter:
         `full_because` then says which bound was met.
         """
         units = _slots(batch) if self.options.slots is not None else 0
+        self._full, self._tried = False, None
         if self._bounded and not self._has_capacity(batch.rows, units):
             return None
         producer = self._choose(batch.origins)
         if producer is None:
             self.full_because = "another lane still holds earlier rows of the same stream"
             return None
+        if (position := self._stage_in_place(producer, batch, put, units)) is not None:
+            self._touched.append((producer, batch))
+            return producer, position
         self.full_because = f"its ring of {producer.lane.capacity_bytes} bytes is full"
         bound = wire.bound(batch)
         # A frame and the rest of the ring that it may have to skip fit together only up to half a ring.
@@ -77,9 +110,38 @@ class Putter:
         else:
             position = self._stage(producer, batch, put, bound, units)
         if position is None:
+            self._full, self._tried = True, producer
             return None
         self._touched.append((producer, batch))
         return producer, position
+
+    def gives_up(self) -> bool:
+        """True when rows that found no room are to be dropped, because the channel is full and its file says so."""
+        return self._full and self.options.on_full == "dropNewest"
+
+    def want_room(self, batch: EventBatch) -> None:
+        """After rows found no room: asks the sink to give up the oldest, where the file says so.
+
+        Only a sink worker may move its lane's head, and it does so between two transactions: what it holds in its
+        hands, however long its target takes, is never dropped.
+        """
+        if not self._full or self.options.on_full != "dropOldest":
+            return
+        waits = [producer.state.rows - producer.lane.committed().rows for producer in self.producers]
+        producer = self._tried or self.producers[waits.index(max(waits))]
+        taken, put = producer.lane.committed(), producer.state
+        rows = units = position = 0
+        if self._tried is not None:
+            too_large = frame_length(wire.bound(batch)) * 2 > producer.lane.capacity_bytes  # needs an empty lane
+            position = put.tail if too_large else min(producer.head_wanted, put.tail)
+        elif (capacity := self.options.capacity) is not None and self.rows() + batch.rows > capacity:
+            rows = min(taken.rows + self.rows() + batch.rows - capacity, put.rows)
+        elif (slots := self.options.slots) is not None:
+            units = min(taken.units + self._units() + _slots(batch) - slots, put.units)
+        producer.want_room(position, rows, units)
+        full_fence()
+        self._wanting = producer
+        self.bells[self.producers.index(producer)].ring()
 
     def committed(self) -> None:
         """The put page has committed what was staged: wake whoever sleeps."""
@@ -108,6 +170,9 @@ class Putter:
         """Says on every lane whether this worker waits for room."""
         for producer in self.producers:
             producer.sleeping(asleep)
+        if not asleep and self._wanting is not None:
+            self._wanting.want_room()
+            self._wanting = None
 
     def rows(self) -> int:
         """Events in the channel, over the lanes of all source workers."""
@@ -141,8 +206,12 @@ class Putter:
             self.full_because = f"its byteCapacity of {self.options.byte_capacity} bytes is used up"
         else:
             return True
+        self._full = True
         self._ungate()
         return False
+
+    def _now_ms(self) -> int:
+        return self._clock.now_ms() if self.options.max_age_s else 0
 
     def _units(self) -> int:
         mine = sum(producer.state.units - producer.lane.committed().units for producer in self.producers)
@@ -169,13 +238,27 @@ class Putter:
         self._turn += 1
         return max(self.producers[turn:] + self.producers[:turn], key=lambda producer: producer.free_bytes)
 
-    @staticmethod
-    def _stage(producer: Producer, batch: EventBatch, put: int, bound: int, units: int) -> int | None:
+    def _stage_in_place(self, producer: Producer, batch: EventBatch, put: int, units: int) -> int | None:
+        """A frame around the block that the source read into `room`; None when the batch is not just that block."""
+        memory = producer.reserved
+        if memory is None or not batch.rows:
+            return None
+        if in_place.lies_in(batch, memory) and (used := in_place.complete(batch, memory)) is not None:
+            producer.claim_reserved()
+            return producer.publish(
+                used, rows=batch.rows, size_bytes=batch.body_bytes, units=units, put=put, put_ms=self._now_ms()
+            )
+        self._copies = _COPIES_IN_A_ROW
+        return None
+
+    def _stage(self, producer: Producer, batch: EventBatch, put: int, bound: int, units: int) -> int | None:
         memory = producer.claim(bound)
         if memory is None:
             return None
         used = wire.encode(batch, memory)
-        return producer.publish(used, rows=batch.rows, size_bytes=batch.body_bytes, units=units, put=put)
+        return producer.publish(
+            used, rows=batch.rows, size_bytes=batch.body_bytes, units=units, put=put, put_ms=self._now_ms()
+        )
 
     def _stage_overflow(self, producer: Producer, batch: EventBatch, put: int, bound: int, units: int) -> int | None:
         """A put of more than half a ring: its bytes go to a file beside the lane, the frame names the file.
@@ -201,7 +284,13 @@ class Putter:
             return None
         memory[:] = payload
         return producer.publish(
-            len(payload), rows=batch.rows, size_bytes=batch.body_bytes, units=units, put=put, flags=OVERFLOW
+            len(payload),
+            rows=batch.rows,
+            size_bytes=batch.body_bytes,
+            units=units,
+            put=put,
+            flags=OVERFLOW,
+            put_ms=self._now_ms(),
         )
 
 

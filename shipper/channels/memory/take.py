@@ -4,6 +4,8 @@ A transaction takes from one lane: its commit is one stored word of that lane. S
 share its lanes by leases. A lane's home is the sink worker that it was made for; another one takes it over while the
 home has let go of it (it can't deliver) or was handed over by the supervisor (it died and could not be settled), and
 gives it back when the home wants it again.
+
+The file is long because a transaction and the leases that it is drawn from change together.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from shipper.api import Clock, SystemClock
 from shipper.batch import wire
 from shipper.batch.batch import EventBatch
 from shipper.channels.channel import TakeTransaction
@@ -20,9 +23,11 @@ from shipper.channels.memory import overflow
 from shipper.errors import TransactionMisused
 from shipper.ring.consumer import Consumer
 from shipper.ring.lane import Lane
-from shipper.ring.layout import OVERFLOW, Frame, lane_key
+from shipper.ring.layout import GENERATION, OVERFLOW, Frame, lane_key
 from shipper.ring.puts import PutPage
 from shipper.ring.wait import Bell
+from shipper.ring.way import make_way
+from shipper.shared.tally import sink_key
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,7 @@ class MemoryTake(TakeTransaction):
                     batch = overflow.read(place)
                 except FileNotFoundError:
                     self._lane.lost_rows += frame.rows
+                    consumer.count(lost=frame.rows - done)
                     consumer.step()
                     continue
                 self._overflowed.append(place)
@@ -117,6 +123,15 @@ class MemoryTake(TakeTransaction):
     @property
     def crowded(self) -> bool:
         return any(o is not self._lane and o.consumer.held and o.consumer.waiting for o in self._lanes)
+
+    @property
+    def mark(self) -> tuple[str, int]:
+        lane = self._lane
+        return ("", 0) if lane is None else (lane.route.path.name, lane.consumer.lane.words.load(GENERATION))
+
+    def book(self, sink: str, rows: int, size_bytes: int, aside: int) -> None:
+        if self._lane is not None:
+            self._lane.consumer.book(sink_key(sink), rows, size_bytes, aside)
 
     @property
     def more(self) -> bool:
@@ -164,10 +179,23 @@ class TakeSide:
         routes: all lanes of the channel.
         sink: id of this sink worker, unique in the agent and not 0.
         poison: see `MemoryTake`.
+        drops_oldest, max_age_s: of the channel: what `make_way` gives up.
     """
 
-    def __init__(self, routes: Sequence[TakeRoute], sink: int, poison: bool = False) -> None:
+    def __init__(
+        self,
+        routes: Sequence[TakeRoute],
+        sink: int,
+        poison: bool = False,
+        *,
+        drops_oldest: bool = False,
+        max_age_s: float = 0.0,
+        clock: Clock | None = None,
+    ) -> None:
         self.sink = sink
+        self._makes_way = drops_oldest or max_age_s > 0
+        self._max_age_ms = int(max_age_s * 1000)
+        self._clock = clock or SystemClock()
         self._poison = poison
         self._lanes = [_Leased(route, sink) for route in routes]
         self._turn = 0
@@ -187,6 +215,32 @@ class TakeSide:
     def transaction(self) -> MemoryTake:
         """A new transaction over the lane whose turn it is. One at a time."""
         return MemoryTake(self._choose(), self._lanes, self._poison)
+
+    def make_way(self) -> tuple[int, int]:
+        """Gives up what the channel's `maxAge` and `onFull` say, and commits that: rows (too old, dropped).
+
+        Between transactions. A lane that nobody holds, because its sink can't deliver, is held for that long.
+        """
+        if not self._makes_way:
+            return 0, 0
+        oldest_ms = self._clock.now_ms() - self._max_age_ms if self._max_age_ms else 0
+        expired = dropped = 0
+        for lane in self._lanes:
+            consumer = lane.consumer
+            held = consumer.held
+            if not (held or (lane.route.home and consumer.waiting and consumer.try_hold())):
+                continue
+            gone = make_way(consumer, oldest_ms)
+            if any(gone):
+                expired, dropped = expired + gone[0], dropped + gone[1]
+                lane.bell.ring()
+            if not held and self._held_back:
+                consumer.let_go()
+        return expired, dropped
+
+    def generation(self, lane: str) -> int | None:
+        """How often takes of that lane were committed; None when it is none of this channel's."""
+        return next((o.consumer.lane.words.load(GENERATION) for o in self._lanes if o.route.path.name == lane), None)
 
     def store_sequence(self, sequence: int) -> None:
         """Commits a sink sequence without taking anything. Between transactions.
