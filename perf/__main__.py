@@ -1,7 +1,7 @@
 """`python -m perf`: all benchmarks, one after the other; `python -m perf tail latency` those whose names have a word.
 
 A benchmark that can't run (its component is not there, the output is wrong) is named at the end, with the reason, and
-the others go on. The exit code is 0 when all ran, whatever their goals say.
+the others go on. A table of all goals comes last. The exit code is 0 when all ran, whatever their goals say.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import perf.micro
 import perf.topology
 from perf.harness import machine
 from perf.harness.command import add_arguments, settings_of
+from perf.harness.results import Result, table
 
 
 def names() -> list[str]:
@@ -36,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     facts = ", ".join(f"{key} {value}" for key, value in machine.facts().items())
     print(f"{facts}\nload {machine.load()}, revision {machine.revision()}", flush=True)
     failures = []
+    reported: list[Result] = []
     for name in wanted:
         with settings_of(parsed) as settings:
             try:
@@ -43,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             except Exception as problem:
                 failures.append(f"{name}: {type(problem).__name__}: {problem}")
                 print(f"\n{failures[-1]}", flush=True)
+            reported += settings.reported
+    print(f"\n{table(reported)}")
     print(f"\n{len(wanted) - len(failures)} of {len(wanted)} benchmarks ran")
     for failure in failures:
         print(failure.splitlines()[0])

@@ -7,7 +7,7 @@ import contextlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from perf.harness import machine, results
@@ -27,6 +27,7 @@ class Settings:
         disk: the directory on a disk, made for this run.
         record: where results are kept; None: nowhere.
         short: True when a look at whether it runs is all that is wanted: no long waits.
+        reported: what was reported so far.
     """
 
     size_bytes: int | None
@@ -35,6 +36,7 @@ class Settings:
     disk: Path
     record: Path | None
     short: bool = False
+    reported: list[results.Result] = field(default_factory=list)
 
     def size(self, usual: int) -> int:
         """Bytes of input."""
@@ -43,6 +45,7 @@ class Settings:
     def report(self, result: results.Result) -> None:
         """Prints and keeps a result."""
         results.report(result, self.record)
+        self.reported.append(result)
 
 
 Benchmark = Callable[[Settings], None]

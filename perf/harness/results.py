@@ -7,7 +7,7 @@ machine and the same size of input.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -104,6 +104,20 @@ def report(result: Result, record: Path | None) -> None:
         kept = [old for old in kept if old["case"] != result.case] + _last(kept, result.case, _KEPT - 1) + [mine]
         record.mkdir(parents=True, exist_ok=True)
         path.write_bytes(orjson.dumps(kept, option=orjson.OPT_INDENT_2) + b"\n")
+
+
+def table(results: Sequence[Result]) -> str:
+    """All goals of several results, a row each, in Markdown: what was wanted, what was seen, met or missed."""
+    rows = ["| benchmark | case | goal | seen | |", "|---|---|---|---|---|"]
+    for result in results:
+        for goal in result.goals:
+            what = f"{'at most' if goal.most else 'at least'} {goal.value:.4g} {goal.unit}"
+            seen = result.figures.get(goal.figure)
+            verdict = "not measured" if seen is None else "met" if goal.met(result.figures) else "**missed**"
+            rows.append(
+                f"| {result.name} | {result.case} | {what} | {'' if seen is None else _shown(seen)} | {verdict} |"
+            )
+    return "\n".join(rows)
 
 
 def progress(text: str) -> None:

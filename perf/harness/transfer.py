@@ -2,7 +2,8 @@
 
 Each round starts a fresh agent, feeds it (as a rule: the input file is renamed into its directory), waits until the
 sinks have committed all rows, stops the agent and looks at what it wrote: the same bytes that went in, where the
-format can be read back. The rival runs between the rounds, on the same file. Medians are reported.
+format can be read back. The rival runs between the rounds, on the same file. Before each the machine is made warm
+(`floor.py`). Medians are reported.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import pyarrow as pa
 from perf.harness import machine, usage
 from perf.harness.agent import Agent
 from perf.harness.command import Settings
+from perf.harness.floor import Floor, warmed
 from perf.harness.lines import Input, write_input
 from perf.harness.results import Goal, Result, progress
 from perf.harness.rivals import Rival, RivalRun
@@ -30,6 +32,8 @@ from shipper.metrics.block import Kind
 
 Properties = dict[str, object]
 _SLACK_BYTES = 256 << 20
+#: beyond that the kernel would begin to write the warming to the disk
+_WARMED_BYTES_MAX = 2 << 30
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,7 @@ class Rounds:
     others: list[float] = field(default_factory=list)
     peak_bytes: list[float] = field(default_factory=list)
     output_bytes: list[float] = field(default_factory=list)
+    floors: list[Floor] = field(default_factory=list)
     rivals: dict[str, list[RivalRun]] = field(default_factory=dict)
 
 
@@ -129,7 +134,7 @@ def rounds_of(settings: Settings, transfer: Transfer, usual_bytes: int) -> Resul
         progress(f"{transfer.name}: {transfer.case}: round {number + 1} of {settings.rounds}")
         for rival in rivals:
             if rival.there:
-                _settle(settings, transfer, source.size_bytes)
+                settle(settings, base, source)
                 rounds.rivals.setdefault(rival.name, []).append(rival.run(source.path, base / "rival"))
         run_round(settings, transfer, source, base, rounds)
     source.path.unlink()
@@ -149,7 +154,7 @@ def run_round(settings: Settings, transfer: Transfer, source: Input, base: Path,
     agent = Agent(transfer.properties(places), rings, places.state / "agent")
     with agent:
         feed = transfer.feed(source, places)
-        _settle(settings, transfer, source.size_bytes)
+        floor = settle(settings, base, source)
         with usage.Peak(agent.memory_bytes) as peak, usage.Meter(agent.cpu_s) as meter:
             before = agent.busy_s()
             feed.go()
@@ -165,6 +170,7 @@ def run_round(settings: Settings, transfer: Transfer, source: Input, base: Path,
     rounds.sink_cpu_s.append(after[Kind.SINK] - before[Kind.SINK])
     rounds.feed_cpu_s.append(feed_cpu_s)
     rounds.others.append(max(cost.others - feed_cpu_s / cost.wall_s, 0.0))
+    rounds.floors.append(floor)
     rounds.startup_s.append(agent.startup_s)
     rounds.peak_bytes.append(peak.largest)
     rounds.output_bytes.append(sum(path.stat().st_size for path in files_below(places.outgoing)))
@@ -172,17 +178,13 @@ def run_round(settings: Settings, transfer: Transfer, source: Input, base: Path,
         check_output(transfer.read_back, source, places.outgoing, transfer.ordered)
 
 
-def _settle(settings: Settings, transfer: Transfer, size_bytes: int) -> None:
-    """Nobody pays for what was before him.
-
-    What is still to be written to the disk is written, and so much free memory is touched as the output will take: a
-    virtual machine gets pages that it has not used lately from its host one by one, at ten times the price of a copy.
-    """
+def settle(settings: Settings, directory: Path, source: Input) -> Floor:
+    """Nobody pays for what was before him: nothing is left to be written to a disk, and the machine is warm."""
     if settings.short:
-        return
-    if transfer.on_disk:
+        return warmed(directory, source.size_bytes, source.path, passes_max=1)
+    if machine.file_system(directory) != "tmpfs":
         os.sync()
-    usage.touch_memory(settings.fast, size_bytes + _SLACK_BYTES)
+    return warmed(directory, min(source.size_bytes + _SLACK_BYTES, _WARMED_BYTES_MAX), source.path)
 
 
 def _result(transfer: Transfer, source: Input, rounds: Rounds, missing: list[Rival]) -> Result:
@@ -190,6 +192,7 @@ def _result(transfer: Transfer, source: Input, rounds: Rounds, missing: list[Riv
     wall_s, output_bytes = median(rounds.wall_s), median(rounds.output_bytes)
     cpu_s = max(median(rounds.cpu_s), usage.TICK_S)
     feed_cpu_s = median(rounds.feed_cpu_s)
+    floor_s = median(floor.cpu_s(source.size_bytes, output_bytes) for floor in rounds.floors)
     figures = {
         "wall_s": wall_s,
         "cpu_s": cpu_s,
@@ -203,6 +206,10 @@ def _result(transfer: Transfer, source: Input, rounds: Rounds, missing: list[Riv
         "output_MB": output_bytes / 1e6,
         "startup_s": median(rounds.startup_s),
         "cores_used_by_others": median(rounds.others),
+        "write_floor_s_per_GB": median(floor.write_s for floor in rounds.floors),
+        "worst_write_floor_s_per_GB": max(floor.write_s for floor in rounds.floors),
+        "read_floor_s_per_GB": median(floor.read_s for floor in rounds.floors),
+        "cpu_over_floor": cpu_s / floor_s,
     }
     if feed_cpu_s:
         figures["feeding_cpu_s"] = feed_cpu_s

@@ -69,15 +69,6 @@ def allocated_bytes(directory: Path) -> int:
     return total
 
 
-def touch_memory(directory: Path, size_bytes: int) -> None:
-    """Takes and gives back so many bytes of free memory: what is allocated next is really there."""
-    path, zeros = directory / "touched", bytes(1 << 22)
-    with path.open("wb", buffering=0) as file:
-        for _ in range(0, size_bytes, len(zeros)):
-            file.write(zeros)
-    path.unlink()
-
-
 def busy_s() -> float:
     """CPU seconds that anybody on this machine has used since it was started."""
     values = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]

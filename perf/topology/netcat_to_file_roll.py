@@ -16,6 +16,7 @@ import time
 from perf.harness import usage
 from perf.harness.agent import free_port
 from perf.harness.command import Settings, run
+from perf.harness.flume import netcat_figure
 from perf.harness.lines import write_input
 from perf.harness.results import Goal
 from perf.harness.rivals import Rsyslog
@@ -25,6 +26,8 @@ from perf.topology._files import file_roll, listening
 
 LINE_BYTES = 205
 GOAL = Goal("events_per_core_s", 3_500_000, "events/s per core")
+#: what Flume made, per core, on the machine where the goal was said
+_FLUME_EVENTS_S = 570_000
 _RIVAL_BYTES = 100_000_000
 
 
@@ -39,6 +42,8 @@ def benchmark(settings: Settings) -> None:
             result.ratio = (result.figures["events_per_core_s"] / rival_events_s, "x the events/s per core of rsyslog")
         else:
             result.notes.append("rsyslog is not here (apt-get install rsyslog): no ratio")
+        if not answered:
+            netcat_figure(settings, LINE_BYTES).beside(result, GOAL.value / _FLUME_EVENTS_S)
         settings.report(result)
 
 

@@ -78,3 +78,26 @@ def test_an_output_that_is_not_the_input_is_an_error(tmp_path: Path) -> None:
         check_output(text_of, source, out, ordered=True)
     with pytest.raises(AssertionError):
         check_output(text_of, source, out, ordered=False)
+
+
+def test_a_warmed_machine_is_left_as_it_was_and_says_its_price(tmp_path: Path) -> None:
+    from perf.harness.floor import warmed
+    from perf.harness.lines import write_input
+
+    source = write_input(tmp_path / "input", 100_000, 100)
+    floor = warmed(tmp_path, 4 << 20, source.path)
+    assert [path.name for path in tmp_path.iterdir()] == ["input"]
+    assert floor.write_s > 0 and floor.read_s > 0
+    assert floor.cpu_s(10**9, 2 * 10**9) == pytest.approx(floor.read_s + 2 * floor.write_s)
+
+
+def test_all_goals_stand_in_one_table() -> None:
+    from perf.harness.results import Goal, Result, table
+
+    goals = (Goal("speed_MB", 90, "MB/s"), Goal("wall_s", 1, "s", most=True), Goal("absent", 2, "x"))
+    rows = table([Result("thing", "100 B", {"speed_MB": 100.0, "wall_s": 1.5}, goals)]).splitlines()
+    assert rows[2:] == [
+        "| thing | 100 B | at least 90 MB/s | 100 | met |",
+        "| thing | 100 B | at most 1 s | 1.5 | **missed** |",
+        "| thing | 100 B | at least 2 x |  | not measured |",
+    ]
