@@ -1,7 +1,8 @@
 """Sharing: which sources have a worker of their own, and which take turns in one.
 
-A worker of its own costs 9 MiB and one wake-up a second; a source that takes turns costs a sixth of both (measured, see
-`docs/decisions/0009`). So an agent with many sources that are light (they say so: `Source.light`) lets them share.
+A worker of its own costs 11 MiB and one wake-up a second; a source that takes turns 2 MiB and a tenth of the wake-ups
+(measured, see `docs/decisions/0009-shared-workers.md`). So an agent with many sources that are light (they say so:
+`Source.light`) lets them share.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from shipper.config.plan import SourcePlan
 ALONE_MOST = 16
 
 #: At most so many take turns in one worker. A turn moves one batch, a millisecond or two: with 16 that are all busy a
-#: source waits 30 ms for its turn, and a worker that is killed takes 16 with it. 32 would save another 0.3 MiB each.
+#: source waits 30 ms for its turn, and a worker that is killed takes 16 with it. 40 would save another 0.6 MiB each.
 SHARE_MOST = 16
 
 
