@@ -34,6 +34,8 @@ from shipper.ring.puts import PutPage
 from shipper.workers.control import WORKERS_MAX
 from shipper.workers.handover import hand_over, note_of
 from shipper.workers.instance import Instance, cgroup_limit_bytes, free_memory_bytes
+from shipper.workers.mending import mend
+from shipper.workers.settled import boot_id, settled_run
 from shipper.workers.sharing import sharing
 from shipper.workers.spec import ChannelSpec, Common, ComponentSpec, LaneSpec, WorkerSpec
 
@@ -98,6 +100,7 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False) -> Grid:
         )
     for folder in (run_dir / "bells" / "sources", run_dir / "bells" / "sinks", run_dir / "puts", run_dir / "channels"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    mend(run_dir)
     producers = {
         c.name: [_worker(s.name, i) for s in plan.sources if c.name in s.channels for i in range(s.workers)]
         for c in plan.channels

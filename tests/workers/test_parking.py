@@ -417,3 +417,25 @@ def in_channel(one: Agent) -> int:
     """Rows in channel c1, as the supervisor last saw it."""
     path = one.instance_dir() / "metrics" if list(one.run_dir.iterdir()) else None
     return MetricsBlock.open(path).sample().channels["c1"]["size"] if path and path.exists() else 0
+
+
+# --- damage
+
+
+def test_a_damaged_segment_is_mended_at_the_next_start(tmp_path: Path, said: list[tuple[str, str, str]]) -> None:
+    """Also one that was parked with its damage."""
+    rings, run_id = stopped(tmp_path)
+    lane = rings.instance.run_dir / "channels" / "c1" / "r1.0--k1.0"
+    with lane.open("r+b") as file:
+        file.write(bytes(8))  # its first word
+        file.seek(512)
+        words = file.read(8)
+        file.seek(512)
+        file.write(bytes([words[0] ^ 128]) + words[1:])  # the position of its commit
+    with (rings.instance.run_dir / "puts" / "r1.0").open("r+b") as file:
+        file.seek(256)
+        file.write(bytes(8))  # the number of its last put
+    assert put_away(rings)
+    rings.instance.close()
+    judge(tmp_path, run_id)
+    assert [who for level, who, line in said if level == "ERROR" and "repaired" in line].count("c1") >= 1
