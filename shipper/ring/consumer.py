@@ -8,6 +8,8 @@ holder died is taken over by that same sink (which settles its target first), or
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 from shipper.ring.lane import REREAD_S, Lane
 from shipper.ring.layout import (
@@ -66,6 +68,7 @@ class Consumer:
         #: it wrote is durable.
         self.inherits = False
         self.lost_bytes = 0
+        self.keep_damaged: Callable[[Path, int, tuple[memoryview, ...]], None] | None = None
         self._epoch = 0
         self._slot = lane.committed()
         self._cursor = self._slot.position
@@ -272,7 +275,7 @@ class Consumer:
         return self._salvage()
 
     def _salvage(self) -> Frame:
-        """The next whole frame after damage; what stood between is counted in `lost_bytes` and skipped.
+        """The next whole frame after damage; what stood between is kept, counted in `lost_bytes` and skipped.
 
         Returns a PAD frame up to the tail when nothing whole is left.
         """
@@ -284,7 +287,12 @@ class Consumer:
                 break
             position += FRAME_ALIGN
         position = min(position, tail)
-        self.lost_bytes += position - self._cursor
+        length = position - self._cursor
+        self.lost_bytes += length
+        if self.keep_damaged is not None:
+            offset = self._cursor % capacity
+            first = self.lane.ring[offset : offset + length]
+            self.keep_damaged(self.lane.segment.path, self._cursor, (first, self.lane.ring[: length - len(first)]))
         # What was lost is counted as taken, or the channel would never look empty again: the next whole frame has the
         # counts up to its own end; behind the last one the put page has them.
         counts = self.page.lane(self.index) if position == tail else self._after

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from shipper.channels.memory.channel import MemoryChannel
 from shipper.channels.memory.put import LaneRoute, PutSide, open_put_side
+from shipper.channels.memory.salvage import Salvage
 from shipper.channels.memory.take import TakeRoute, TakeSide
 from shipper.clock import SystemClock
 from shipper.config.bind import component
@@ -126,6 +127,7 @@ def sink_parts(spec: WorkerSpec, entries: dict[str, Entry], duty: Duty, say: Say
     side = TakeSide(
         routes, spec.sink_id, spec.common.poison, drops_oldest=spec.drops_oldest, max_age_s=spec.max_age_s, clock=clock
     )
+    side.keep_damaged(Salvage(Path(spec.common.state_dir) / "damaged", say))
     note = note_of(Path(spec.common.run_dir), spec.sink_id)
     committed = max(side.sequence(), committed_before(note))
     members: dict[str, GroupSink] = {}

@@ -20,6 +20,7 @@ from shipper.batch import wire
 from shipper.batch.batch import EventBatch
 from shipper.channels.channel import TakeTransaction
 from shipper.channels.memory import overflow
+from shipper.channels.memory.salvage import Salvage
 from shipper.errors import TransactionMisused
 from shipper.ring.consumer import Consumer
 from shipper.ring.lane import Lane
@@ -200,6 +201,11 @@ class TakeSide:
         self._lanes = [_Leased(route, sink) for route in routes]
         self._turn = 0
         self._held_back = False
+
+    def keep_damaged(self, salvage: Salvage) -> None:
+        """Has what fails its checks kept before it is skipped."""
+        for lane in self._lanes:
+            lane.consumer.keep_damaged = salvage
 
     def sequence(self) -> int:
         """The largest sink sequence that a commit of this sink stored in any lane."""
