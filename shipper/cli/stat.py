@@ -24,6 +24,9 @@ from shipper.units import format_seconds, format_size
 #: Between the two looks. Long enough that workers, which book their time once a second, have booked some.
 LOOK_S = 1.0
 
+#: A process of many components is called after so many of them.
+_NAMES_MOST = 3
+
 
 @dataclass(frozen=True)
 class Memory:
@@ -170,11 +173,15 @@ def as_data(found: AgentStat) -> dict[str, Any]:
 
 def memory(block: MetricsBlock, sample: Sample) -> Memory:
     """What the agent's processes and its run directory hold now."""
-    processes = {"supervisor": process_bytes(block.supervisor_pid)}
+    names: dict[int, list[str]] = {}
     for worker in sample.workers:
         if worker.pid and worker.pid != block.supervisor_pid and not worker.stop_ms:
             several = sum(w.name == worker.name and w.kind == worker.kind for w in sample.workers) > 1
-            processes[f"{worker.name}.{worker.worker}" if several else worker.name] = process_bytes(worker.pid)
+            names.setdefault(worker.pid, []).append(f"{worker.name}.{worker.worker}" if several else worker.name)
+    processes = {"supervisor": process_bytes(block.supervisor_pid)}
+    for pid, found in names.items():  # sinks of a group, and light sources that share a worker, are one process
+        more = f" and {len(found) - _NAMES_MOST} more" if len(found) > _NAMES_MOST else ""
+        processes[" ".join(found[:_NAMES_MOST]) + more] = process_bytes(pid)
     return Memory(processes, _directory_bytes(block.path.parent))
 
 

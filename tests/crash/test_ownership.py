@@ -34,7 +34,7 @@ def hold_with_children(home: Path) -> None:
 @rounds_c_and_n
 def test_all_roles_of_a_killed_holder_are_free_within_a_tenth_of_a_second(tmp_path: Path, rounds: int) -> None:
     Ring(tmp_path).close()
-    longest_s = 0.0
+    longest_s = dying_s = 0.0
     for _ in range(rounds):
         pid = os.fork()
         if pid == 0:
@@ -48,19 +48,25 @@ def test_all_roles_of_a_killed_holder_are_free_within_a_tenth_of_a_second(tmp_pa
         try:
             os.kill(pid, signal.SIGKILL)
             killed_s = time.monotonic()
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # on a busy machine it takes a while to die
+            dead_s = time.monotonic()
             ring = Ring(tmp_path)
             while not (ring.page.take_over() and ring.producers[0].take_over() and ring.consumers[0].try_hold()):
-                assert time.monotonic() - killed_s < 5, "a child holds what its parent owned"
+                assert time.monotonic() - dead_s < 5, "a child holds what its parent owned"
                 ring.close()
                 ring = Ring(tmp_path)
-            longest_s = max(longest_s, time.monotonic() - killed_s)
+            longest_s = max(longest_s, time.monotonic() - dead_s)
+            dying_s = max(dying_s, dead_s - killed_s)
             ring.consumers[0].let_go()
             ring.close()
             os.waitpid(pid, 0)
         finally:
             for child in children:
                 os.kill(child, signal.SIGKILL)
-    print(f"{rounds} deaths, longest until all roles were free {longest_s * 1000:.2f} ms")
+    print(
+        f"{rounds} deaths: dead {dying_s * 1000:.1f} ms after the signal, and all roles free {longest_s * 1000:.1f} ms "
+        "later, at the longest"
+    )
     assert longest_s <= _FREE_S
 
 

@@ -10,6 +10,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,13 +93,19 @@ def shared(one: Agent) -> dict[str, int]:
     return {label: pid for label, pid in one.workers().items() if label.startswith("shared")}
 
 
-def stat(one: Agent) -> dict[str, dict[str, object]]:
+def stat(one: Agent) -> dict[str, dict[str, Any]]:
     """What `shipper stat --json` says of each source."""
+    return {worker["name"]: worker for worker in stat_of_all(one)["workers"] if worker["kind"] == "source"}
+
+
+def stat_of_all(one: Agent) -> dict[str, Any]:
+    """What `shipper stat --json` says."""
     found = subprocess.run(
         [sys.executable, "-m", "shipper.cli.main", "stat", "--json", "--run-dir", str(one.run_dir), one.name],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    return {worker["name"]: worker for worker in json.loads(found.stdout)[0]["workers"] if worker["kind"] == "source"}
+    data: dict[str, Any] = json.loads(found.stdout)[0]
+    return data
 
 
 class TestForty:
@@ -112,6 +119,9 @@ class TestForty:
         assert sum(map(process_bytes, shared(one).values())) < SOURCES * (4 << 20), "a worker of its own takes 10 MiB"
         found = stat(one)
         assert set(found) == set(names)
+        processes = stat_of_all(one)["memory"]["processes"]
+        assert set(processes) == {"supervisor", "k1", "r0 r3 r6 and 11 more", "r1 r4 r7 and 10 more",
+                                  "r2 r5 r8 and 10 more"}, "a process counts once"  # fmt: skip
         for name in names:
             assert found[name]["counters"]["EventAcceptedCount"] == LINES
             assert found[name]["pid"] in shared(one).values()
