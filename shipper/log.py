@@ -5,7 +5,8 @@ it; in a worker it goes through an inherited pipe to the supervisor (`configure_
 `WorkerLines`. The standard `logging` package is not used: it would cost each process 1 MB for features we don't need.
 
 A fact is (level, component, text). It is said at once; the same fact within the next 30 s is counted, and said again
-when they are over, as `... (12 times in 30 s)`.
+when they are over, as `... (12 times in 30 s)`. When a component says at level INFO how it goes on, the counts of what
+troubled it are said before that.
 
 A mistake of a person or of the world (`ShipperError`) is one line, its message. Anything else is a defect of ours:
 one ERROR line that names the error and the three innermost places, and the whole traceback at level STACK, which
@@ -37,6 +38,7 @@ class Repeats:
     def __init__(self) -> None:
         # fact -> [start of its window, times in the window, times of these that were said when they came]
         self._facts: dict[tuple[str, str, str], list[float]] = {}
+        self._told_early: set[tuple[str, str, str]] = set()
 
     def is_news(self, fact: tuple[str, str, str], now_s: float) -> bool:
         """Counts the fact; True when it has to be said now."""
@@ -46,6 +48,21 @@ class Repeats:
             return False
         self._facts[fact] = [now_s, 1, 1]
         return True
+
+    def troubles(self, component: str, now_s: float) -> list[tuple[tuple[str, str, str], int, float]]:
+        """As `due`: warnings and errors of a component that were repeated, though their windows are not over.
+
+        A fact is told early once in 30 s, so that one that comes and goes does not fill the log.
+        """
+        told = []
+        for fact, (since_s, times, said) in list(self._facts.items()):
+            trouble = fact[1] == component and LEVELS[fact[0]] > LEVELS["INFO"]
+            if trouble and times > said and fact not in self._told_early:
+                told.append((fact, int(times), now_s - since_s))
+                del self._facts[fact]
+                self._facts[fact] = [now_s, 0, 0]
+                self._told_early.add(fact)
+        return told
 
     def due(self, now_s: float, everything: bool = False) -> list[tuple[tuple[str, str, str], int, float]]:
         """Facts whose window is over and that were repeated in it: (fact, times in the window, its seconds).
@@ -59,6 +76,7 @@ class Repeats:
             if age_s < WINDOW_S and not everything and not crowded:
                 break  # in order of their windows: the rest is younger
             del self._facts[fact]
+            self._told_early.discard(fact)
             if times > said:
                 over.append((fact, int(times), age_s))
                 self._facts[fact] = [now_s, 0, 0]
@@ -89,6 +107,8 @@ class Log:
         for line in text.splitlines():
             line = printable(line.rstrip())
             if line and (level == "STACK" or self._repeats.is_news((level, component, line), now_s)):
+                if level == "INFO":
+                    self._count(self._repeats.troubles(component, now_s))
                 self._emit(level, component, line)
 
     def pass_on(self, level: str, component: str, text: str) -> None:
@@ -98,8 +118,10 @@ class Log:
 
     def tick(self, everything: bool = False) -> None:
         """Says the counts of facts whose 30 s are over. To be called about once a second."""
-        now_s = self._monotonic_s()
-        for (level, component, line), times, age_s in self._repeats.due(now_s, everything):
+        self._count(self._repeats.due(self._monotonic_s(), everything))
+
+    def _count(self, repeated: Sequence[tuple[tuple[str, str, str], int, float]]) -> None:
+        for (level, component, line), times, age_s in repeated:
             self._emit(level, component, f"{line} ({_times(times)} in {max(1, round(age_s))} s)")
 
     @property

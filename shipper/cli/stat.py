@@ -212,9 +212,10 @@ def _stat(block: MetricsBlock, before: Sample) -> AgentStat:
 def _source_row(worker: WorkerSample) -> list[str]:
     counters = worker.counters
     more = [f"{format_size(counters['lag_bytes'])} behind"] if counters["lag_bytes"] else []
-    more += [f"{counters['open_files']} files open"] if counters["open_files"] else []
+    more += [_counted(counters["open_files"], "file open", "files open")] if counters["open_files"] else []
     return [
-        *_first_cells(worker), f"{counters['EventAcceptedCount']:,} events", short(counters["body_bytes"], "B"),
+        *_first_cells(worker), _counted(counters["EventAcceptedCount"], "event", "events"),
+        short(counters["body_bytes"], "B"),
         ", ".join([_state(worker), *more, *_losses(worker)]),
     ]  # fmt: skip
 
@@ -222,18 +223,19 @@ def _source_row(worker: WorkerSample) -> list[str]:
 def _sink_row(worker: WorkerSample) -> list[str]:
     counters = worker.counters
     more = [f"{short(counters['output_bytes'], 'B')} written"] if counters["output_bytes"] else []
-    more += [f"{counters['open_files']} files open"] if counters["open_files"] else []
+    more += [_counted(counters["open_files"], "file open", "files open")] if counters["open_files"] else []
     return [
-        *_first_cells(worker), f"{counters['EventDrainSuccessCount']:,} events", short(counters["body_bytes"], "B"),
+        *_first_cells(worker), _counted(counters["EventDrainSuccessCount"], "event", "events"),
+        short(counters["body_bytes"], "B"),
         ", ".join([_state(worker), *more, *_losses(worker)]),
     ]  # fmt: skip
 
 
 def _channel_row(name: str, numbers: Mapping[str, int]) -> list[str]:
-    bounds = [f"{numbers['capacity']:,} events"] if numbers["capacity"] else []
+    bounds = [_counted(numbers["capacity"], "event", "events")] if numbers["capacity"] else []
     bounds += [format_size(numbers["capacity_bytes"])] if numbers["capacity_bytes"] else []
     filled = f"{fill_share(numbers):.0%} full of {' or '.join(bounds)}" if bounds else "no bound"
-    return ["channel", name, "", "", f"{numbers['size']:,} events", short(numbers["bytes"], "B"), filled]
+    return ["channel", name, "", "", _counted(numbers["size"], "event", "events"), short(numbers["bytes"], "B"), filled]
 
 
 def _first_cells(worker: WorkerSample) -> list[str]:
@@ -244,16 +246,22 @@ def _state(worker: WorkerSample) -> str:
     text = {State.WAITING_ROOM: "waits for room", State.WAITING_TARGET: "waits for its target"}.get(
         worker.state, "running" if worker.state in (State.BUSY, State.WAITING_INPUT) else worker.state.name.lower()
     )
-    return text + (f" (restarted {worker.restarts} times)" if worker.restarts else "")
+    return text + (f" (restarted {_counted(worker.restarts, 'time', 'times')})" if worker.restarts else "")
 
 
 def _losses(worker: WorkerSample) -> list[str]:
     names = {
-        "rows_dropped": "events dropped", "rows_optional_dropped": "events not taken by an optional channel",
-        "rows_set_aside": "events set aside", "truncated_lines": "lines cut", "decode_errors": "decode errors",
-        "files_lost": "files lost", "ChannelWriteFail": "times no room", "EventWriteFail": "failed writes",
+        "rows_dropped": ("event dropped", "events dropped"),
+        "rows_optional_dropped": ("event not taken by an optional channel", "events not taken by an optional channel"),
+        "rows_set_aside": ("event set aside", "events set aside"), "truncated_lines": ("line cut", "lines cut"),
+        "decode_errors": ("decode error", "decode errors"), "files_lost": ("file lost", "files lost"),
+        "ChannelWriteFail": ("time no room", "times no room"), "EventWriteFail": ("failed write", "failed writes"),
     }  # fmt: skip
-    return [f"{worker.counters[key]:,} {text}" for key, text in names.items() if worker.counters.get(key)]
+    return [_counted(worker.counters[key], *words) for key, words in names.items() if worker.counters.get(key)]
+
+
+def _counted(number: int, one: str, several: str) -> str:
+    return f"{number:,} {one if number == 1 else several}"
 
 
 def _columns(rows: list[list[str]]) -> list[str]:

@@ -9,34 +9,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from shipper.clock import Clock
-from shipper.config.field import Options, read_options, unknown_keys
+from shipper.config.nested import doubts_of, options_of, problems_of
 from shipper.files.compress import Codec
 from shipper.files.open_file import Recipe
-from shipper.registry import find, nearest
+from shipper.registry import find
 from shipper.serializers.serializer import Serializer
 
 
 def serializer_problems(key: str, name: str, properties: Mapping[str, str]) -> list[tuple[str, str]]:
     """What is wrong with `key = name` and the properties `key.*`: (key, sentence) pairs."""
-    found = find("serializer", name)
-    if found is None:
-        near = nearest("serializer", name)
-        return [(key, f"{key} = {name}: no serializer has that name" + (f"; did you mean {near}?" if near else ""))]
-    _, findings = read_options(found.Options, properties)
-    return [(f"{key}.{f.key}", f"{key}.{f.message}") for f in findings if f.severity == "error"]
+    return problems_of("serializer", key, name, properties)
 
 
 def serializer_doubts(key: str, name: str, properties: Mapping[str, str]) -> list[tuple[str, str]]:
     """What is doubtful about the properties `key.*`: (key, sentence) pairs."""
-    found = find("serializer", name)
-    if found is None:
-        return []
-    _, findings = read_options(found.Options, properties)
-    doubts = [(f"{key}.{f.key}", f"{key}.{f.message}") for f in findings if f.severity == "warning"]
-    for unknown, near in unknown_keys(found.Options, list(properties)).items():
-        guess = f"; did you mean {key}.{near}?" if near else ""
-        doubts.append((f"{key}.{unknown}", f"{key}.{unknown} is not known to serializer {name}{guess}"))
-    return doubts
+    return doubts_of("serializer", key, name, properties)
 
 
 def serializer_recipe(name: str, properties: Mapping[str, str], codec: Codec | None = None) -> Recipe:
@@ -50,9 +37,7 @@ def recipe_of(
     serializer_class: type[Serializer[Any]], properties: Mapping[str, str], codec: Codec | None = None
 ) -> Recipe:
     """The recipe of a serializer class whose properties have no problems."""
-    options: Options | None
-    options, _ = read_options(serializer_class.Options, properties)
-    assert options is not None, "checked with the options"
+    options = options_of(serializer_class, properties)
     settings = ",".join(f"{key}={value}" for key, value in sorted(properties.items()))
     identity = (
         f"{serializer_class.__module__}.{serializer_class.__qualname__}({settings})|{codec.name if codec else ''}"

@@ -16,10 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from shipper.api import ComponentFailed, DamagedData, EventBatch, Origin, Source, SourceContext
+from shipper.api import DamagedData, EventBatch, Origin, Source, SourceContext
 from shipper.sources._spool.config import SpooldirOptions
 from shipper.sources._spool.directory import Candidate, Rules, SpoolDirectory
 from shipper.sources._spool.memory import PROGRESS_NAME, Memory
+from shipper.sources._spool.places import Places
 from shipper.sources._spool.progress import ProgressFile
 from shipper.sources._spool.retire import Delete, Rename, Retirement, Track
 from shipper.sources._spool.spooled import Place, Spooled
@@ -56,12 +57,10 @@ class SpooldirSource(Source[SpooldirOptions]):
     def open(self, context: SourceContext) -> None:
         options = self.options
         self._context = context
-        self._root = os.path.abspath(os.path.expanduser(options.directory))
-        tracker = Path(self._root, os.path.expanduser(options.tracker_directory))
-        self._check_directory()
-        self._make_tracker(tracker)
+        self._places = Places(options)
+        root, tracker = self._places.root, self._places.tracker
         self._retirement = self._choose_retirement(tracker)
-        identity = f"{os.path.realpath(self._root)}\0{os.path.realpath(tracker)}"
+        identity = f"{os.path.realpath(root)}\0{os.path.realpath(tracker)}"
         name = hashlib.sha256(os.fsencode(identity)).hexdigest()[:16]
         self._stream = f"spool:{name}:{context.worker}:"
         self._files_opened = 0
@@ -74,7 +73,7 @@ class SpooldirSource(Source[SpooldirOptions]):
         self._make = deserializer_maker(options.deserializer, options.all_deserializer_options(), reading)
         self._rows_max = min(context.rows_max, options.batch_size) if context.strict else context.rows_max
         rules = Rules(
-            directory=self._root, suffix=options.suffix, include=compile_java(options.include),
+            directory=root, suffix=options.suffix, include=compile_java(options.include),
             ignore=compile_java(options.ignore), recursive=options.recursive, order=options.order,
             relist_s=options.poll_delay_s, worker=context.worker, workers=context.workers, done=self._retirement.done,
         )  # fmt: skip
@@ -108,7 +107,7 @@ class SpooldirSource(Source[SpooldirOptions]):
             try:
                 self._progress.note(file.path, file.identity, place.offset)
             except OSError as problem:
-                raise ComponentFailed(self._about_tracker(problem)) from problem
+                raise self._places.about_tracker(problem) from problem
 
     def refused(self, batch: EventBatch, reason: str) -> bool:
         self._context.waiter.wait(min(self._backoff_s, self.options.backoff_max_s))
@@ -149,9 +148,10 @@ class SpooldirSource(Source[SpooldirOptions]):
         options = self.options
         if rows.cut_lines:
             self._context.counters.add("truncated_lines", rows.cut_lines)
-            self._context.say(
-                "warning", f"spooldir: {file.path}: lines longer than deserializer.maxLineLength became several events"
-            )
+            if not file.cut_lines:
+                self._say(file, f"a line is longer than deserializer.{rows.limit}: such lines become several events")
+            file.cut_lines += rows.cut_lines
+            file.limit = rows.limit
         batch = rows.batch
         if options.file_header:
             batch = batch.with_header(options.file_header_key, printable(file.path))
@@ -166,7 +166,7 @@ class SpooldirSource(Source[SpooldirOptions]):
             try:
                 found = self._directory.next(self._is_left_alone)
             except OSError as problem:
-                raise ComponentFailed(self._about_directory(problem)) from problem
+                raise self._places.about_root(problem) from problem
             if found is None:
                 return None
             try:
@@ -218,10 +218,7 @@ class SpooldirSource(Source[SpooldirOptions]):
         try:
             note = self._retirement.retire(file.path, file.name, changed=changed)
         except OSError as problem:
-            raise ComponentFailed(
-                f"taking {file.path} out of the way, all of which was delivered: {problem.strerror}; let the agent's "
-                "user write in its directory, or set trackingPolicy = tracker_dir and a trackerDir where it can"
-            ) from problem
+            raise self._places.about_retirement(file.path, problem) from problem
         if changed:
             note = f"was changed while it was read; {note}"
         if note is not None:
@@ -234,7 +231,7 @@ class SpooldirSource(Source[SpooldirOptions]):
         try:
             self._progress.end()
         except OSError as problem:
-            raise ComponentFailed(self._about_tracker(problem)) from problem
+            raise self._places.about_tracker(problem) from problem
 
     def _leave_alone(self, file: Spooled, why: str) -> None:
         """A file can't be read on. It stays where it is until somebody changes it, or the agent starts again."""
@@ -256,32 +253,13 @@ class SpooldirSource(Source[SpooldirOptions]):
     def _close_file(self) -> None:
         self._deserializer = None
         if self._file is not None:
+            if self._file.cut_lines > 1:
+                self._say(self._file, f"{self._file.cut_lines:,} lines were longer than "
+                          f"deserializer.{self._file.limit}")  # fmt: skip
             self._file.close()
             self._file = None
 
     # --- the start
-
-    def _check_directory(self) -> None:
-        try:
-            with os.scandir(self._root):
-                pass
-        except OSError as problem:
-            raise ComponentFailed(self._about_directory(problem)) from problem
-        renames = self.options.delete_policy == "immediate" or self.options.tracking_policy == "rename"
-        if renames and not os.access(self._root, os.W_OK | os.X_OK):
-            raise ComponentFailed(
-                f"reading files of spoolDir = {self.options.directory}: files that have been read are renamed or "
-                "deleted, and this directory can't be written; let the agent's user write in it, or set "
-                "trackingPolicy = tracker_dir and a trackerDir where it can"
-            )
-
-    def _make_tracker(self, tracker: Path) -> None:
-        try:
-            tracker.mkdir(parents=True, exist_ok=True)
-        except OSError as problem:
-            raise ComponentFailed(self._about_tracker(problem)) from problem
-        if not os.access(tracker, os.W_OK | os.X_OK):
-            raise ComponentFailed(self._about_tracker(PermissionError(13, "Permission denied", str(tracker))))
 
     def _choose_retirement(self, tracker: Path) -> Retirement:
         options, clock = self.options, self._context.clock
@@ -293,18 +271,6 @@ class SpooldirSource(Source[SpooldirOptions]):
 
     def _say(self, file: Spooled, what: str, level: str = "warning") -> None:
         self._context.say(level, f"spooldir: {file.path}: {what}")
-
-    def _about_directory(self, problem: OSError) -> str:
-        return (
-            f"reading files of spoolDir = {self.options.directory}: {problem.strerror} "
-            f"({problem.filename or self._root}); create the directory, or let the agent's user list and read it"
-        )
-
-    def _about_tracker(self, problem: OSError) -> str:
-        return (
-            f"keeping progress in trackerDir = {self.options.tracker_directory}: {problem.strerror} "
-            f"({problem.filename}); let the agent's user write there, or set trackerDir to a path where it can"
-        )
 
 
 def printable(name: str) -> str:

@@ -48,10 +48,34 @@ def test_a_repeated_fact_is_said_once_with_its_count_afterwards() -> None:
     for _ in range(12):
         said.log.say("WARN", "k1", "no route to host")
         said.clock.advance(2)
-    said.log.say("INFO", "k1", "other")
+    said.log.say("INFO", "k2", "other")
     said.clock.advance(6)
     said.log.tick()
-    assert said.lines == ["WARN k1: no route to host", "INFO k1: other", "WARN k1: no route to host (12 times in 30 s)"]
+    assert said.lines == ["WARN k1: no route to host", "INFO k2: other", "WARN k1: no route to host (12 times in 30 s)"]
+
+
+def test_the_count_of_a_trouble_comes_before_the_line_that_it_is_over() -> None:
+    said = Said()
+    for _ in range(3):
+        said.log.say("WARN", "k1", "no route")
+        said.clock.advance(2)
+    said.log.say("INFO", "k1", "the target takes events again")
+    said.clock.advance(31)
+    said.log.tick()
+    assert said.lines == ["WARN k1: no route", "WARN k1: no route (3 times in 6 s)",
+                          "INFO k1: the target takes events again"]  # fmt: skip
+
+
+def test_a_trouble_that_comes_and_goes_does_not_fill_the_log() -> None:
+    """Its count is said early once, and then every 30 s."""
+    said = Said()
+    for number in range(25):
+        said.log.say("WARN", "k1", "no route")
+        said.log.say("WARN", "k1", "no route")
+        said.log.say("INFO", "k1", f"event {number} is through")
+        said.clock.advance(1)
+    assert [line for line in said.lines if "WARN" in line] == ["WARN k1: no route",
+                                                               "WARN k1: no route (2 times in 1 s)"]  # fmt: skip
 
 
 def test_a_fact_that_goes_on_is_said_every_thirty_seconds() -> None:

@@ -519,12 +519,24 @@ def test_files_can_have_another_character_set(spool: Make) -> None:
     assert two.read() == ["Füße".encode("latin-1")]
 
 
+def test_how_many_lines_were_cut_is_said_at_the_end_of_the_file(spool: Make) -> None:
+    """Once, however many batches there were."""
+    one = spool({"deserializer.maxLineLength": "10", "fileHeader": "false"}, batch_bytes=256)
+    one.put("f", b"x" * 15 + b"\n" + b"y\n" * 500 + (b"z" * 25 + b"\n") * 3)
+    one.read()
+    assert [text.rpartition(": ")[2] for _, text in one.said] == [
+        "such lines become several events", "4 lines were longer than deserializer.maxLineLength = 10",
+    ]  # fmt: skip
+
+
 def test_long_lines_are_cut_and_that_is_said(spool: Make) -> None:
     """deserializer.maxLineLength, 2048 when nothing is said; the obsolete key means the same."""
     one = spool()
     one.put("f", b"x" * 3000 + b"\n")
     assert [len(body) for body in one.read()] == [2048, 952]
-    assert "became several events" in one.said[0][1]
+    assert one.said[0][1].endswith(
+        "spool/f: a line is longer than deserializer.maxLineLength = 2048: such lines become several events"
+    )
     assert one.context.counters.get("truncated_lines") == 1
     for config in ({"deserializer.maxLineLength": "1000"}, {"bufferMaxLineLength": "1000"}):
         two = one.again(config)

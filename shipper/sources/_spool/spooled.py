@@ -54,6 +54,11 @@ class Spooled:
     Args:
         gunzip: read a `.gz` file as what it holds.
 
+    Attributes:
+        read_something: something of it became events.
+        cut_lines: so many of its lines were too long, and became several events.
+        limit: the option that says how long is too long.
+
     Raises:
         OSError: it can't be opened.
     """
@@ -70,6 +75,8 @@ class Spooled:
         self.compressed = gunzip and found.name.endswith(".gz")
         self.content = GzipContent(self._fd, found.path) if self.compressed else PlainContent(self._fd)
         self.read_something = False
+        self.cut_lines = 0
+        self.limit = ""
 
     def place(self, offset: int, *, done: bool) -> Place:
         """The place at an offset of the content, to be remembered."""

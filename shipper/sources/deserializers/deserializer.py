@@ -68,6 +68,7 @@ class Rows:
         start, end: the offsets that they cover; a deserializer made at `end` goes on behind them.
         last: True when it is known that nothing follows.
         cut_lines: lines that were so long that they became several events.
+        limit: the option that says how long is too long, as in `maxLineLength = 2048`.
     """
 
     batch: EventBatch
@@ -75,6 +76,7 @@ class Rows:
     end: int
     last: bool
     cut_lines: int = 0
+    limit: str = ""
 
 
 class Deserializer(ABC, Generic[O]):

@@ -86,7 +86,8 @@ class LineDeserializer(Deserializer[LineOptions]):
         batch = lines.batch if whole else lines.batch.slice(first, end - first)
         last = self._lines is None and self._ended and self._damage is None and self._used >= self._filled
         cut = lines.cut if end == lines.rows else 0
-        return Rows(batch=batch, start=start, end=stop, last=last, cut_lines=cut)
+        limit = f"maxLineLength = {self.options.line_chars_max}"
+        return Rows(batch=batch, start=start, end=stop, last=last, cut_lines=cut, limit=limit)
 
     def _next_lines(self) -> _Lines | None:
         while True:
