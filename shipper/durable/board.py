@@ -2,7 +2,9 @@
 
 The writer makes it; sink workers open it. It trusts the page cache: it counts only under the boot id that it was
 written under, and for the log whose id it names. Behind a reboot the checkpoint says where each lane stands, and the
-writer makes a new board. The file is long because it draws the page for three roles. All numbers are little-endian u64; words of different writers stand on lines of their own::
+writer makes a new board. The file is long because it draws the page for three roles.
+
+All numbers are little-endian u64; words of different writers stand on lines of their own::
 
     offset  what                                                        writer
     ------  ----------------------------------------------------------  ---------------------------------------

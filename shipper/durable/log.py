@@ -195,6 +195,8 @@ class Log:
         board = _fill(disk, settings, board, keeper)
         for path in outcome.leftovers:
             discard(disk, path)
+        for directory in {path.parent for path in outcome.leftovers}:
+            disk.sync_directory(directory)
         for file in outcome.files:
             if file.number == state.scan.number:
                 _release_rest(disk, file.path, state.scan.offset, file.end)

@@ -92,6 +92,7 @@ class Reader:
         self._catalog = Catalog(disk or Disk(), data_dirs, board.log_id, keys)
         self._mapped: Mapped | None = None
         self._offset = RECORDS_AT
+        self._end = self._end_known = 0
         self._lost_committed = (0, 0)
         self._lost = (0, 0)
         self._epoch = 0
@@ -286,12 +287,12 @@ class Reader:
             return None
         while self._mapped is not None:
             mapped, offset = self._mapped, self._offset
-            segment_id, end = mapped.file.identity.segment_id, mapped.file.end
+            segment_id, end = mapped.file.identity.segment_id, self._end_of(mapped)
             header = None
             if self._ensured(mapped, offset):
                 header = header_at(mapped.view, segment_id, offset, end)
             if header is None:
-                if not self._stumble(mapped):
+                if not self._stumble(mapped, end):
                     return None
                 continue
             if header.seq > tail_seq:
@@ -321,16 +322,29 @@ class Reader:
             return False
         return True
 
-    def _stumble(self, mapped: Mapped) -> bool:
+    def _end_of(self, mapped: Mapped) -> int:
+        """Where the records of a segment end at the latest.
+
+        What stands behind the end may look like records: they were given up, in a recovery or after a failed sync.
+        While the segment is the active one nothing is known of it but that what the tail covers counts.
+        """
+        number = mapped.file.number
+        if self._end_known != number:
+            if self.board.active() == number:
+                return mapped.file.end
+            after = self._catalog.successor(number)
+            if after is None or after.inferred:
+                self._catalog.refresh()
+                after = self._catalog.successor(number)
+            self._end, self._end_known = mapped.file.end, number if after is not None else 0
+            if after is not None and after.opening is not None and after.opening.previous_number == number:
+                self._end = min(self._end, after.opening.previous_end)
+        return self._end
+
+    def _stumble(self, mapped: Mapped, end: int) -> bool:
         """No record stands at the cursor: the segment ends here, or is damaged. False when nothing is left."""
         number, segment_id = mapped.file.number, mapped.file.identity.segment_id
-        after = self._catalog.successor(number)
-        if after is None or after.inferred:
-            self._catalog.refresh()
-            after = self._catalog.successor(number)
-        end = mapped.file.end
-        if after is not None and after.opening is not None and after.opening.previous_number == number:
-            end = min(end, after.opening.previous_end)
+        after = self._catalog.successor(number) if self._end_known == number else None
         if self._offset < end:
             found = self._reread(mapped, end) if after is None else None
             if found is None:

@@ -155,7 +155,7 @@ class _Recovery:
         self._missing_files(low)
         self._follow(scanned, ends, low)
         self._settle_lanes()
-        self._drop_delivered(low)
+        self._drop_what_does_not_count()
         state.segments = {file.number: file.opening.base_seq for file in outcome.files if file.opening is not None}
         return outcome
 
@@ -353,21 +353,15 @@ class _Recovery:
         if first <= last:
             self.outcome.lost.append(LostRange(first, last, where, why))
 
-    def _drop_delivered(self, low: int) -> None:
-        """Segments that were removed already, and came back because the machine died before that was durable."""
+    def _drop_what_does_not_count(self) -> None:
+        """Segments that a checkpoint has left out already, and came back because the machine died before their removal
+        was durable; and those behind the end of the log."""
         outcome = self.outcome
-        if self._stored is None:
-            return
-        listed = outcome.state.segments
+        listed, end = outcome.state.segments, outcome.state.scan.number
         kept = []
-        for file, after in zip(outcome.files, [*outcome.files[1:], None], strict=True):
-            opening = after.opening if after is not None else None
-            if (
-                file.number < self._start
-                and file.number not in listed
-                and opening is not None
-                and opening.base_seq <= low
-            ):
+        for file in outcome.files:
+            left_out = self._stored is not None and file.number < self._start and file.number not in listed
+            if left_out or file.number > end:
                 outcome.leftovers.append(file.path)
             else:
                 kept.append(file)
