@@ -14,6 +14,7 @@ from typing import Any
 
 from shipper import registry
 from shipper.config.field import REQUIRED, Declaration, Options, declarations
+from shipper.config.flume_types import as_flume_spells
 from shipper.config.options import POLLABLE, ChannelKeys, GroupKeys, PollableSourceKeys, SinkKeys, SourceKeys
 from shipper.config.properties import written
 
@@ -177,7 +178,7 @@ def _describe(family: str, name: str, component: type[Any]) -> Described:
         name,
         _sentence(component, name),
         getattr(component, "promise", "") if family == "sink" else "",
-        tuple(component.aliases),
+        tuple(as_flume_spells(family, alias) for alias in component.aliases),
         own,
         tuple(d for d in declarations(common).values() if d.key not in known) if common is not None else (),
     )

@@ -116,6 +116,16 @@ _MEANT: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {
 }
 
 
+def as_flume_spells(family: str, alias: str) -> str:
+    """A class name with Flume's capitals, whatever its case; any other alias as it is."""
+    for names in _NAMES.get(family, {}).values():
+        for name in names:
+            for whole in (f"{_PACKAGE}{name}", f"{_PACKAGE}{name}$Builder"):
+                if alias.lower() == whole.lower():
+                    return whole
+    return alias
+
+
 def flume_name(family: str, type_name: str) -> str | None:
     """What Flume calls the component with that alias or class name (`kafka`), None when Flume has none."""
     wanted = type_name.strip().lower().removesuffix("$builder")

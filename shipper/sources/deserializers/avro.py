@@ -35,8 +35,8 @@ class AvroDeserializer(Deserializer[AvroOptions]):
 
     Options = AvroOptions
     aliases = (
-        "avro", "org.apache.flume.serialization.avroeventdeserializer",
-        "org.apache.flume.serialization.avroeventdeserializer$builder",
+        "avro", "org.apache.flume.serialization.AvroEventDeserializer",
+        "org.apache.flume.serialization.AvroEventDeserializer$Builder",
     )  # fmt: skip
 
     def __init__(self, options: AvroOptions, content: Content, reading: Reading) -> None:

@@ -27,7 +27,7 @@ class BlobDeserializer(Deserializer[BlobOptions]):
     """Reads on until the file or the event is full."""
 
     Options = BlobOptions
-    aliases = ("blob", "org.apache.flume.sink.solr.morphline.blobdeserializer$builder")
+    aliases = ("blob", "org.apache.flume.sink.solr.morphline.BlobDeserializer$Builder")
 
     def read(self, rows_max: int) -> Rows | None:
         content = self.content

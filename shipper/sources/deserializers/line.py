@@ -51,8 +51,8 @@ class LineDeserializer(Deserializer[LineOptions]):
 
     Options = LineOptions
     aliases = (
-        "line", "org.apache.flume.serialization.linedeserializer",
-        "org.apache.flume.serialization.linedeserializer$builder",
+        "line", "org.apache.flume.serialization.LineDeserializer",
+        "org.apache.flume.serialization.LineDeserializer$Builder",
     )  # fmt: skip
 
     def __init__(self, options: LineOptions, content: Content, reading: Reading) -> None:
