@@ -290,13 +290,9 @@ class Consumer:
         length = position - self._cursor
         self.lost_bytes += length
         if self.keep_damaged is not None:
-            offset = self._cursor % capacity
-            first = self.lane.ring[offset : offset + length]
+            first = self.lane.ring[self._cursor % capacity :][:length]
             self.keep_damaged(self.lane.segment.path, self._cursor, (first, self.lane.ring[: length - len(first)]))
         # What was lost is counted as taken, or the channel would never look empty again: the next whole frame has the
         # counts up to its own end; behind the last one the put page has them.
         counts = self.page.lane(self.index) if position == tail else self._after
-        return Frame(
-            self._cursor, position - self._cursor, 0, 0, counts.rows, counts.size_bytes, counts.units, PAD,
-            memoryview(b""),
-        )  # fmt: skip
+        return Frame(self._cursor, length, 0, 0, counts.rows, counts.size_bytes, counts.units, PAD, memoryview(b""))

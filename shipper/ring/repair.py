@@ -17,6 +17,8 @@ both slots of the page    each lane's commit slot, and the frames behind it
 key of a lane             the slot whose last frame stands in that lane
 ========================  =====================================================================================
 
+The file is long because each line of the table is a function that is used nowhere else.
+
 Nothing that passes its checks is changed. Frames are not repaired: who reads them salvages (`consumer.py`).
 """
 
