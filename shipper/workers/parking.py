@@ -17,7 +17,11 @@ removal ends it, and between the two no worker runs::
     rename that to its place           died: likewise, though both are whole: nothing has moved since
     remove NAME, sync                  died: the run directory is the truth, and nobody has worked with it yet
 
-If the removal of the parked file were not synced before workers run, a power cut could bring it back, and rows @
+If the removal of the parked file were not synced before workers run, a power cut could bring it back, and rows that
+were delivered would come once more.
+
+The file is long because what is written and how it is read after a death are one argument.
+"""
 
 from __future__ import annotations
 
