@@ -24,7 +24,8 @@ What is true when the process dies is said at each write below. Files are known 
 from what counts. The journal is one file that is rewritten when it has grown: a snapshot is an entry that is based
 on itself, and renamed over the old journal as a whole.
 
-It is one file, and longer than others, because what is written and how it is read after a death are one argument.
+The file is long because what is written and how it is read after a death, of the process or of the machine, are one
+argument.
 """
 
 from __future__ import annotations

@@ -50,6 +50,10 @@ class ExecSource(Source[ExecOptions]):
     def committed(self, batch: EventBatch) -> None:
         self._reader.committed(batch)
 
+    def durable(self, origins: Sequence[Origin]) -> None:
+        if isinstance(self._reader, _TailedFiles):
+            self._reader.durable(origins)
+
     def lag_bytes(self) -> int:
         return self._reader.lag_bytes()
 
@@ -106,6 +110,10 @@ class _TailedFiles:
     def committed(self, batch: EventBatch) -> None:
         assert self._tail is not None
         self._tail.committed(batch)
+
+    def durable(self, origins: Sequence[Origin]) -> None:
+        assert self._tail is not None
+        self._tail.durable(origins)
 
     def lag_bytes(self) -> int:
         return 0 if self._tail is None else self._tail.lag_bytes()

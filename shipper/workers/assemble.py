@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,8 +20,10 @@ from shipper.pipeline.ingest import Ingest
 from shipper.pipeline.quarantine import Quarantine
 from shipper.sinks.sink import SinkContext
 from shipper.sources.source import Source, SourceContext, Waiter
+from shipper.workers.durable_head import DurableHead
 from shipper.workers.duty import Duty
 from shipper.workers.handover import committed_before, note_of
+from shipper.workers.heads import LaneHead, LeftHead
 from shipper.workers.positions import Positions
 from shipper.workers.spec import WorkerSpec
 
@@ -66,6 +68,7 @@ class SinkParts:
     contexts: dict[str, SinkContext]
     side: TakeSide
     delivery: Delivery
+    head: DurableHead
 
 
 def source_parts(spec: WorkerSpec, entry: Entry, duty: SourceDuty, say: Say) -> SourceParts:
@@ -92,16 +95,21 @@ def _source_parts(
     rivals = {c.name: [(Path(lane), Path(page)) for lane, page in c.rivals] for c in spec.channels}
     side = open_put_side(Path(spec.page), channels, rivals)
     undo.callback(side.close)
-    positions = Positions(Path(f"{spec.page}.positions"))
-    positions.store(side.last_origins())
+    state_dir = Path(spec.common.state_dir) / "sources" / spec.name
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     kind, options = component("source", spec.source.type, spec.source.properties)
     interceptors = []
     for found in spec.interceptors:
         interceptor, interceptor_options = component("interceptor", found.type, found.properties)
         interceptors.append(interceptor(interceptor_options, clock))
-    selector, selector_options = component("selector", spec.selector.type, spec.selector.properties)
-    state_dir = Path(spec.common.state_dir) / "sources" / spec.name
-    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    selector_kind, selector_options = component("selector", spec.selector.type, spec.selector.properties)
+    selector = selector_kind(selector_options, [c.name for c in spec.channels])
+    positions = Positions(
+        Path(f"{spec.page}.positions"), _heads(side, selector.required_channels),
+        left=lambda name: LeftHead(name, Path(spec.common.run_dir) / "channels" / name),
+        copy=state_dir / f"channel-{spec.index}.kept", run_id=spec.common.run_id, settled_run=spec.common.settled_run,
+    )  # fmt: skip
+    positions.store(side.last_origins())
 
     def waiting_for(reason: str) -> None:
         entry.state(State.WAITING_ROOM if reason else State.BUSY, reason)
@@ -109,10 +117,10 @@ def _source_parts(
     context = SourceContext(
         name=spec.name, clock=clock, waiter=duty, counters=entry.counters, state_dir=state_dir, worker=spec.index,
         workers=spec.count, rows_max=min(rows_max), batch_bytes=spec.batch_bytes, strict=strict,
-        positions=positions.streams, say=say,
+        positions=positions.streams, tells_durable=True, say=say,
     )  # fmt: skip
     ingest = Ingest(
-        interceptors, selector(selector_options, [c.name for c in spec.channels]), side, entry.counters,
+        interceptors, selector, side, entry.counters,
         duty.wait_for_room, rows_max=min(rows_max), keep_alive_s=min(keep_alives), stopping=duty.stopping,
         waiting_for=waiting_for, say=say,
     )  # fmt: skip
@@ -145,7 +153,7 @@ def sink_parts(spec: WorkerSpec, entries: dict[str, Entry], duty: Duty, say: Say
         members[found.name] = GroupSink(found.name, kind(options), entry.counters, quarantine)
         contexts[found.name] = SinkContext(
             name=found.name, clock=clock, counters=entry.counters, state_dir=state_dir, say=say, worker=spec.index,
-            workers=spec.count, committed_sequence=committed, run_id=spec.common.run_id,
+            workers=spec.count, committed_sequence=committed, run_id=spec.common.run_id, boot_id=spec.common.boot_id,
         )  # fmt: skip
     processor, processor_options = component("processor", spec.processor.type, spec.processor.properties)
     first = next(iter(members.values()))
@@ -159,4 +167,13 @@ def sink_parts(spec: WorkerSpec, entries: dict[str, Entry], duty: Duty, say: Say
         linger_s=first.sink.linger_s if spec.linger_s is None else spec.linger_s, stopping=duty.stopping,
         waiting_for=waiting_for, say=say,
     )  # fmt: skip
-    return SinkParts(members, contexts, side, delivery)
+    head = DurableHead([member.sink for member in members.values()], side)
+    return SinkParts(members, contexts, side, delivery, head)
+
+
+def _heads(side: PutSide, required: Sequence[str]) -> list[LaneHead]:
+    """The lanes in which rows must be durable before their source may forget them."""
+    return [
+        LaneHead(name, producer) for name, putter in side.putters.items() if name in required
+        for producer in putter.producers
+    ]  # fmt: skip

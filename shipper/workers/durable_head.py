@@ -25,7 +25,7 @@ class DurableHead:
     def __init__(self, sinks: Sequence[Sink[object]], side: TakeSide) -> None:  # type: ignore[type-var]
         self._sinks = sinks
         self._side = side
-        self._interval_s = max((sink.sync_interval_s for sink in sinks), default=0.0)
+        self._interval_s = 0.0
         self._syncing: tuple[tuple[int, int], ...] | None = None
         self._published: tuple[tuple[int, int], ...] = ()
         self._look_s = self._begin_s = 0.0
@@ -39,6 +39,7 @@ class DurableHead:
             committed = self._side.committed()
             if committed == self._published:
                 return
+            self._interval_s = max((sink.sync_interval_s for sink in self._sinks), default=0.0)
             self._begin_s = now_s + self._interval_s
             self._syncing = committed
             for sink in self._sinks:

@@ -132,7 +132,7 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False) -> Grid:
     def sink_bell(worker: str) -> str:
         return str(run_dir / "bells" / "sinks" / worker)
 
-    common = Common(str(run_dir), str(state_dir), instance.run_id(), poison)
+    common = Common(str(run_dir), str(state_dir), instance.run_id(), settled_run(state_dir), boot_id(), poison)
     specs: list[WorkerSpec] = []
     for group in plan.groups:
         for index in range(group.workers):

@@ -75,11 +75,13 @@ class Positions:
         self._copy = copy
         self._run_id = run_id
         self._waiting: deque[_Waiting] = deque()
+        self._settled: list[Origin] = []
         self.streams: dict[str, Origin] = {}
         if path.exists():
             self._read(path.read_bytes(), left)
         elif copy is not None and settled_run:
             self._read_copies(copy, settled_run)
+            self._settled = list(self.streams.values())
         self._descriptor = -1
         self._size_bytes = 0
         self._rewrite()
@@ -103,13 +105,15 @@ class Positions:
     def durable(self) -> list[Origin]:
         """The origins that have become durable since the last call, the last one of each stream."""
         if not self._waiting:
-            return []
+            found, self._settled = self._settled, []
+            return found
         heads = [head.durable() for head in self._heads]
-        found: dict[str, Origin] = {}
+        durable = {origin.stream: origin for origin in self._settled}
+        self._settled = []
         while self._waiting and all(map(int.__ge__, heads, self._waiting[0].behind)):
             for origin in self._waiting.popleft().origins:
-                found[origin.stream] = origin
-        return list(found.values())
+                durable[origin.stream] = origin
+        return list(durable.values())
 
     def forget(self, stream: str) -> None:
         """Drops a stream that will never come again."""

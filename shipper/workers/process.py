@@ -96,7 +96,7 @@ def _run_sink(spec: WorkerSpec, entries: dict[str, Entry], duty: Duty) -> int:
         for name, member in parts.members.items():
             member.sink.open(parts.contexts[name])
         parts.side.settle()
-        sink_worker.run(parts.delivery, parts.side, duty)
+        sink_worker.run(parts.delivery, parts.side, parts.head, duty)
         for member in parts.members.values():
             member.sink.releasing()
             member.sink.close()

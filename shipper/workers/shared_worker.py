@@ -27,7 +27,7 @@ from shipper.ring.wait import BUSY_SLEEP_S
 from shipper.workers import assemble
 from shipper.workers.control import Phase
 from shipper.workers.duty import Duty
-from shipper.workers.source_worker import LAG_EVERY_S, LAST_TRIES_S, WAIT_S, keep
+from shipper.workers.source_worker import LAG_EVERY_S, LAST_TRIES_S, WAIT_S, keep, tell_durable
 from shipper.workers.spec import WorkerSpec
 
 _BACKOFF_MOST_S = 30.0
@@ -172,6 +172,7 @@ class Member:
             if (now_s := time.monotonic()) >= self._look_s:
                 self._look_s = now_s + LAG_EVERY_S
                 self._entry.counters.set("lag_bytes", source.lag_bytes())
+                tell_durable(source, parts.positions)
             if batch is None:
                 self._more = False
                 if source.finished():

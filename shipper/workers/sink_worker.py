@@ -1,4 +1,4 @@
-"""The hot loop of a sink worker: deliver what waits, roll by time, sleep until the bell rings.
+"""The hot loop of a sink worker: deliver what waits, roll and sync by time, sleep until the bell rings.
 
 At the supervisor's word it empties its lanes first; at the second word it ends after the transaction under way.
 """
@@ -11,6 +11,7 @@ from shipper.channels.memory.take import TakeSide
 from shipper.pipeline.deliver import Delivery
 from shipper.ring.wait import BUSY_SLEEP_S, IDLE_SLEEP_S
 from shipper.workers.control import Phase
+from shipper.workers.durable_head import DurableHead
 from shipper.workers.duty import Duty
 
 _TICK_S = 0.25
@@ -19,7 +20,7 @@ _NAPS = 20
 _NAP_FOR_S = 0.05
 
 
-def run(delivery: Delivery, side: TakeSide, duty: Duty) -> None:
+def run(delivery: Delivery, side: TakeSide, head: DurableHead, duty: Duty) -> None:
     """Delivers until the supervisor says stop and the lanes are empty, or says that it is enough."""
     duty.phase(Phase.READY)
     now_s = found_s = ticked_s = time.monotonic()
@@ -37,6 +38,7 @@ def run(delivery: Delivery, side: TakeSide, duty: Duty) -> None:
             delivery.tick()
             ticked_s = now_s
             duty.progress()
+        head.look(now_s)
     duty.phase(Phase.ENDING)
 
 

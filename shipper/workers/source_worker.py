@@ -18,6 +18,9 @@ from shipper.workers.positions import Positions
 WAIT_S = 1.0
 LAG_EVERY_S = 0.5
 LAST_TRIES_S = 0.05
+_DURABLE_LOOK_S = 0.05
+_DURABLE_EVERY_S = 0.25
+_DURABLE_SHARE = 20
 
 
 def run(source: Source[object], ingest: Ingest, positions: Positions, duty: Duty) -> bool:  # type: ignore[type-var]
@@ -27,12 +30,14 @@ def run(source: Source[object], ingest: Ingest, positions: Positions, duty: Duty
         True when the source is finished: nothing will ever come again.
     """
     duty.phase(Phase.READY)
-    look_s = 0.0
+    look_s = durable_s = 0.0
     while not duty.stopping():
         batch = source.poll(WAIT_S)
         if (now_s := time.monotonic()) >= look_s:
             look_s = now_s + LAG_EVERY_S
             duty.lag(source.lag_bytes())
+        if now_s >= durable_s:
+            durable_s = now_s + tell_durable(source, positions)
         if batch is None:
             if source.finished():
                 return True
@@ -54,6 +59,17 @@ def keep(source: Source[object], positions: Positions, batch: EventBatch) -> Non
     # table. The next put is claimed only after the table has this one, so one of the two always is there.
     positions.store(batch.origins)
     source.committed(batch)
+
+
+def tell_durable(source: Source[object], positions: Positions) -> float:  # type: ignore[type-var]
+    """Tells the source what has become durable; the seconds until it is worth while to ask again."""
+    found = positions.durable()
+    if not found:
+        return _DURABLE_LOOK_S
+    began_s = time.monotonic()
+    source.durable(found)
+    # It syncs: a twentieth of the time may go there.
+    return max(_DURABLE_EVERY_S, _DURABLE_SHARE * (time.monotonic() - began_s))
 
 
 def _carry(source: Source[object], ingest: Ingest, batch: EventBatch, duty: Duty) -> bool:  # type: ignore[type-var]

@@ -50,12 +50,16 @@ class Common:
     Attributes:
         run_dir, state_dir: of the instance.
         run_id: names the present contents of the run directory.
+        settled_run: the last run of which everything is on disk (`settled.py`), "" when none is known.
+        boot_id: names this life of the machine.
         poison: overwrite the ring behind every take commit, to find views that outlive it (tests).
     """
 
     run_dir: str
     state_dir: str
     run_id: str = ""
+    settled_run: str = ""
+    boot_id: str = ""
     poison: bool = False
 
 

@@ -62,19 +62,33 @@ def read(path: str) -> bytes | None:
         return None
 
 
-def write(path: str, content: bytes) -> None:
-    """Replaces a position file. If the process dies inside, the old one stands."""
+def write(path: str, content: bytes, *, sync: bool = False) -> None:
+    """Replaces a position file. If the process dies inside, the old one stands; with `sync`, if the machine does."""
     target = os.path.realpath(path)
     os.makedirs(os.path.dirname(target), exist_ok=True)
     beside = f"{target}.{os.getpid()}.tmp"
     try:
         with open(beside, "wb") as file:
             file.write(content)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(beside, target)
+        if sync:
+            sync_directory(os.path.dirname(target))
     except OSError:
         if os.path.exists(beside):
             os.unlink(beside)
         raise
+
+
+def sync_directory(path: str) -> None:
+    """Makes the names in a directory survive the death of the machine."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _escape(text: str) -> str:

@@ -1,7 +1,12 @@
 """What is remembered of the files, by whom, and who is believed.
 
 Three may know where reading stopped: the channels (an origin came with every put), our own store, and Flume's JSON.
-The channels know best, then the store. But a JSON that is gone, or is not the one that we wrote last, was changed by a
+The channels know best, then the store.
+
+Two heads: while we run, the channels' places are ahead of those in our store and in the JSON, which are *durable*: what
+lies before them survives the death of the machine, at every target. A start without the channels goes on there.
+
+But a JSON that is gone, or is not the one that we wrote last, was changed by a
 person or by Flume: then it alone counts, and a line is said for each file. Unless it names other files only: then it is
 another agent's too, which has the same default, and no word about ours.
 """
@@ -19,6 +24,9 @@ from shipper.sources._tail.flume_positions import FlumePosition
 from shipper.sources._tail.identity import FileKey, Mark
 from shipper.sources._tail.positions import PositionStore, Remembered
 from shipper.sources._tail.watched import WatchedFile, printable
+
+#: An offset, and what must be true of the file for it to be used.
+Place = tuple[int, str]
 
 
 class Memory:
@@ -46,6 +54,12 @@ class Memory:
         self._stored: dict[FileKey, Mark] = {}
         self._by_inode: defaultdict[int, list[FileKey]] = defaultdict(list)
         self._opened = False
+        self._told = context.tells_durable
+        self._durable_marks = dict(remembered.marks)  # of files that have not been found yet
+        self._in_channel: set[FileKey] = set()
+        self._used: FileKey | None = None
+        self._safe: dict[str, Place] = {}
+        self._json_due = self._ending = False
         self.empty = not remembered.found and not context.positions
         self.epoch = remembered.epoch
         self.changed = False
@@ -55,7 +69,11 @@ class Memory:
         self.stream_prefix = f"tail:{name}:{self.epoch}:"
 
     def mark_for(self, file: WatchedFile, size: int) -> Mark | None:
-        """Where a newly found, open file was left, or None when nothing that is known fits it. Asked once a file."""
+        """Where a newly found, open file was left, or None when nothing that is known fits it. Asked once a file.
+
+        `placed` follows, when the file is where it is to be.
+        """
+        self._used = file.key
         if (entry := self._flume.pop(file.key.inode, None)) is not None:
             return self._flume_mark(entry, file, size)
         if (told := self._marks.pop(file.key, None)) is not None:
@@ -70,8 +88,36 @@ class Memory:
             # Disks get other numbers at reboot. Another generation on the same disk is the inode used again, as a rule.
             safe = mark is not None and mark.head_bytes > 0 and (key.device != file.key.device or mark.strong)
             if mark is not None and safe and mark.fits(file.fd, size):
+                self._used = key
                 return self._marks.pop(key)
         return self._restored(file, size)
+
+    def placed(self, file: WatchedFile) -> None:
+        """The file stands at its first place. What of it is durable: all before that, unless the channels have it."""
+        self.changed = True
+        place = (file.committed, file.committed_anchor)
+        stored = self._durable_marks.pop(self._used or file.key, None)
+        if self._used in self._in_channel and (stored is None or stored.offset < file.committed):
+            # The channels are further than what was durable, and say themselves when they have caught up.
+            stored = stored or Mark(0, path=printable(file.path))
+            place = (stored.offset, stored.anchor)
+        self._safe[file.stream] = place
+
+    def durable(self, origins: Iterable[Origin], by_stream: Mapping[str, WatchedFile], files: FileSet) -> None:
+        """All before these ends is durable: written down, and synced.
+
+        Dying before the sync ends: the places before it, and what lies between comes twice if the machine died.
+        """
+        for origin in origins:
+            file = by_stream.get(origin.stream)
+            # Beyond `committed` it is about what stood in the file before it was written anew.
+            if file is not None and origin.end <= file.committed:
+                self._safe[origin.stream] = (origin.end, origin.anchor)
+                self.changed = True
+        if self.changed and self._opened:
+            self._save_store(files, self._written, sync=True)
+            self.changed = False
+            self._json_due = True
 
     def unplaced(self) -> Iterator[tuple[Identity, Mark]]:
         """Files that were followed last time and have not been found under a matching name."""
@@ -88,40 +134,79 @@ class Memory:
         self._marks = {key: mark for key, mark in self._marks.items() if self._may_come_back(key, mark, peopled)}
         self._stored.clear()
         self._opened = True
-        if self._by_hand:
+        if self._by_hand or self._told:
             self.save(files, sync=True)
 
+    def close(self, files: FileSet) -> None:
+        """The last save. The JSON gets the places that the channels have: whoever goes on with it does so when the
+        channels are empty. To ourselves it says nothing new, since we wrote it.
+        """
+        self._ending = True
+        self.save(files, sync=True)
+
     def save(self, files: Iterable[WatchedFile], *, sync: bool = False) -> None:
-        """Writes the committed places down, if any moved.
+        """Writes the durable places down, if any moved.
 
         Order: our store names the JSON that will be there and the one that is, then the JSON is replaced. If the
         process dies between the two, the store knows either. Nothing is written before the first listing is done:
         a start that failed must not forget.
         """
-        if not self._opened or not (self.changed or sync):
+        if not self._opened or not (self.changed or self._json_due or sync):
             return
+        sync = sync or self._told
         known = list(files)
-        marks = [(file.key, file.committed, file.committed_anchor) for file in known]
-        marks += [(key, mark.offset, mark.anchor) for key, mark in self._marks.items()]
-        try:
-            if self._json_path is None or not (self._writes_json or sync):
-                self._store.save(self._run, self.epoch, self._written, marks, sync=sync)
-            else:
-                listed = [FlumePosition(f.key.inode, f.committed, f.path) for f in known if f.listed]
-                content = flume_positions.render(listed if self._alone else self._with_siblings(listed))
-                written = flume_positions.fingerprint(content)
-                self._store.save(self._run, self.epoch, self._written | {written}, marks, sync=sync)
-                flume_positions.write(self._json_path, content)
-                self._written = {written}
-        except OSError as problem:
-            self._say(
-                "error",
-                f"writing positions to {problem.filename}: {problem.strerror}; lines may come twice after a restart",
-            )
-            return
-        self.changed = False
+        if self._json_path is None or not (self._writes_json or sync):
+            self._save_store(known, self._written, sync=sync)
+        else:
+            listed = [FlumePosition(f.key.inode, self._json_offset(f), f.path) for f in known if f.listed]
+            content = flume_positions.render(listed if self._alone else self._with_siblings(listed))
+            written = flume_positions.fingerprint(content)
+            if not self._save_store(known, self._written | {written}, sync=sync):
+                return
+            try:
+                flume_positions.write(self._json_path, content, sync=sync)
+            except OSError as problem:
+                self._failed(problem)
+                return
+            self._written = {written}
+        self.changed = self._json_due = False
 
     # --- inside
+
+    def _save_store(self, files: Iterable[WatchedFile], written: set[tuple[int, int]], *, sync: bool) -> bool:
+        known = list(files)
+        marks = [(file.key, *self._place(file)) for file in known]
+        for key, mark in self._marks.items():
+            safe = self._durable_marks.get(key) if key in self._in_channel else mark
+            if safe is not None:
+                marks.append((key, safe.offset, safe.anchor))
+        if len(self._safe) > 2 * len(known) + 64:
+            self._safe = {file.stream: self._safe[file.stream] for file in known if file.stream in self._safe}
+        try:
+            self._store.save(self._run, self.epoch, written, marks, sync=sync)
+        except OSError as problem:
+            self._failed(problem)
+            return False
+        return True
+
+    def _place(self, file: WatchedFile) -> Place:
+        """What of a file a start without channels need not read again."""
+        if not self._told:
+            return file.committed, file.committed_anchor
+        safe = self._safe.get(file.stream)
+        # Less is committed than is safe: it was written anew, and of what it holds now nothing is.
+        if safe is not None and safe[0] <= file.committed:
+            return safe
+        return 0, Mark(0, path=printable(file.path)).anchor
+
+    def _json_offset(self, file: WatchedFile) -> int:
+        return file.committed if self._ending else self._place(file)[0]
+
+    def _failed(self, problem: OSError) -> None:
+        self._say(
+            "error",
+            f"writing positions to {problem.filename}: {problem.strerror}; lines may come twice after a restart",
+        )
 
     def _decide(self, remembered: Remembered, positions: Mapping[str, Origin], ours: str) -> None:
         """Who is believed."""
@@ -164,6 +249,7 @@ class Memory:
                 device, inode, generation = (int(part, 16) for part in key.split("."))
                 origin = streams[stream]
                 self._marks[FileKey(device, inode, generation)] = Mark.of(origin.end, origin.anchor)
+                self._in_channel.add(FileKey(device, inode, generation))
 
     def _flume_mark(self, entry: FlumePosition, file: WatchedFile, size: int) -> Mark | None:
         if entry.offset > size:
@@ -185,6 +271,7 @@ class Memory:
                 if in_directory((key.device, key.inode), file.path):
                     continue
                 self._say("info", f"{file.path} is a copy of the file that stood here: going on at byte {mark.offset}")
+                self._used = key
                 return self._marks.pop(key)
         return None
 

@@ -1,8 +1,9 @@
 """What a restart finds: the places that we wrote down ourselves.
 
 Two slots, written in turn, each with a checksum; a torn write costs one slot, the other one still has the places of one
-save before, and places that are too old mean lines twice, never lines lost. Each worker of a source writes its own pair
-and reads those of all, so that files may change hands when `workers` does: the entry of the latest *run* counts.
+save before, and places that are too old mean lines twice, never lines lost. What is in them is durable (`memory.py`).
+Each worker of a source writes its own pair and reads those of all, so that files may change hands when `workers` does:
+the entry of the latest *run* counts.
 
 ::
 
@@ -24,6 +25,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from shipper.sources._tail.flume_positions import sync_directory
 from shipper.sources._tail.identity import FileKey, Mark
 
 _MAGIC = "shipper-tail 1"
@@ -106,6 +108,7 @@ class PositionStore:
         self._generation += 1
         text = f"{_MAGIC} {self._generation} {len(body)} {zlib.crc32(body)}\n".encode("ascii") + body
         path = self._directory / f"{self._stem}.{self._generation % 2}"
+        new = sync and not path.exists()
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             os.pwrite(fd, text, 0)
@@ -114,6 +117,8 @@ class PositionStore:
                 os.fsync(fd)
         finally:
             os.close(fd)
+        if new:
+            sync_directory(os.fspath(self._directory))
 
 
 def _read_slot(path: Path) -> tuple[int, dict[str, object]] | None:
