@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import pytest
 from shipper.cli.stat import process_bytes
 from shipper.config.plan import ComponentPlan, SourcePlan
 from shipper.testing.agent import Agent
+from shipper.workers.shared_worker import Turn
 from shipper.workers.sharing import ALONE_MOST, SHARE_MOST, sharing
 from tests.workers.conftest import agent_of, file_roll, texts
 
@@ -252,3 +254,64 @@ def metrics(port: int) -> dict[str, dict[str, str]]:
     with opener.open(f"http://127.0.0.1:{port}/metrics") as answer:
         found: dict[str, dict[str, str]] = json.load(answer)
         return found
+
+
+def test_busy_sources_get_equal_turns_and_a_quiet_one_is_heard(agent: Make, tmp_path: Path) -> None:
+    """Seventeen sources that could each keep a core busy, and a command whose lines come now and then."""
+    names = names_of(17)
+    busy = "".join(f"a1.sources.{n}.type = seq\na1.sources.{n}.channels = c2\n" for n in names)
+    ticks = command("ticks", "while :; do date +%s%N; sleep 0.05; done")
+    null = "a1.sinks.k2.type = null\na1.sinks.k2.channel = c2\n"
+    one = agent(
+        agent_of(busy, ticks, null, file_roll("k1", "c1", tmp_path / "out"), sources=" ".join([*names, "ticks"]),
+                 channels="c1 c2", sinks="k1 k2", more="a1.channels.c1.ring.bytes = 4m\n")
+    ).start()  # fmt: skip
+    one.until(lambda: texts(tmp_path / "out").count(b"\n") >= 60, "60 lines of the quiet one")
+    found = stat(one)
+    for pid in shared(one).values():
+        events = [w["counters"]["EventAcceptedCount"] for w in found.values() if w["pid"] == pid and w["type"] == "seq"]
+        assert min(events) > 0.5 * max(events), events
+    assert one.stop() == 0, one.log()
+
+
+class TestTurn:
+    """What a source of a shared worker sleeps on: it never sleeps."""
+
+    def test_a_wait_is_a_note_and_at_once_the_answer_that_the_worker_was_rung(self) -> None:
+        turn = Turn(NoDuty())  # type: ignore[arg-type]
+        turn.begin(frozenset())
+        began_s = time.monotonic()
+        assert turn.wait(1000, (7, 8)) == ()
+        assert turn.fds == (7, 8)
+        assert 999 < turn.until_s - began_s < 1001
+        assert time.monotonic() - began_s < 1
+
+    def test_what_ended_the_sleep_is_said_once(self) -> None:
+        turn = Turn(NoDuty())  # type: ignore[arg-type]
+        turn.begin(frozenset({7, 99}))
+        assert turn.wait(1, (7, 8)) == (7,)
+        assert turn.wait(1, (7, 8)) == ()
+        assert turn.fds == (7, 8)
+
+    def test_a_turn_without_a_wait_is_followed_by_another(self) -> None:
+        turn = Turn(NoDuty())  # type: ignore[arg-type]
+        turn.begin(frozenset())
+        turn.wait(5, (7,))
+        turn.begin(frozenset())
+        assert (turn.fds, turn.until_s) == ((), 0.0)
+
+    def test_long_pauses_may_be_cut_short_and_short_ones_not(self) -> None:
+        turn = Turn(NoDuty())  # type: ignore[arg-type]
+        turn.note(1.0)
+        assert turn.unhurried_s == 0.5
+        turn.note(0.002)
+        assert turn.unhurried_s == 0.0
+
+
+class NoDuty:
+    """A worker that is never told to stop."""
+
+    fileno = -1
+
+    def stopping(self) -> bool:
+        return False
