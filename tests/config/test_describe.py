@@ -100,6 +100,7 @@ def test_what_is_not_there_is_said_with_what_was_meant(wanted: str, words: str) 
 
 def test_class_names_are_spelled_as_flume_spells_them() -> None:
     """A person copies them into a file that Flume is to run as well."""
-    shown = [alias for family in pages.PLACES for one in pages.described(family) for alias in one.aliases if "." in alias]
+    everything = [one for family in pages.PLACES for one in pages.described(family)]
+    shown = [alias for one in everything for alias in one.aliases if "." in alias]
     assert "org.apache.flume.sink.hdfs.HDFSEventSink" in shown
     assert [alias for alias in shown if alias == alias.lower()] == []
