@@ -15,6 +15,7 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="rich" if sys.stdout.isatty() else None,  # a pipe gets plain lines
     help="Moves log events as Apache Flume does, and runs Flume's configuration files.",
 )
@@ -72,6 +73,23 @@ def stat_command(
     from shipper.cli.stat import stat
 
     raise typer.Exit(stat(name, run_dir, as_json))
+
+
+@app.command("ledger")
+def ledger_command(
+    name: Annotated[
+        str | None, typer.Option("--name", "-n", help="Name of the agent; all of this user without it.")
+    ] = None,
+    run_dir: _RunDir = None,
+    state_dir: Annotated[
+        Path | None, typer.Option("--state-dir", help="Where the agent's state lies, when it was started so.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Says what became of every event. 0: all are accounted for; 1: no such agent; 2: a mismatch."""
+    from shipper.cli.ledger import ledger
+
+    raise typer.Exit(ledger(name, run_dir, state_dir, as_json))
 
 
 @app.command("health")

@@ -105,3 +105,10 @@ def test_describe_shows_a_component_or_says_what_was_meant(capsys: pytest.Captur
     assert main(["describe", "--template", "-n", "a7"]) == 0
     assert "a7.sources" in capsys.readouterr().out
     assert main(["describe", "file_rol"]) == 2
+
+
+@pytest.mark.parametrize("command", ["agent", "check", "describe", "stat", "health", "channel", "channel list"])
+@pytest.mark.parametrize("spelling", ["-h", "--help"])
+def test_every_command_has_a_page_of_help(command: str, spelling: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*command.split(), spelling]) == 0
+    assert f"shipper {command} " in capsys.readouterr().out

@@ -27,7 +27,7 @@ def test_a_removed_run_directory_is_named_when_a_worker_needs_it(tmp_path: Path)
         agent.until(lambda: any(path.stat().st_size for path in out.iterdir()))
         agent.kill("r1")
         agent.until(lambda: f"{gone} was removed while the agent was running" in agent.log())
-        agent.until(lambda: "r1: the worker could not go on" in agent.log(), "the supervisor knows of its end")
+        agent.until(lambda: "r1: the worker ended with code 3" in agent.log(), "the supervisor knows of its end")
         said = agent.log()
         assert agent.stop() == 3
     assert "stop the agent and start it again" in said
