@@ -53,12 +53,14 @@ class Ledger:
     released: list[int] = field(default_factory=lambda: [0, 0])
     appended: int = 0
     acknowledged: int = 0
+    seqs: dict[int, int] = field(default_factory=dict)
 
-    def copy(self) -> Ledger:
-        """As it is now."""
-        return Ledger(
-            (list(self.bodies[0]), list(self.bodies[1])), list(self.released), self.appended, self.acknowledged
-        )
+    def told(self, durable_seq: int) -> None:
+        """The board says that everything up to here is safe: who waits for it may act on it."""
+        done = [put for put, seq in self.seqs.items() if seq <= durable_seq]
+        self.acknowledged = max([self.acknowledged, *done])
+        for put in done:
+            del self.seqs[put]
 
     def upto(self, lane: int, put: int) -> int:
         """How many bodies of a lane belong to puts up to this one."""
@@ -105,12 +107,14 @@ class World:
         self.ledger.appended = number
         for lane, body, _ in entries:
             self.ledger.bodies[lane].append((number, body))
-        if self.log.append(PRODUCER, number, [entry for _, _, entry in entries]) is None:
+        seq = self.log.append(PRODUCER, number, [entry for _, _, entry in entries])
+        if seq is not None:
+            self.ledger.seqs[number] = seq
+        else:
             self.ledger.appended = number - 1
             for lane, _, _ in entries:
                 self.ledger.bodies[lane].pop()
-            return False
-        return True
+        return seq is not None
 
     def sync(self) -> None:
         """One sync; then everything appended is acknowledged."""
@@ -222,6 +226,8 @@ class Deaths:
 
     def _changed(self) -> None:
         ledger = self.world.ledger
+        if hasattr(self.world, "log"):
+            ledger.told(self.world.log.board.durable())
         key = hash((ledger.acknowledged, ledger.appended, *ledger.released))
         for image in self.world.disk.images(self.most, self.chance):
             state = (hash(image), key)
