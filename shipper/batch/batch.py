@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from shipper.batch import kernels as pc
 from shipper.batch.schema import BODY, BODY_ONLY, HEADER, NULL_HEADER
 
 Headers = Mapping[str, str | None]

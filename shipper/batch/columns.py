@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from shipper.batch import kernels as pc
 
 Numbers = np.ndarray[Any, np.dtype[Any]]
 _EMPTY = pa.scalar(b"", pa.binary())

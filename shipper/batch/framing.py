@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from shipper.batch import kernels as pc
 from shipper.batch.schema import BODY_ONLY
 
 Offsets = np.ndarray[Any, np.dtype[np.int32]]

@@ -21,11 +21,13 @@ from shipper.workers import kin
 from shipper.workers.spec import WorkerSpec
 from shipper.workers.stamp import STAMP
 
-#: Set for the template and so for all workers: libraries must not start threads of their own behind our back.
+#: Set for the template and so for all workers: libraries must not start threads of their own behind our back, and
+#: Arrow's allocator must not take 2 MB for the first of its small buffers, in each process again.
 _QUIET_LIBRARIES = {
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
     "ARROW_IO_THREADS": "1",
+    "MIMALLOC_ALLOW_THP": "0",
 }
 
 

@@ -22,6 +22,7 @@ Arrow's allocator, takes no part in what a worker does, and the tests fork on ev
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import os
 import sys
@@ -95,6 +96,7 @@ def _fork(specs: list[WorkerSpec], supervisor: int, wait_fd: int, begin_fd: int)
             for found in several:
                 registry.find(family, found.type)
     gc.collect()
+    _trim()
     gc.freeze()  # a collection in a worker must not touch, and so copy, the pages that all of them share
     pids = []
     for spec in specs:
@@ -108,6 +110,12 @@ def _fork(specs: list[WorkerSpec], supervisor: int, wait_fd: int, begin_fd: int)
         pids.append(pid)
     os.close(wait_fd)
     return pids
+
+
+def _trim() -> None:
+    """What imports have freed in between goes back to the system, where the C library can do that (musl's can't)."""
+    with contextlib.suppress(AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _become(spec: WorkerSpec, supervisor: int, wait_fd: int) -> None:

@@ -17,8 +17,8 @@ from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from shipper.batch import kernels as pc
 from shipper.batch.framing import line_ends, rows_of, strip_carriage_returns
 from shipper.batch.schema import BODY_ONLY
 from shipper.sources._tail.identity import ANCHOR_BYTES, HEAD_BYTES

@@ -21,9 +21,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from shipper.api import EventBatch, Origin, SourceContext
+from shipper.batch import kernels as pc
 from shipper.sources._tail.copies import copies_of, looks_like, original_of
 from shipper.sources._tail.files import FileSet, belongs_to
 from shipper.sources._tail.group import FileGroup
