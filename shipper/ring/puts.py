@@ -102,6 +102,10 @@ class PutPage:
                 return index
         raise KeyError(f"no lane with key {key:x} in {self.segment.path}")
 
+    def key(self, index: int) -> int:
+        """Key of the lane with this index; 0 when it is free."""
+        return self.words.load(LANE_KEYS + 8 * index)
+
     def number(self) -> int:
         """Number of the last committed put: changes when there is something new."""
         return self.words.observe(COMMITTED)

@@ -34,7 +34,7 @@ from shipper.ring.puts import PutPage
 from shipper.workers.control import WORKERS_MAX
 from shipper.workers.handover import hand_over, note_of
 from shipper.workers.instance import Instance, cgroup_limit_bytes, free_memory_bytes
-from shipper.workers.mending import mend
+from shipper.workers.mending import mend, say_unclaimed
 from shipper.workers.settled import boot_id, settled_run
 from shipper.workers.sharing import sharing
 from shipper.workers.spec import ChannelSpec, Common, ComponentSpec, LaneSpec, WorkerSpec
@@ -101,6 +101,7 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False) -> Grid:
     for folder in (run_dir / "bells" / "sources", run_dir / "bells" / "sinks", run_dir / "puts", run_dir / "channels"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     mend(run_dir)
+    say_unclaimed(run_dir, [channel.name for channel in plan.channels])
     producers = {
         c.name: [_worker(s.name, i) for s in plan.sources if c.name in s.channels for i in range(s.workers)]
         for c in plan.channels
@@ -234,6 +235,11 @@ def _worker(component: str, index: int) -> str:
 def sink_id(worker: str) -> int:
     """The word by which lanes know a sink worker; never 0."""
     return int.from_bytes(blake2b(worker.encode(), digest_size=8).digest(), "little") | 1
+
+
+def sink_worker_id(title: str, index: int) -> int:
+    """As `sink_id`, of a worker of a sink group."""
+    return sink_id(_worker(title, index))
 
 
 def _into(

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
+import shlex
 from _blake2 import blake2b  # hashlib would map all of OpenSSL into the supervisor
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -60,25 +62,33 @@ class Instance:
             try:
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             except OSError as problem:
-                raise ConfigurationError(
-                    f"can't use {directory}: {problem.strerror}; it belongs to another user or its file system is "
-                    f"read-only: mend it with chown -R {os.getuid()} {directory}, or give --run-dir and --state-dir"
-                ) from problem
+                raise ConfigurationError(self._mend(directory, problem)) from problem
         path = self.state_dir / "lock"
         try:
             if not path.exists():
                 path.write_bytes(bytes(4096))
             self._lock = Segment.open(path)
         except OSError as problem:
-            raise ConfigurationError(
-                f"can't use {path}: {problem.strerror}; if an earlier run was by another user: "
-                f"chown -R {os.getuid()} {self.state_dir} {self.run_dir}"
-            ) from problem
+            raise ConfigurationError(self._mend(path, problem)) from problem
         if not self._lock.try_lock(0):
             raise ConfigurationError(
                 f"agent {self.agent} of this file runs already (it holds {path}); stop it first, or start this one "
                 f"from another file"
             )
+
+    def _mend(self, path: Path, problem: OSError) -> str:
+        """What to do about a directory that can't be used: one command for both of them."""
+        if problem.errno == errno.EROFS:
+            return f"can't use {path}: {problem.strerror}; give --run-dir and --state-dir that can be written"
+        there = path
+        while not os.path.lexists(there):
+            there = there.parent
+        both = f"{shlex.quote(str(self.run_dir))} {shlex.quote(str(self.state_dir))}"
+        return (
+            f"can't use {path}: {problem.strerror}; {there} belongs to user {there.stat().st_uid}, and this is user "
+            f"{os.getuid()}. As root: mkdir -p {both} && chown -R {os.getuid()}:{os.getgid()} {both}\n"
+            f"or give --run-dir and --state-dir"
+        )
 
     def run_id(self) -> str:
         """Names the present contents of the run directory: another one after it was removed (reboot, clean stop)."""

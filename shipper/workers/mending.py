@@ -1,14 +1,15 @@
-"""Mending: before the workers of an agent start, what is damaged in its segments is repaired, and said."""
+"""Mending: before workers start, what is damaged in the segments is repaired, and what nobody claims is said."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 from pathlib import Path
 
 from shipper import log
 from shipper.ring.layout import lane_key
 from shipper.ring.repair import repair_lane, repair_page
-from shipper.workers.holdings import lane_files
+from shipper.workers.holdings import holdings, lane_files
 
 
 def mend(run_dir: Path) -> None:
@@ -26,3 +27,13 @@ def mend(run_dir: Path) -> None:
         if page.exists():
             for sentence in repair_page(page, lanes):
                 log.say("ERROR", "agent", sentence)
+
+
+def say_unclaimed(run_dir: Path, channels: Collection[str]) -> None:
+    """Names the channels that hold events and are not in the configuration: they are kept, and nobody empties them."""
+    for held in holdings(run_dir):
+        if held.events and held.channel not in channels:
+            log.say(
+                "WARN", held.channel, f"{held.events} events wait in this channel, which the configuration does not have "
+                f"any more: they are kept. Write it in again with a sink, or see: shipper channel list",
+            )  # fmt: skip

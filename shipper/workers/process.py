@@ -18,6 +18,7 @@ from shipper.metrics.block import Entry, MetricsBlock, State
 from shipper.metrics.counters import Counters
 from shipper.workers import assemble, shared_worker, sink_worker, source_worker
 from shipper.workers.control import Control, Phase
+from shipper.workers.departed import settle as settle_departed
 from shipper.workers.duty import Duty
 from shipper.workers.kin import FINISHED, GAVE_UP, STOPPED, be_deaf, call_oneself
 from shipper.workers.spec import WorkerSpec
@@ -90,6 +91,7 @@ class _Nobody:
 def _run_sink(spec: WorkerSpec, entries: dict[str, Entry], duty: Duty) -> int:
     parts = assemble.sink_parts(spec, entries, duty, _sayer(spec))
     _listen_to_libraries(spec)
+    settle_departed(spec, _sayer(spec))
     # The lanes that the dead worker held stay closed to others until every sink has settled its target.
     members = [member.sink for member in parts.members.values()]
     with _closing(*members, parts.side):

@@ -20,7 +20,7 @@ from shipper.testing.agent import Agent
 from shipper.workers import parked_file, parking
 from shipper.workers.parked_file import ParkedFile
 from tests.workers.conftest import agent_of, seq, taildir, texts
-from tests.workers.rings import Rings
+from tests.workers.rings import CONFIGURATION, Rings
 
 LINES = [b"line %04d" % n for n in range(400)]
 TAKEN = 100
@@ -56,9 +56,9 @@ def put_away(rings: Rings) -> bool:
     return parking.put_away(rings.instance, rings.file, True)
 
 
-def started(directory: Path) -> Rings:
+def started(directory: Path, configuration: str = CONFIGURATION) -> Rings:
     """The next start of the same agent."""
-    rings = Rings(directory, start=False)
+    rings = Rings(directory, configuration, start=False)
     rings.instance.claim()
     parking.take_back(rings.instance)
     rings.build()
@@ -439,3 +439,24 @@ def test_a_damaged_segment_is_mended_at_the_next_start(tmp_path: Path, said: lis
     rings.instance.close()
     judge(tmp_path, run_id)
     assert [who for level, who, line in said if level == "ERROR" and "repaired" in line].count("c1") >= 1
+
+
+def test_a_channel_that_is_taken_out_of_the_file_is_kept_and_said(
+    tmp_path: Path, said: list[tuple[str, str, str]]
+) -> None:
+    """Also over a stop; and when it is in the file again, its events are delivered."""
+    rings, _ = stopped(tmp_path)
+    rings.instance.close()
+    other = CONFIGURATION.replace("c1", "c2")
+    for _ in range(2):
+        rings = started(tmp_path, other)
+        assert any(who == "c1" and line.startswith("300 events wait in this channel") for _, who, line in said)
+        rings.put(b"new", channel="c2")
+        assert rings.drain() == [b"new"]
+        rings.end_workers()
+        assert put_away(rings)
+        rings.instance.close()
+        said.clear()
+    rings = started(tmp_path)
+    assert rings.drain() == LINES[TAKEN:]
+    rings.end()

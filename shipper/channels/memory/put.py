@@ -7,6 +7,7 @@ stored word of the worker's put page, so either every channel has the rows or no
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from shipper.channels.channel import PutTransaction
 from shipper.channels.memory import overflow
 from shipper.channels.memory.channel import MemoryOptions
 from shipper.channels.memory.putter import Putter
-from shipper.errors import ComponentFailed, TransactionMisused
+from shipper.errors import ComponentFailed, DamagedData, TransactionMisused
 from shipper.ring.lane import Lane
 from shipper.ring.layout import OVERFLOW, LaneState, lane_key, read_frame
 from shipper.ring.producer import Producer
@@ -178,17 +179,25 @@ class PutSide:
             note = orjson.loads(self._note.read_bytes()) if self._note.exists() else {}
             # A note of the next put, which was never committed: the position table has what this one said.
             return [Origin(*origin) for origin in note["origins"]] if note.get("put") == state.number else []
-        producer = self._producers.get(state.origin_lane)
-        if producer is None:
-            return []
-        lane, position = producer.lane, state.origin_position
-        frame = read_frame(lane.ring, position % lane.capacity_bytes, position)
-        if frame is None:
-            return []
-        # The file of an overflow frame may be gone by now, delivered: the frame itself has the origins too.
-        if frame.flags & OVERFLOW:
-            return overflow.origins(frame.payload)
-        return list(wire.decode(frame.payload).origins)
+        if (producer := self._producers.get(state.origin_lane)) is not None:
+            return _origins_at(producer.lane, state.origin_position)
+        # A lane that this worker filled before the configuration changed: fewer sink workers, another channel.
+        with contextlib.suppress(FileNotFoundError, DamagedData), contextlib.closing(self._left(state)) as lane:
+            return _origins_at(lane, state.origin_position)
+        return []
+
+    def _left(self, state: PutState) -> Lane:
+        """The lane with the origins of a put, found by its key among all that lie beside those of this worker."""
+        key = self.page.key(state.origin_lane) if state.origin_lane < self.page.lanes_max else 0
+        directories = {producer.lane.segment.path.parent.parent for producer in self._producers.values()}
+        for path in (
+            path
+            for directory in directories
+            for path in directory.glob(f"*/{glob.escape(self.page.segment.path.name)}--*")
+        ):
+            if lane_key(path.parent.name, path.name) == key:
+                return Lane.open(path)
+        raise FileNotFoundError(key)
 
     def sleeping(self, asleep: bool) -> None:
         """Says on every lane whether this worker waits for room."""
@@ -200,6 +209,17 @@ class PutSide:
         for putter in self.putters.values():
             putter.close()
         self.page.close()
+
+
+def _origins_at(lane: Lane, position: int) -> list[Origin]:
+    """The origins in a frame; none when it is not whole any more."""
+    frame = read_frame(lane.ring, position % lane.capacity_bytes, position)
+    if frame is None:
+        return []
+    # The file of an overflow frame may be gone by now, delivered: the frame itself has the origins too.
+    if frame.flags & OVERFLOW:
+        return overflow.origins(frame.payload)
+    return list(wire.decode(frame.payload).origins)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,82 @@
+"""A departed sink worker: one that kept a journal, and that `workers = N` does not start any more.
+
+If it ended in order, its files have their names. If it was killed, they are under their in-use names, perhaps with
+rows behind what was committed; those rows wait in the lanes that other workers take over. So the first worker of the
+same sink settles them, through the verbs by which the departed one would have done it itself: `open` cuts the files
+to what counts, `close` ends and renames them.
+
+The journal stays, and says that all of it is settled: should the worker come back, it goes on from there. Dying
+anywhere in here, the next start does the rest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from shipper.clock import SystemClock
+from shipper.config.bind import component
+from shipper.errors import ShipperError
+from shipper.metrics.counters import Counters
+from shipper.ring.lane import Lane
+from shipper.sinks.sink import Sink, SinkContext
+from shipper.workers.grid import sink_worker_id
+from shipper.workers.handover import committed_before, note_of
+from shipper.workers.spec import ComponentSpec, WorkerSpec
+
+_JOURNAL = "files.journal"
+
+
+def settle(spec: WorkerSpec, say: Callable[[str, str], None]) -> None:
+    """Settles the files of the workers that departed from this one's sinks. Only the first worker does."""
+    if spec.index:
+        return
+    for found in spec.sinks:
+        for index, state_dir in _departed(spec, found):
+            try:
+                _settle_one(spec, found, index, state_dir, say)
+            except (ShipperError, OSError) as problem:
+                say(
+                    "error", f"files of worker {found.name}.{index}, which this configuration does not start any more, "
+                    f"keep their in-use names: {problem}; the next start tries again",
+                )  # fmt: skip
+
+
+def _departed(spec: WorkerSpec, found: ComponentSpec) -> Iterator[tuple[int, Path]]:
+    """(index, state directory) of the workers of a sink that are not started any more and kept a journal."""
+    first = Path(spec.common.state_dir) / "sinks" / f"{found.name}.0"
+    prefix = first.name.removesuffix("0")
+    for place in sorted(first.parent.glob(f"{glob.escape(prefix)}*")):
+        index = place.name.removeprefix(prefix)
+        if index.isdigit() and int(index) >= spec.count and (place / _JOURNAL).exists():
+            yield int(index), place
+
+
+def _settle_one(
+    spec: WorkerSpec, found: ComponentSpec, index: int, state_dir: Path, say: Callable[[str, str], None]
+) -> None:
+    kind, options = component("sink", found.type, found.properties)
+    sink: Sink[object] = kind(options)  # type: ignore[type-var]
+    context = SinkContext(
+        name=found.name, clock=SystemClock(), counters=Counters.private(), state_dir=state_dir, say=say, worker=index,
+        workers=index + 1, committed_sequence=_committed(spec, index), run_id=spec.common.run_id,
+        boot_id=spec.common.boot_id,
+    )  # fmt: skip
+    try:
+        sink.open(context)
+    finally:
+        sink.close()
+
+
+def _committed(spec: WorkerSpec, index: int) -> int:
+    """The largest sequence that the departed worker committed."""
+    departed = sink_worker_id(spec.name, index)
+    sequence = committed_before(note_of(Path(spec.common.run_dir), departed))
+    for route in spec.takes:
+        with contextlib.closing(Lane.open(Path(route.path))) as lane:
+            slot = lane.committed()
+            if slot.sink == departed:
+                sequence = max(sequence, slot.sequence)
+    return sequence
