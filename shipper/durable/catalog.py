@@ -43,7 +43,7 @@ class Catalog:
         """Looks which segments there are now. One that had no opening before is read again."""
         names: dict[Path, int] = {}
         for directory in self._data_dirs:
-            for name in self._disk.names(directory):
+            for name in self._names_in(directory):
                 path = directory / name
                 if not is_segment_name(name):
                     continue
@@ -109,6 +109,12 @@ class Catalog:
         while self._mapped:
             self._mapped.popitem()[1].view.close()
 
+    def _names_in(self, directory: Path) -> list[str]:
+        try:
+            return self._disk.names(directory)
+        except OSError as problem:
+            raise ComponentFailed(f"can't read the directory {directory}: {problem.strerror}") from problem
+
     def _load(self, path: Path) -> SegmentFile | None:
         try:
             found = load(self._disk, path)
@@ -122,5 +128,8 @@ class Catalog:
 
 def _must_be_gone(problem: OSError, path: Path) -> None:
     """What can't be opened now, but may be later, is not lost."""
-    if problem.errno not in (errno.ENOENT, errno.EIO):
-        raise ComponentFailed(f"can't open {path}: {problem.strerror}; nothing of it is lost") from problem
+    if problem.errno != errno.ENOENT:
+        raise ComponentFailed(
+            f"can't open {path}: {problem.strerror}. Nothing of it counts as lost as long as it lies there; if the "
+            f"disk can't be mended, move the file away, and what was in it is counted"
+        ) from problem

@@ -137,12 +137,15 @@ def load(disk: Disk, path: Path) -> SegmentFile | NewerVersion | None:
     handle = disk.open(path)
     try:
         size_bytes = disk.size_bytes(handle)
-        blocks = []
+        blocks: list[bytes] = []
+        failure: OSError | None = None
         for offset in (0, max(size_bytes - BLOCK_BYTES, 0)):
             try:
                 blocks.append(disk.read(handle, BLOCK_BYTES, offset))
-            except OSError:
-                continue  # a block that can't be read is a damaged one: the other end counts
+            except OSError as problem:
+                failure = problem  # a block that can't be read is a damaged one: the other end counts
+        if failure is not None and not blocks:
+            raise failure
         return _judged(disk, path, handle, blocks, size_bytes)
     finally:
         disk.close(handle)
@@ -178,17 +181,18 @@ def _judged(
 
 
 def load_all(disk: Disk, directories: Sequence[Path]) -> tuple[list[SegmentFile], list[NewerVersion], list[Path]]:
-    """All segments of these directories in order of their numbers; those of newer releases; those that are damaged."""
+    """All segments of these directories in order of their numbers; those of newer releases; those that are damaged.
+
+    Raises:
+        OSError: one can't be read now: it may be good, and is not called damaged.
+    """
     found: dict[int, SegmentFile] = {}
     newer, damaged = [], []
     for directory in directories:
         for name in disk.names(directory):
             if not is_segment_name(name):
                 continue
-            try:
-                loaded = load(disk, directory / name)
-            except OSError:
-                loaded = None
+            loaded = load(disk, directory / name)
             if isinstance(loaded, NewerVersion):
                 newer.append(loaded)
             elif loaded is None:

@@ -128,17 +128,17 @@ class World:
 
     def take(self, lane: int, count: int, *, synced: bool = True) -> None:
         """Delivers so many records of a lane, as far as there are any, and commits."""
-        reader = self.readers[lane]
+        reader, done = self.readers[lane], self.ledger.released[lane]
         for _ in range(count):
             record = reader.peek()
             if record is None:
                 break
-            expected = self.ledger.bodies[lane][self.ledger.released[lane]][1]
-            assert bytes(record.body) == expected, "a wrong record was read"
+            assert bytes(record.body) == self.ledger.bodies[lane][done][1], "a wrong record was read"
             reader.step()
-            self.ledger.released[lane] += 1
+            done += 1
         if reader.moved:
             reader.release(1, synced=synced)
+            self.ledger.released[lane] = done
 
     def tick(self, seconds: float) -> None:
         """Time passes."""
