@@ -3,7 +3,7 @@
 =====================================  ==================================================================
 the file                               becomes
 =====================================  ==================================================================
-nothing of it counts                   removed, if it is ours
+nothing of it counts                   removed, if it is ours; after a power cut also under its final name
 finished, has its final name           nothing: it is done
 finished                               cut to what counts, renamed
 open                                   cut to what counts, gone on with
@@ -106,6 +106,11 @@ class Settling:
 
     def _begun(self, record: FileRecord, there: FileStatus | None, ours: bool) -> None:
         """Nothing of it counts. Without an identity it may not even be ours, unless it is empty."""
+        if there is None and self._journal.found == POWER_CUT and self._has_final_name(record):
+            # It was finished and renamed in the last moments; what is in it now, nobody can vouch for.
+            self._say("warning", f"{record.final} was written just before the machine went down, and may not be whole: "
+                      "it is removed, and its rows are read again where their source can")  # fmt: skip
+            self._store.delete(record.final)
         if there is not None and ours and there.length and self._journal.found == JOURNAL_LOST:
             self._end(record, Progress(record.number, there.length, 0, 0, None, True))
             return

@@ -12,6 +12,8 @@ from shipper.channels.memory.take import TakeSide
 from shipper.sinks.sink import Sink
 
 _LOOK_EVERY_S = 0.05
+#: Where nothing is to be synced, sources are told so often: they sync their positions each time.
+_PUBLISH_EVERY_S = 1.0
 
 
 class DurableHead:
@@ -40,7 +42,7 @@ class DurableHead:
             if committed == self._published:
                 return
             self._interval_s = max((sink.sync_interval_s for sink in self._sinks), default=0.0)
-            self._begin_s = now_s + self._interval_s
+            self._begin_s = now_s + (self._interval_s or _PUBLISH_EVERY_S)
             self._syncing = committed
             for sink in self._sinks:
                 sink.sync()

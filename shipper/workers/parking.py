@@ -44,6 +44,7 @@ from shipper.workers import parked_file
 from shipper.workers.holdings import Holding, LaneFile, holdings, lane_files
 from shipper.workers.instance import Instance, remove_empty
 from shipper.workers.parked_file import ParkedFile, Source
+from shipper.workers.settled import note_settled
 
 #: Of the files in a run directory, those that are made anew at each start.
 _MADE_ANEW = ("control", "metrics", "bells")
@@ -88,7 +89,7 @@ def put_away(instance: Instance, file: Path, in_order: bool) -> bool:
     Returns:
         False when the rows had to stay where they are. The person has been told.
     """
-    if remove_if_empty(instance.run_dir, in_order):
+    if remove_if_empty(instance, in_order):
         return True
     held = holdings(instance.run_dir)
     events = sum(found.events for found in held)
@@ -113,11 +114,19 @@ def put_away(instance: Instance, file: Path, in_order: bool) -> bool:
     return True
 
 
-def remove_if_empty(run_dir: Path, in_order: bool) -> bool:
+def remove_if_empty(instance: Instance, in_order: bool) -> bool:
     """Removes a run directory that the next start does not need; False when it does."""
+    run_dir = instance.run_dir
     if run_dir.is_dir():
         if not in_order or any(found.events or found.damaged for found in holdings(run_dir)):
             return False
+        # Dying behind this: what is left of the directory says nothing that its sources have not kept on disk.
+        try:
+            note_settled(instance.state_dir, instance.run_id())
+        except OSError as problem:
+            log.say("WARN", "agent", f"can't write in {instance.state_dir}: {problem.strerror}; {run_dir} stays, and "
+                    "the next start goes on with it")  # fmt: skip
+            return True
         remove_empty(run_dir)
     return True
 

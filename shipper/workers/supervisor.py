@@ -219,7 +219,7 @@ class Supervisor:
         if self._outdated and not self._stop_asked:
             return _AGAIN, None
         if following is not None:
-            parking.remove_if_empty(self._instance.run_dir, fleet.in_order())  # what waits, waits where it is
+            parking.remove_if_empty(self._instance, fleet.in_order())  # what waits, waits where it is
             return CLEAN, following
         put_away = parking.put_away(self._instance, self._command.files[0], fleet.in_order())
         log.pass_on("INFO", "agent", f"{self._command.agent} has stopped")

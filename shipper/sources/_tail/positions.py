@@ -114,7 +114,7 @@ class PositionStore:
             os.pwrite(fd, text, 0)
             os.ftruncate(fd, len(text))
             if sync:
-                os.fsync(fd)
+                os.fdatasync(fd)
         finally:
             os.close(fd)
         if new:

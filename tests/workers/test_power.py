@@ -1,0 +1,147 @@
+"""The power goes: what lay in memory is gone, and of what was written only that is sure to be there that was synced.
+
+The run directory is removed, as a reboot does; the machine gets another boot id in the sinks' journals; and every file
+of a sink is cut to what its journal's last mark vouches for, or filled with zeros behind it, as file systems do.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from shipper.files.journal import MAGIC, Journal, _framed, _records
+from shipper.testing.agent import Agent
+from tests.workers.conftest import agent_of, file_roll, hdfs_lz4, lz4_texts, taildir, texts
+from tests.workers.test_kills import Writer, channel, judge
+
+pytestmark = pytest.mark.timeout(300)
+
+SINKS = {"file_roll": (file_roll, texts), "hdfs lz4": (hdfs_lz4, lz4_texts)}
+
+
+def numbers(out: bytes) -> Counter[int]:
+    """How often each line is there."""
+    return Counter(int(text[:10]) for text in out.splitlines())
+
+
+def power_cut(one: Agent, chance: random.Random | None) -> None:
+    """What a reboot leaves of an agent that was killed; with `chance`, unsynced bytes of its sinks are gone too."""
+    shutil.rmtree(one.instance_dir())
+    for path in one.state_dir.glob("*/sinks/*/files.journal"):
+        if chance is not None:
+            for names, safe in vouched_for(path):
+                for name in names:
+                    if os.path.exists(name):
+                        lose(Path(name), safe, chance)
+        # The journal itself is written again as if by an earlier life of the machine.
+        path.write_bytes(of_another_boot(path.read_bytes()))
+
+
+def vouched_for(path: Path) -> list[tuple[set[str], int]]:
+    """Names of the files that a journal knows, and how much of each its last mark says is on disk."""
+    copy = path.with_name("copy")
+    copy.write_bytes(of_another_boot(path.read_bytes()))
+    journal = Journal(copy, 0, "another run", boot_id="this boot", syncs=True)
+    os.close(journal._descriptor)
+    copy.unlink()
+    return [({r.path, r.final}, r.progress.length if r.progress else 0) for r in journal.records.values()]
+
+
+def lose(path: Path, safe: int, chance: random.Random) -> None:
+    """Bytes behind `safe` are there, or are zeros, or the file ends before them."""
+    size = path.stat().st_size
+    if size <= safe:
+        return
+    keep = chance.randint(safe, size)
+    os.truncate(path, keep)
+    if chance.random() < 0.5:
+        os.truncate(path, size)
+
+
+def of_another_boot(data: bytes) -> bytes:
+    """A journal with another boot id in it."""
+    records, _, end = _records(data)
+    out = MAGIC
+    for sequence, base, payload in records:
+        if payload.get("boot"):
+            payload["boot"] = "f" * len(payload["boot"])
+        out += _framed(sequence, base, payload)
+    assert len(out) == end, "the records have the same places"
+    return out
+
+
+def delivered(one: Agent) -> Callable[[], bool]:
+    """True once nothing has come for a while, and nothing waits."""
+    state = {"puts": -1, "since_s": 0.0}
+
+    def rests() -> bool:
+        found = channel(one)
+        if found["size"] or found["puts"] != state["puts"]:
+            state.update(puts=found["puts"], since_s=time.monotonic())
+        return time.monotonic() - state["since_s"] > 1.5
+
+    return rests
+
+
+@pytest.mark.parametrize("kind", SINKS)
+@pytest.mark.parametrize("loses", [False, True], ids=["run directory", "unsynced bytes"])
+def test_after_a_power_cut_nothing_is_lost(kind: str, loses: bool, agent: Callable[..., Agent], tmp_path: Path) -> None:
+    """And at most one second's worth comes twice."""
+    seed = int(os.environ.get("SHIPPER_SEED", "22"))
+    chance = random.Random(seed)
+    sink, read = SINKS[kind]
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    one = agent(agent_of(taildir("r1", "c1", tmp_path / "in"), sink("k1", "c1", tmp_path / "out")))
+    writer = Writer(tmp_path / "in", seed)
+    writer.start()
+    twice_most = 0
+    for _ in range(2):
+        one.start()
+        before = writer.lines
+        threading.Event().wait(2.0 + chance.random())
+        one.send(signal.SIGKILL, everybody=True)
+        one.ended()
+        rate = (writer.lines - before) / 2.0
+        twice_most += int(2 * rate)
+        power_cut(one, chance if loses else None)
+    writer.ending.set()
+    writer.join()
+    one.start()
+    one.until(delivered(one), "everything is delivered", 90)
+    assert one.stop() == 0, one.log()
+    assert "Traceback" not in one.log(), one.log()
+    found = numbers(read(tmp_path / "out"))
+    missing = set(range(writer.lines)) - found.keys()
+    assert not missing, f"{len(missing)} of {writer.lines} lines are lost\n{one.log()}"
+    twice = sum(times - 1 for times in found.values())
+    assert twice <= twice_most, f"{twice} of {writer.lines} lines came twice"
+    print(f"{kind}: {writer.lines} lines, {twice} twice")
+
+
+def test_a_clean_stop_without_its_run_directory_is_exact(agent: Callable[..., Agent], tmp_path: Path) -> None:
+    """Nothing is lost and nothing comes twice: what the channels had is known to be on disk."""
+    (tmp_path / "in").mkdir()
+    one = agent(agent_of(taildir("r1", "c1", tmp_path / "in"), file_roll("k1", "c1", tmp_path / "out")))
+    writer = Writer(tmp_path / "in", 23)
+    writer.start()
+    for _ in range(3):
+        one.start()
+        threading.Event().wait(0.8)
+        assert one.stop() == 0, one.log()
+        assert not list(one.run_dir.glob("a1-*")), "an empty run directory is removed"
+    writer.ending.set()
+    writer.join()
+    one.start()
+    one.until(delivered(one), "everything is delivered", 90)
+    assert one.stop() == 0, one.log()
+    judge(texts(tmp_path / "out"), writer)
