@@ -34,6 +34,6 @@ def say_unclaimed(run_dir: Path, channels: Collection[str]) -> None:
     for held in holdings(run_dir):
         if held.events and held.channel not in channels:
             log.say(
-                "WARN", held.channel, f"{held.events} events wait in this channel, which the configuration does not have "
-                f"any more: they are kept. Write it in again with a sink, or see: shipper channel list",
+                "WARN", held.channel, f"{held.events} events wait in this channel, which the configuration does not "
+                f"have any more: they are kept. Write it in again with a sink, or see: shipper channel list",
             )  # fmt: skip
