@@ -75,6 +75,23 @@ def stat_command(
     raise typer.Exit(stat(name, run_dir, as_json))
 
 
+@app.command("ledger")
+def ledger_command(
+    name: Annotated[
+        str | None, typer.Option("--name", "-n", help="Name of the agent; all of this user without it.")
+    ] = None,
+    run_dir: _RunDir = None,
+    state_dir: Annotated[
+        Path | None, typer.Option("--state-dir", help="Where the agent's state lies, when it was started so.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Says what became of every event. 0: all are accounted for; 1: no such agent; 2: a mismatch."""
+    from shipper.cli.ledger import ledger
+
+    raise typer.Exit(ledger(name, run_dir, state_dir, as_json))
+
+
 @app.command("health")
 def health_command(
     name: Annotated[str, typer.Argument(help="Name of the agent.")],

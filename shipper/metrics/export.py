@@ -45,6 +45,14 @@ _OUR_TOTALS: Final = {
     "rows_optional_dropped": "Events that an optional channel had no room for.",
     "rows_set_aside": "Events that a target refused for good, kept aside.",
 }
+#: Since the channel was made, not since the agent started: the ledger never begins again.
+_OUR_LEDGER: Final = {
+    "mismatch": "Events of the channel that are not accounted for; anything but 0 is a defect, see `shipper ledger`.",
+    "dropped": "Events given up because the channel was full.",
+    "expired": "Events that were in the channel for longer than its maxAge.",
+    "set_aside": "Events that a sink refused for good.",
+    "lost": "Events in frames that did not pass their checks.",
+}
 _STATES: Final = {
     State.BUSY: "busy_ns",
     State.WAITING_INPUT: "waiting_input_ns",
@@ -100,8 +108,14 @@ class Exporter:
         return entries
 
     def flume_json(self, sample: Sample) -> bytes:
-        """What `/metrics` answers."""
-        return orjson.dumps(self.flume(sample))
+        """What `/metrics` answers: Flume's entries, and the ledger's of each channel, which Flume does not have."""
+        entries = self.flume(sample)
+        for component in self._components:
+            if component.kind == Kind.CHANNEL:
+                numbers = sample.channels.get(component.name, {})
+                ledger = {f"ledger_{number}": str(numbers.get(number, 0)) for number in _OUR_LEDGER}
+                entries[f"LEDGER.{component.name}"] = {"Type": "LEDGER", **ledger}
+        return orjson.dumps(entries)
 
     def prometheus(self, sample: Sample) -> bytes:
         """What `/metrics/prometheus` answers: text exposition, version 0.0.4.
@@ -133,6 +147,9 @@ class Exporter:
         used, fill = str(numbers.get("bytes", 0)), f"{fill_share(numbers):.6g}"
         text.add("gauge", "shipper_channel_bytes", "Bytes of frames in the channel.", labels, used)
         text.add("gauge", "shipper_channel_fill", "How full the channel is, 0 to 1.", labels, fill)
+        for number, sentence in _OUR_LEDGER.items():
+            kind, metric = ("gauge", "") if number == "mismatch" else ("counter", "_rows_total")
+            text.add(kind, f"shipper_ledger_{number}{metric}", sentence, labels, str(numbers.get(number, 0)))
 
     def _our_workers(self, text: _Exposition, workers: list[WorkerSample], component: Component) -> None:
         labels = {"component": component.name, "kind": component.kind.name.lower()}

@@ -17,6 +17,11 @@ CHANNEL_NAMES: Final = (
     "puts",            # rows put since it was made
     "takes",           # rows taken since it was made
     "full_since_ms",   # monotonic ms since which a source waits for room in it, 0 when none does
+    "mismatch",        # rows by which the ledger's equations fail
+    "dropped",         # rows given up because it was full, since it was made; likewise:
+    "expired",         # rows that were in it for longer than maxAge
+    "set_aside",       # rows that a sink refused for good
+    "lost",            # rows in frames that did not pass their checks
 )  # fmt: skip
 
 

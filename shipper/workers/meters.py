@@ -7,11 +7,13 @@ supervisor asks once a second; it maps the lanes but touches only their first pa
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from shipper.ring.lane import Lane
 from shipper.ring.layout import lane_key, pad_length
 from shipper.ring.puts import PutPage
 from shipper.workers.grid import Grid
+from shipper.workers.ledger import CHANNEL, mismatch, worker_numbers
 
 
 class Meters:
@@ -22,10 +24,12 @@ class Meters:
             name: getattr(channel.options, "capacity", None) or 0 for name, channel in grid.channels.items()
         }
         self._lanes: dict[str, list[tuple[Lane, PutPage, int]]] = {name: [] for name in grid.channels}
+        self._pages: dict[str, dict[Path, tuple[PutPage, list[tuple[Lane, int]]]]] = {n: {} for n in grid.channels}
         for record in grid.lanes:
             lane, page = Lane.open(record.path), PutPage.ensure(record.page)
             index = page.index(lane_key(record.channel, record.path.name))
             self._lanes[record.channel].append((lane, page, index))
+            self._pages[record.channel].setdefault(record.page, (page, []))[1].append((lane, index))
         self._base = self.channels()
 
     def channels(self) -> dict[str, dict[str, int]]:
@@ -33,6 +37,7 @@ class Meters:
         found = {}
         for name, lanes in self._lanes.items():
             puts = takes = in_bytes = capacity_bytes = 0
+            books: dict[str, int] = dict.fromkeys(CHANNEL, 0)
             for lane, page, index in lanes:
                 # The take side first: what is taken was put, so a put in between can't make the size negative.
                 taken, put = lane.committed(), page.lane(index)
@@ -43,9 +48,15 @@ class Meters:
                     pad_bytes = pad_length(lane.ring, offset, taken.position)
                     in_bytes += max(put.tail - taken.position - pad_bytes, 0)
                 capacity_bytes += lane.capacity_bytes
+            for page, of_page in self._pages[name].values():
+                for numbers, _ in worker_numbers(page, of_page)[0]:
+                    for key, number in numbers.items():
+                        books[key] += number
             found[name] = {
                 "size": max(puts - takes, 0), "capacity": self._capacities[name], "bytes": in_bytes,
-                "capacity_bytes": capacity_bytes, "puts": puts, "takes": takes,
+                "capacity_bytes": capacity_bytes, "puts": puts, "takes": takes, "mismatch": mismatch(books),
+                "dropped": books["dropped_new"] + books["dropped_old"] + books["refused"],
+                "expired": books["expired"], "set_aside": books["set_aside"], "lost": books["lost"],
             }  # fmt: skip
         return found
 

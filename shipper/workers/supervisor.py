@@ -35,6 +35,7 @@ from shipper.workers import kin, parking
 from shipper.workers.control import Control, Order
 from shipper.workers.fleet import Fleet, Worker
 from shipper.workers.grid import Grid, build
+from shipper.workers.ledger_book import Bookkeeper
 from shipper.workers.launch import Loaded, OtherBuild, Template
 from shipper.workers.meters import Meters
 from shipper.workers.monitor import serve
@@ -186,6 +187,8 @@ class Supervisor:
         started_ms = time.time_ns() // 1_000_000
         grid = build(plan, self._instance, poison=bool(os.environ.get("SHIPPER_POISON")))
         self._say_places(grid)
+        sinks = [sink.name for group in plan.groups for sink in group.sinks]
+        self._books = Bookkeeper(self._instance, self._command.files[0], sinks)
         self._view.starting(plan)
         control = Control.create(self._instance.run_dir / "control")
         members = [member for spec in grid.workers for member in spec.members]
@@ -214,6 +217,7 @@ class Supervisor:
                 server.close()
             meters.close()
             fleet.close()
+        self._books.close()
         for name in failing:
             log.say("ERROR", name, "was not running when the agent stopped; see the lines above")
         if self._outdated and not self._stop_asked:
@@ -266,6 +270,7 @@ class Supervisor:
 
     def _tick(self, observer: Observer) -> None:
         observer.tick()
+        self._books.tick()
         self._view.sample(observer)
         if not self._instance.run_dir.exists():
             log.say(

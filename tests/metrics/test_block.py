@@ -12,6 +12,7 @@ import pytest
 from shipper.errors import DamagedData
 from shipper.metrics.block import HEADER_BYTES, Kind, MetricsBlock, State
 from shipper.metrics.counters import NAMES
+from shipper.metrics.sample import CHANNEL_NAMES
 
 
 def test_a_reader_sees_what_the_workers_wrote(agent: Any) -> None:
@@ -49,9 +50,7 @@ def test_a_worker_that_opens_the_block_writes_only_into_its_entry(agent: Any) ->
 
     assert source.sample().waits_for == "x" * 216
     assert sink.sample().counters["EventDrainSuccessCount"] == 3
-    assert made.sample().channels == {
-        "c1": dict.fromkeys(("size", "capacity", "bytes", "capacity_bytes", "puts", "takes", "full_since_ms"), 0)
-    }
+    assert made.sample().channels == {"c1": dict.fromkeys(CHANNEL_NAMES, 0)}
 
 
 def test_a_text_that_is_being_written_is_not_shown(agent: Any) -> None:

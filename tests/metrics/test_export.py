@@ -22,7 +22,8 @@ COMPONENTS = (
 
 
 def flume(made: MetricsBlock, *components: Component, base: dict[str, dict[str, int]] | None = None) -> Any:
-    return json.loads(Exporter(components or COMPONENTS, base or {}).flume_json(made.sample()))
+    found = json.loads(Exporter(components or COMPONENTS, base or {}).flume_json(made.sample()))
+    return {key: entry for key, entry in found.items() if not key.startswith("LEDGER.")}
 
 
 def test_the_numbers_after_three_posts_are_those_of_flume(reference: Path, agent: Any) -> None:
@@ -51,6 +52,19 @@ def test_the_numbers_after_three_posts_are_those_of_flume(reference: Path, agent
         assert entry["StartTime"].isdigit()
         entry["StartTime"] = "<ms>"
     assert found == wanted[0]["out"]
+
+
+def test_the_ledger_of_a_channel_stands_beside_flumes_entries(agent: Any) -> None:
+    agent.channel.channel({"mismatch": 2, "expired": 7})
+    exporter = Exporter(COMPONENTS, {})
+    entry = json.loads(exporter.flume_json(agent.block.sample()))["LEDGER.c1"]
+    assert entry == {
+        "Type": "LEDGER", "ledger_mismatch": "2", "ledger_dropped": "0", "ledger_expired": "7",
+        "ledger_set_aside": "0", "ledger_lost": "0",
+    }  # fmt: skip
+    text = exporter.prometheus(agent.block.sample()).decode()
+    assert 'shipper_ledger_mismatch{component="c1",kind="channel"} 2' in text
+    assert 'shipper_ledger_expired_rows_total{component="c1",kind="channel"} 7' in text
 
 
 def test_all_values_are_strings_and_types_come_first(agent: Any) -> None:

@@ -1,0 +1,148 @@
+"""The ledger's book: a file in the state directory that carries the counts over runs whose memory is gone.
+
+::
+
+    ledger.json   {"version", "agent", "file", "run_dir", "names",   of the agent; sinks by the word of their accounts
+                   "before": counts of all runs before,
+                   "run", "began_ms", "at_ms", "closed", "last": the run that was last seen, and its counts then,
+                   "unknown": runs that ended without a last look (a power cut)}
+
+The sum is `before` and the run that there is now, read from its memory; or `last`, when there is none. It is replaced
+in one step: dying before that leaves the book as it was, and the memory still has the counts; dying after it, the book
+names the run, so its counts are never added twice.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from shipper import log
+from shipper.shared.tally import sink_key
+from shipper.workers.instance import Instance
+from shipper.workers.ledger import Ledger, read
+
+VERSION = 1
+_UNKNOWN_MAX = 20
+_SAVE_EVERY_S = 30.0
+
+
+class LedgerBook:
+    """The book of one agent.
+
+    Args:
+        path: `ledger.json`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.data: dict[str, Any] = {}
+        try:
+            self.data = orjson.loads(path.read_bytes())
+        except (FileNotFoundError, ValueError):
+            pass  # the first start; or a disk that lost what was renamed: counting begins again
+        if self.data.get("version", VERSION) > VERSION:
+            self.data = {}
+
+    def open_run(self, run_id: str, run_dir: Path, agent: str, file: Path, names: Mapping[str, str]) -> None:
+        """A run begins, or goes on: counts of another one before it are added up.
+
+        Args:
+            names: word of an account -> name of its sink.
+        """
+        data, now_ms = self.data, time.time_ns() // 1_000_000
+        if data.get("run") not in (None, run_id):
+            before = Ledger.from_data(data.get("before", {}))
+            last = Ledger.from_data(data["last"])
+            if not data["closed"]:
+                # What came after the last look is unknown; what was in the channel then is not there any more.
+                missing = {"run": data["run"], "began_ms": data["began_ms"], "until_ms": data["at_ms"]}
+                data["unknown"] = [*data.get("unknown", ()), missing][-_UNKNOWN_MAX:]
+            last.gone().add(before)
+            data["before"] = last.as_data()
+        if data.get("run") != run_id:
+            data.update(run=run_id, began_ms=now_ms, last=Ledger().as_data())
+        names = {**data.get("names", {}), **names}
+        data.update(version=VERSION, agent=agent, file=str(file), run_dir=str(run_dir), names=names)
+        self._store(data, closed=False)
+
+    def save(self, closed: bool = False) -> None:
+        """Writes down what the run's memory says now.
+
+        Args:
+            closed: True when no worker runs any more: what is written is the end of it.
+        """
+        found = read(Path(self.data["run_dir"]))
+        if not found.damaged:
+            self.data["last"] = found.as_data()
+        self._store(self.data, closed)
+
+    def total(self) -> Ledger:
+        """All counts: of the run that there is now, or was last, and of those before."""
+        total = self._present()
+        total.add(Ledger.from_data(self.data.get("before", {})))
+        return total
+
+    def _present(self) -> Ledger:
+        run_dir = Path(self.data.get("run_dir", ""))
+        try:
+            if not self.data.get("closed") and (run_dir / "id").read_text() == self.data.get("run"):
+                return read(run_dir)
+        except OSError:
+            pass
+        return Ledger.from_data(self.data.get("last", {}))
+
+    def _store(self, data: dict[str, Any], closed: bool) -> None:
+        data.update(closed=closed, at_ms=time.time_ns() // 1_000_000)
+        fresh = self.path.with_suffix(".new")
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            view = memoryview(orjson.dumps(data))
+            while view:
+                view = view[os.write(descriptor, view) :]
+            if closed:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(fresh, self.path)
+
+
+class Bookkeeper:
+    """Keeps the book of a running agent, for its supervisor. A book that can't be written stops nobody.
+
+    Args:
+        file: the agent's first configuration file.
+        sinks: names of its sinks.
+    """
+
+    def __init__(self, instance: Instance, file: Path, sinks: Iterable[str]) -> None:
+        self._book = LedgerBook(instance.state_dir / "ledger.json")
+        self._due_s = time.monotonic() + _SAVE_EVERY_S
+        names = {f"{sink_key(sink):016x}": sink for sink in sinks}
+        self._try(
+            lambda: self._book.open_run(instance.run_id(), instance.run_dir, instance.agent, file.absolute(), names)
+        )
+
+    def tick(self) -> None:
+        """Writes down what there is now and then, for the case that the memory vanishes."""
+        if time.monotonic() >= self._due_s:
+            self._due_s = time.monotonic() + _SAVE_EVERY_S
+            self._try(self._book.save)
+
+    def close(self) -> None:
+        """Writes down the end of the run. Only when no worker lives any more, and before its memory is removed."""
+        self._try(lambda: self._book.save(closed=True))
+
+    def _try(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except OSError as problem:
+            log.say(
+                "WARN", "agent", f"the ledger {self._book.path} can't be written: {problem.strerror}; what this run "
+                f"counts is unknown after the memory of its channels is gone",
+            )  # fmt: skip
