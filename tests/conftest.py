@@ -11,6 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # for the files of fixtures beside this one
 
+from fetched import FETCH_S
 from hadoop import hadoop  # noqa: F401
 from permissions import _permissions_count  # noqa: F401
 from programs import liblzo2, program, rivals_path  # noqa: F401
@@ -25,6 +26,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def pytest_configure(config: pytest.Config) -> None:
     """The marks of our own."""
     config.addinivalue_line("markers", "permissions_count: file modes bind this test also when root runs it")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first test that needs something waits until it is fetched, the others for the first one."""
+    for item in items:
+        if {"hadoop", "liblzo2", "program", "rivals_path"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.timeout(FETCH_S))
 
 
 @pytest.fixture(scope="session")
