@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The tests, from nothing: installs shipper with its test tools into .venv-test, checks style and types, runs the tests.
 # Arguments go to pytest: `bash tests/run.sh tests/ring -k wrap`.
+# The same tests at their full size, for a night: `bash tests/run.sh -m nightly -n 0 -s`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . examples/_environment.sh
