@@ -51,6 +51,7 @@ class SourceContext:
         positions: the last committed origin of each stream, as the channels have it.
         tells_durable: `durable` is called for every origin, after `committed`. False: what is committed is as safe as
             it will ever be.
+        forget: `forget(stream)`: that stream will never come again, its position need not be kept.
         state_dir: where this source may keep files of its own.
         strict: True when `strictBatch` makes Flume's batchSize literal.
         room: memory for a block of at most so many bytes, where it costs the channel no copy; None when there is none
@@ -71,6 +72,7 @@ class SourceContext:
     strict: bool = False
     positions: Mapping[str, Origin] = field(default_factory=dict)
     tells_durable: bool = False
+    forget: Callable[[str], None] = lambda stream: None
     room: Callable[[int], memoryview | None] = lambda block_bytes: None
     say: Callable[[str, str], None] = lambda level, line: None
 

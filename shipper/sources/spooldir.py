@@ -1,15 +1,19 @@
 """`spooldir`: whole files that are put into a directory; each is read once and then taken out of the way.
 
-A file is retired in `committed` of its last rows: until then every start finds it where it was left. Where that is,
-the channels know (an origin came with every put), and so does Flume's progress file. Dying between the last commit and
+A file is retired when its last rows are *durable*: safe from a power cut at every target, not only in the channels.
+Until then it stays under its name and is not read again: the channels know where reading stopped (an origin came with
+every put), and after a power cut, which empties them, Flume's progress file does. Dying between the last commit and
 the retirement reads nothing again: the origin says that the file was done.
 
 Where Flume stops for ever, because a file was changed while it was read, or its name was used before, or it can't be
 decoded, this source says so, sets the file aside or leaves it, and reads the next one.
+
+The file is long because the life of a spooled file, from its opening to its retirement, is told in one place.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Sequence
@@ -24,6 +28,7 @@ from shipper.sources._spool.places import Places
 from shipper.sources._spool.progress import ProgressFile
 from shipper.sources._spool.retire import Delete, Rename, Retirement, Track
 from shipper.sources._spool.spooled import Place, Spooled
+from shipper.sources._tail.flume_positions import sync_directory
 from shipper.sources._tail.java_regex import compile_java
 from shipper.sources.deserializers._find import deserializer_maker
 from shipper.sources.deserializers.deserializer import Deserializer, Reading, Rows
@@ -53,6 +58,8 @@ class SpooldirSource(Source[SpooldirOptions]):
         self._left_alone: dict[str, tuple[int, int, int]] = {}
         self._backoff_s = _FIRST_BACKOFF_S
         self._polled: Rows | None = None
+        self._finished: dict[str, tuple[Candidate, Place]] = {}  # by stream: read, and not durable yet
+        self._finished_paths: set[str] = set()
 
     def open(self, context: SourceContext) -> None:
         options = self.options
@@ -101,13 +108,26 @@ class SpooldirSource(Source[SpooldirOptions]):
             return
         place = Place.of(batch.origins[-1].end, batch.origins[-1].anchor)
         if place.done:
-            self._retire(file)
-        elif not file.compressed and self._progress is not None:
-            # Flume has no compressed files: an offset in one would mean nothing to it.
-            try:
-                self._progress.note(file.path, file.identity, place.offset)
-            except OSError as problem:
-                raise self._places.about_tracker(problem) from problem
+            self._end(file, place)
+        elif not self._context.tells_durable:
+            self._note(file, place)
+
+    def durable(self, origins: Sequence[Origin]) -> None:
+        for origin in origins:
+            if origin.stream in self._finished:
+                self._retire_finished(origin.stream)
+        file = self._file
+        mine = next((o for o in origins if file is not None and o.stream == self._stream_of(file)), None)
+        if file is not None and mine is not None:
+            self._note(file, Place.of(mine.end, mine.anchor))
+        assert self._progress is not None
+        try:
+            self._progress.sync()
+            # A name that comes back after a power cut would bring the whole file again.
+            for folder in self._retirement.folders():
+                sync_directory(folder)
+        except OSError as problem:
+            raise self._places.about_tracker(problem) from problem
 
     def refused(self, batch: EventBatch, reason: str) -> bool:
         self._context.waiter.wait(min(self._backoff_s, self.options.backoff_max_s))
@@ -158,8 +178,7 @@ class SpooldirSource(Source[SpooldirOptions]):
         if options.basename_header:
             batch = batch.with_header(options.basename_header_key, printable(os.path.basename(file.path)))
         anchor = file.place(rows.end, done=rows.last).anchor
-        stream = f"{self._stream}{self._files_opened % _STREAMS}"
-        return batch.with_origins((Origin(stream, rows.start, rows.end, anchor),))
+        return batch.with_origins((Origin(self._stream_of(file), rows.start, rows.end, anchor),))
 
     def _open_next(self) -> Spooled | None:
         while True:
@@ -189,14 +208,57 @@ class SpooldirSource(Source[SpooldirOptions]):
         """Goes to where a file was left; False when there was nothing left to do but to retire it."""
         offset, done = self._memory.place_of(file)
         if done:
-            self._retire(file)
+            self._end(file, file.place(offset, done=True))
             return False
         file.content.seek(offset)
         file.read_something = offset > 0
         self._deserializer = self._make(file.content)
         return True
 
+    def _stream_of(self, file: Spooled) -> str:
+        """One of a few streams; where files wait to be durable, one each, so that the channels remember all of them."""
+        return f"{self._stream}{file.identity if self._context.tells_durable else self._files_opened % _STREAMS}"
+
     # --- the end of a file
+
+    def _note(self, file: Spooled, place: Place) -> None:
+        if file.compressed or self._progress is None:
+            return  # Flume has no compressed files: an offset in one would mean nothing to it
+        try:
+            self._progress.note(file.path, file.identity, place.offset)
+        except OSError as problem:
+            raise self._places.about_tracker(problem) from problem
+
+    def _end(self, file: Spooled, place: Place) -> None:
+        """All of a file is in the channels: it is retired now, or when that is durable."""
+        if not self._context.tells_durable or file.is_changed() or not file.is_in_place():
+            self._retire(file)
+            return
+        self._finished[self._stream_of(file)] = (file.found, place)
+        self._finished_paths.add(file.path)
+        self._close_file()
+
+    def _retire_finished(self, stream: str) -> None:
+        """All of a file is durable. It was closed meanwhile: is it still what was read?"""
+        found, place = self._finished.pop(stream)
+        self._finished_paths.discard(found.path)
+        self._context.forget(stream)
+        try:
+            file = Spooled(found, gunzip=self.options.gunzip)
+        except OSError:
+            self._context.say("warning", f"spooldir: {found.path}: was removed after it was read; it was delivered")
+            return
+        with contextlib.closing(file):
+            if file.identity != place.identity:
+                return  # another file has its name: it will be read as any other
+            if file.size > place.size and not file.compressed:
+                self._say(file, f"grew by {file.size - place.size} bytes after it was read: a file must be complete "
+                          "when it is put here")  # fmt: skip
+                self._memory.put_back(place)
+                return
+            self._take_away(file, changed=(file.size, file.mtime_ns) != (place.size, place.mtime_ns))
+        if self._file is None and self._progress is not None:
+            self._progress.end()
 
     def _retire(self, file: Spooled) -> None:
         """All of a file is in the channels."""
@@ -215,6 +277,10 @@ class SpooldirSource(Source[SpooldirOptions]):
             file.content.seek(read_to)
             self._deserializer = self._make(file.content)
             return
+        self._take_away(file, changed=changed)
+        self._forget(file)
+
+    def _take_away(self, file: Spooled, *, changed: bool) -> None:
         try:
             note = self._retirement.retire(file.path, file.name, changed=changed)
         except OSError as problem:
@@ -223,7 +289,6 @@ class SpooldirSource(Source[SpooldirOptions]):
             note = f"was changed while it was read; {note}"
         if note is not None:
             self._say(file, note)
-        self._forget(file)
 
     def _forget(self, file: Spooled) -> None:
         assert self._progress is not None
@@ -244,6 +309,8 @@ class SpooldirSource(Source[SpooldirOptions]):
             self._progress.close()
 
     def _is_left_alone(self, found: Candidate) -> bool:
+        if found.path in self._finished_paths:
+            return True
         state = self._left_alone.get(found.path)
         if state is None or state == found.state:
             return state is not None

@@ -75,13 +75,15 @@ class Positions:
         self._copy = copy
         self._run_id = run_id
         self._waiting: deque[_Waiting] = deque()
-        self._settled: list[Origin] = []
+        self._settled: dict[str, Origin] = {}  # durable, and the source has not been told
         self.streams: dict[str, Origin] = {}
         if path.exists():
             self._read(path.read_bytes(), left)
         elif copy is not None and settled_run:
             self._read_copies(copy, settled_run)
-            self._settled = list(self.streams.values())
+        # Of what does not wait the source may have been told already, and may have died over it.
+        waiting = {origin.stream for put in self._waiting for origin in put.origins}
+        self._settled = {stream: origin for stream, origin in self.streams.items() if stream not in waiting}
         self._descriptor = -1
         self._size_bytes = 0
         self._rewrite()
@@ -97,6 +99,8 @@ class Positions:
             self._waiting.append(put)
             if len(self._waiting) > _WAITING_MOST:
                 self._merge()
+        else:
+            self._settled.update((origin.stream, origin) for origin in origins)  # nobody is required to have them
         if self._size_bytes > _REWRITE_BYTES:
             self._rewrite()
         else:
@@ -104,12 +108,8 @@ class Positions:
 
     def durable(self) -> list[Origin]:
         """The origins that have become durable since the last call, the last one of each stream."""
-        if not self._waiting:
-            found, self._settled = self._settled, []
-            return found
-        heads = [head.durable() for head in self._heads]
-        durable = {origin.stream: origin for origin in self._settled}
-        self._settled = []
+        durable, self._settled = self._settled, {}
+        heads = [head.durable() for head in self._heads] if self._waiting else []
         while self._waiting and all(map(int.__ge__, heads, self._waiting[0].behind)):
             for origin in self._waiting.popleft().origins:
                 durable[origin.stream] = origin

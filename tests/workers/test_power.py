@@ -21,7 +21,7 @@ import pytest
 from shipper.files.journal import MAGIC, Journal, _framed, _records
 from shipper.testing.agent import Agent
 from tests.workers.conftest import agent_of, file_roll, hdfs_lz4, lz4_texts, taildir, texts
-from tests.workers.test_kills import Writer, channel, judge
+from tests.workers.test_kills import Writer, channel, judge, line
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -145,3 +145,49 @@ def test_a_clean_stop_without_its_run_directory_is_exact(agent: Callable[..., Ag
     one.until(delivered(one), "everything is delivered", 90)
     assert one.stop() == 0, one.log()
     judge(texts(tmp_path / "out"), writer)
+
+
+def spooldir(name: str, channel_name: str, directory: Path) -> str:
+    """A source of whole files."""
+    lines = {"type": "spooldir", "spoolDir": directory, "channels": channel_name, "pollDelay": 20}
+    return "".join(f"a1.sources.{name}.{key} = {value}\n" for key, value in lines.items())
+
+
+def test_spooled_files_survive_a_power_cut(agent: Callable[..., Agent], tmp_path: Path) -> None:
+    """A file is renamed only when its rows are safe on disk; killed sources read none of the others twice."""
+    chance = random.Random(24)
+    spool = tmp_path / "in"
+    spool.mkdir()
+    one = agent(agent_of(spooldir("r1", "c1", spool), file_roll("k1", "c1", tmp_path / "out")))
+    total = 0
+
+    def put(files: int) -> None:
+        nonlocal total
+        for _ in range(files):
+            rows = chance.randrange(1, 400)
+            path = spool / f".{total}"
+            path.write_bytes(b"".join(line(total + i) for i in range(rows)))
+            path.rename(spool / f"{total:09d}.log")
+            total += rows
+
+    def retired() -> bool:
+        return all(path.suffix == ".COMPLETED" or path.name.startswith(".") for path in spool.iterdir())
+
+    put(100)
+    one.start()
+    for _ in range(4):
+        put(50)
+        threading.Event().wait(chance.random() * 0.2)
+        one.kill("r1")
+    one.until(retired, "all files are renamed")
+    assert numbers(texts(tmp_path / "out")) == Counter(range(total)), "kills alone repeat nothing"
+    put(200)
+    threading.Event().wait(0.3)
+    one.send(signal.SIGKILL, everybody=True)
+    one.ended()
+    power_cut(one, chance)
+    one.start()
+    one.until(retired, "all files are renamed")
+    assert one.stop() == 0, one.log()
+    assert set(numbers(texts(tmp_path / "out"))) == set(range(total)), "something is lost"
+    assert "Traceback" not in one.log(), one.log()

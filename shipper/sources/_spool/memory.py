@@ -7,6 +7,7 @@ a checksum of what was read. A progress file of Flume's knows but the path and t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from shipper.api import DamagedData, Origin
@@ -48,6 +49,10 @@ class Memory:
             offset = progress.offset
             self._say("info", f"spooldir: {file.path}: going on at byte {offset}, as the progress file says")
         return offset, False
+
+    def put_back(self, place: Place) -> None:
+        """The file will be asked for once more: it grew after all of it had been read."""
+        self._places[place.identity] = replace(place, done=False)
 
     def _read(self, tracker: Path) -> dict[str, Progress]:
         known: dict[str, Progress] = {}

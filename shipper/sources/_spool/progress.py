@@ -86,13 +86,21 @@ class ProgressFile:
         self._path = path
         self._fd = -1
         self._sync = b""
+        self._identity = ""
 
     def note(self, spooled: str, identity: str, offset: int) -> None:
         """Says how far a file has been delivered."""
+        if self._fd >= 0 and identity != self._identity:
+            self.close()  # of a file that is done; it is retired by now
         if self._fd < 0:
             self._begin(spooled, identity)
         data = _long(offset)
         os.write(self._fd, _long(1) + _long(len(data)) + data + self._sync)
+
+    def sync(self) -> None:
+        """What was noted survives the death of the machine."""
+        if self._fd >= 0:
+            os.fdatasync(self._fd)
 
     def end(self) -> None:
         """The file that it spoke of is done: removes it, whoever wrote it."""
@@ -109,6 +117,7 @@ class ProgressFile:
 
     def _begin(self, spooled: str, identity: str) -> None:
         self._sync = os.urandom(16)
+        self._identity = identity
         entries = {
             "avro.schema": _SCHEMA, "file": spooled.encode("utf-8", "surrogateescape"), _IDENTITY: identity.encode(),
         }  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -23,6 +23,9 @@ class Retirement(Protocol):
             OSError: it can't be done.
         """
 
+    def folders(self) -> Iterable[str]:
+        """The folders whose lists say what was retired since this was last asked."""
+
     def done(self) -> Callable[[str], bool]:
         """Asks of relative names, as things stand now, whether their file was read already."""
 
@@ -33,8 +36,10 @@ class Rename:
     def __init__(self, suffix: str, clock: Clock) -> None:
         self._suffix = suffix
         self._clock = clock
+        self._folders: set[str] = set()
 
     def retire(self, path: str, name: str, *, changed: bool) -> str | None:
+        self._folders.add(os.path.dirname(path))
         target = path + self._suffix
         taken = os.path.lexists(target)
         if not taken and not changed:
@@ -52,6 +57,10 @@ class Rename:
             f"the file is now {os.path.basename(target)}"
         )
 
+    def folders(self) -> Iterable[str]:
+        folders, self._folders = self._folders, set()
+        return folders
+
     def done(self) -> Callable[[str], bool]:
         return lambda name: False
 
@@ -61,12 +70,18 @@ class Delete:
 
     def __init__(self, suffix: str, clock: Clock) -> None:
         self._rename = Rename(suffix, clock)
+        self._folders: set[str] = set()
 
     def retire(self, path: str, name: str, *, changed: bool) -> str | None:
+        self._folders.add(os.path.dirname(path))
         if changed:
             return self._rename.retire(path, name, changed=True)
         os.unlink(path)
         return None
+
+    def folders(self) -> Iterable[str]:
+        folders, self._folders = self._folders, set()
+        return folders
 
     def done(self) -> Callable[[str], bool]:
         return lambda name: False
@@ -78,11 +93,17 @@ class Track:
     def __init__(self, suffix: str, directory: Path) -> None:
         self._suffix = suffix
         self._directory = directory
+        self._folders: set[str] = set()
+
+    def folders(self) -> Iterable[str]:
+        folders, self._folders = self._folders, set()
+        return folders
 
     def retire(self, path: str, name: str, *, changed: bool) -> str | None:
         marker = self._directory / (name + self._suffix)
         marker.parent.mkdir(parents=True, exist_ok=True)
         marker.touch()
+        self._folders.add(os.fspath(marker.parent))
         return "it stays where it is, marked as done" if changed else None
 
     def done(self) -> Callable[[str], bool]:
