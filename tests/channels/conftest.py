@@ -16,6 +16,7 @@ from shipper.errors import TransactionMisused
 from shipper.ring.layout import lane_key
 from shipper.ring.puts import PutPage
 from shipper.testing.contracts import ChannelUnderTest
+from shipper.testing.fakes import ManualClock
 
 
 class Memory(ChannelUnderTest):
@@ -50,6 +51,7 @@ class Memory(ChannelUnderTest):
         self.sinks = [f"k{n}.0" for n in range(sinks)]
         self.channels = channels
         self.poison = poison
+        self.clock = ManualClock()
         self._puts: dict[int, PutSide] = {}
         self._takes: dict[tuple[str, int], TakeSide] = {}
         for folder in ("bells", "puts"):
@@ -87,7 +89,8 @@ class Memory(ChannelUnderTest):
                 ]
                 for name in self.channels
             }
-            self._puts[worker] = open_put_side(self.directory / "puts" / self.sources[worker], lanes, rivals)
+            page = self.directory / "puts" / self.sources[worker]
+            self._puts[worker] = open_put_side(page, lanes, rivals, self.clock)
         return self._puts[worker]
 
     def take_side(self, worker: int = 0, channel: str | None = None) -> TakeSide:
@@ -101,7 +104,10 @@ class Memory(ChannelUnderTest):
                 for source in range(len(self.sources))
                 for sink in range(len(self.sinks))
             ]  # fmt: skip
-            self._takes[name, worker] = TakeSide(routes, 1000 + worker, self.poison)
+            self._takes[name, worker] = TakeSide(
+                routes, 1000 + worker, self.poison, drops_oldest=self.options.on_full == "dropOldest",
+                max_age_s=self.options.max_age_s, clock=self.clock,
+            )  # fmt: skip
             self._takes[name, worker].settle()
         return self._takes[name, worker]
 

@@ -385,3 +385,58 @@ def test_the_state_of_a_channel_is_what_both_halves_say(right: Make, tmp_path: P
     while half.delivery.step():
         pass
     assert half.count("EventDrainSuccessCount") == [sum(number % 5 for number in range(50))]
+
+
+class TestTheLedger:
+    """Every row that is taken is booked: delivered, set aside, or given up."""
+
+    def books(self, half: Right):  # type: ignore[no-untyped-def]
+        from shipper.ring.tally import read_take
+
+        slot, tally = read_take(half.memory.put_side().putters["c1"].producers[0].lane)
+        assert slot.rows == tally.rows
+        return tally
+
+    def test_rows_delivered_and_set_aside_belong_to_their_sink(self, right: Make) -> None:
+        from shipper.shared.tally import sink_key
+
+        half = right()
+        assert half.memory.put(b"aa", b"bad", b"bb")
+        half.target.poison = {b"bad"}
+        assert half.delivery.step()
+        assert self.books(half).accounts == ((sink_key("k1"), 2, 4, 1),)
+
+    def test_what_is_repeated_is_booked_once(self, right: Make) -> None:
+        half = right()
+        assert half.memory.put(b"a", b"bad")
+        half.target.poison = {b"bad"}
+        half.target.failing = {"flush"}
+        for _ in range(3):
+            half.delivery.step()
+            half.clock.advance(10)
+        half.target.failing = set()
+        assert half.delivery.step()
+        (account,) = self.books(half).accounts
+        assert account[1:] == (1, 1, 1)
+
+    def test_what_is_too_old_is_booked_and_said_while_the_target_is_down(self, right: Make, tmp_path: Path) -> None:
+        half = right(Memory(tmp_path, {"ring.bytes": "256k", "maxAge": "60"}))
+        half.target.failing = {"deliver"}
+        assert half.memory.put(b"a", b"b")
+        half.delivery.step()
+        half.memory.clock.advance(61)
+        assert not half.delivery.step()
+        assert self.books(half).expired == 2
+        assert half.count("rows_expired") == [2]
+        assert ("warning", "2 events were dropped: they were in the channel for longer than its maxAge") in half.said
+
+    def test_what_is_in_the_way_is_booked_and_said(self, right: Make, tmp_path: Path) -> None:
+        half = right(Memory(tmp_path, {"capacity": "2", "onFull": "dropOldest"}))
+        half.target.failing = {"deliver"}
+        assert half.memory.put(b"a", b"b")
+        half.delivery.step()
+        assert not half.memory.put(b"c")
+        half.delivery.step()
+        assert half.memory.put(b"c")
+        assert self.books(half).dropped == 1
+        assert half.count("rows_dropped") == [1]

@@ -239,3 +239,69 @@ def test_any_number_of_rows_is_counted_once(left: Make, rows: int) -> None:
     assert half.put(*[b"xy"] * rows)
     assert half.count(*ALL) == [rows, rows, 1, 1, 2 * rows]
     assert len(half.memory.drain()) == rows
+
+
+class TestTheLedger:
+    """What is read, kept and offered is counted by the put that carries it."""
+
+    def tally(self, half: Left):  # type: ignore[no-untyped-def]
+        return half.memory.put_side().page.tallied()[1]
+
+    def test_rows_read_and_rows_kept(self, left: Make) -> None:
+        half = left(interceptors=[lambda batch: batch.slice(0, 1)])
+        assert half.put(b"aa", b"bb", b"cc")
+        intake = self.tally(half).intake
+        assert (intake.rows, intake.size_bytes, intake.kept, intake.unrouted) == (3, 6, 1, 0)
+
+    def test_rows_of_which_nothing_is_left(self, left: Make) -> None:
+        half = left(interceptors=[nothing])
+        assert half.put(b"a", b"b")
+        assert half.ingest.put(EventBatch.of([b"of a connection"]))
+        assert self.tally(half).intake[:3] == (3, 17, 0)
+
+    def test_rows_that_go_nowhere(self, left: Make) -> None:
+        half = left(required=(), optional=["c1"])
+        half.ingest._selector.optional = ()  # type: ignore[attr-defined]
+        assert half.ingest.put(EventBatch.of([b"a", b"b"]))
+        assert self.tally(half).intake.unrouted == 2
+
+    def test_a_batch_that_is_tried_often_is_counted_once(self, left: Make) -> None:
+        half = left({"capacity": "4"})
+        fill(half)
+        before = self.tally(half).intake.rows
+        batch = EventBatch.of([b"a"])
+        assert not half.ingest.put(batch) and not half.ingest.put(batch)
+        take(half, "c1")
+        assert half.ingest.put(batch)
+        assert self.tally(half).intake.rows == before + 1
+
+    def test_what_a_source_found_out_goes_with_the_next_put(self, left: Make) -> None:
+        half = left()
+        half.counters.add("truncated_lines", 2)
+        half.counters.add("decode_errors")
+        assert half.put(b"a") and half.put(b"b")
+        half.counters.add("files_lost", 3)
+        assert half.put(b"c")
+        assert (self.tally(half).intake[4:7]) == (2, 1, 3)
+
+    def test_rows_that_an_optional_channel_had_no_room_for(self, left: Make) -> None:
+        half = left({"capacity": "4"}, required=["c1"], optional=["c2"])
+        fill(half, "c2")
+        assert half.put(b"a", b"b")
+        offers = self.tally(half).offers
+        assert sorted(offers) == [(2, 0, 0), (6, 0, 2)]
+
+    def test_rows_that_a_full_channel_gives_up_are_said_at_once_and_then_every_30_s(self, left: Make) -> None:
+        half = left({"capacity": "2", "onFull": "dropNewest"})
+        lines: list[str] = []
+        half.ingest._losses._say = lambda level, line: lines.append(line)
+        assert half.put(b"a", b"b")
+        for _ in range(3):
+            assert half.put(b"c")
+        assert half.waiter.waited_s == [], "it does not wait"
+        half.clock.advance(31)
+        assert half.put(b"d")
+        why = "events were dropped: c1 is full and its onFull is dropNewest"
+        assert lines == [f"1 {why}", f"3 {why}"]
+        assert half.count("rows_dropped") == [4]
+        assert self.tally(half).offers[0] == (6, 4, 0)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import orjson
 
+from shipper.api import Clock
 from shipper.batch import wire
 from shipper.batch.batch import EventBatch, Origin
 from shipper.channels.channel import PutTransaction
@@ -165,7 +166,8 @@ class PutSide:
     def write_note(self, number: int, origins: Sequence[Origin]) -> int:
         """Writes down the origins of a put that is in no channel; what the page names in place of a lane."""
         fresh = self._note.with_name(f"{self._note.name}.new")
-        fresh.write_bytes(orjson.dumps({"put": number, "origins": origins}))
+        found = [(o.stream, o.start, o.end, o.anchor) for o in origins]
+        fresh.write_bytes(orjson.dumps({"put": number, "origins": found}))
         os.replace(fresh, self._note)
         return NOTE
 
@@ -234,6 +236,7 @@ def open_put_side(
     page_path: Path,
     channels: Mapping[str, tuple[MemoryOptions, Sequence[LaneRoute]]],
     rivals: Mapping[str, Sequence[tuple[Path, Path]]],
+    clock: Clock | None = None,
 ) -> PutSide:
     """Opens a source worker's side of its channels, as the worker before it left them.
 
@@ -241,6 +244,7 @@ def open_put_side(
         page_path: of the worker's put page, in which the supervisor registered all lanes.
         channels: by name, the options and this worker's lanes.
         rivals: by channel name, (lane, put page) of the other source workers that put into it.
+        clock: for the time that frames carry where a channel has a `maxAge`.
 
     Raises:
         ComponentFailed: another process still has the role.
@@ -264,7 +268,7 @@ def open_put_side(
         others = [_rival(name, lane, rival_page) for lane, rival_page in rivals.get(name, ())]
         bounded = options.capacity is not None or options.slots is not None
         gate = _gate(lanes[0].path.parent) if others and bounded else None
-        putters[name] = Putter(name, options, producers, [Bell(route.bell) for route in lanes], others, gate)
+        putters[name] = Putter(name, options, producers, [Bell(route.bell) for route in lanes], others, gate, clock)
     return PutSide(page, putters, indices)
 
 
