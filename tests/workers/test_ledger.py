@@ -185,3 +185,101 @@ def test_a_power_cut_leaves_what_is_unknown_unknown(agent: Callable[..., Agent],
     assert code == 0
     assert "unknown: a run that began" in text
     one.stop()
+
+
+class TestPoison:
+    """Events that a target refuses for good: each is in the quarantine once, the others are delivered once."""
+
+    def test_the_sink_is_killed_whenever_it_has_set_something_aside(
+        self, agent: Callable[..., Agent], tmp_path: Path
+    ) -> None:
+        """A path with a date refuses events without a timestamp; only one of two groups of files has the header."""
+        for folder in ("good", "bad", "out"):
+            (tmp_path / folder).mkdir()
+        source = taildir(
+            "r1", "c1", tmp_path / "good",
+            **{
+                "filegroups": "f b", "filegroups.b": f"{tmp_path}/bad/.*", "headers.f.timestamp": "1700000000000",
+                "headers.f.kind": "good",
+            },
+        )  # fmt: skip
+        sink = "".join(
+            f"a1.sinks.k1.{key} = {value}\n" for key, value in {
+                "type": "hdfs", "hdfs.path": f"file://{tmp_path}/out/%Y", "hdfs.fileType": "DataStream",
+                "hdfs.rollInterval": 1, "channel": "c1", "batch.bytes": "4k",
+            }.items()
+        )  # fmt: skip
+        one = agent(agent_of(source, sink)).start()
+
+        def quarantined() -> list[bytes]:
+            found = sorted(one.state_dir.glob("*/sinks/k1.0/quarantine*.jsonl"))
+            return [json.loads(line)["body"].encode() for path in found for line in path.read_bytes().splitlines()]
+
+        def size() -> int:
+            return sum(path.stat().st_size for path in one.state_dir.glob("*/sinks/k1.0/quarantine*.jsonl"))
+
+        rounds = 3 + ROUNDS
+        for number in range(rounds):
+            before = size()
+            with (tmp_path / "good" / "a.log").open("ab") as good, (tmp_path / "bad" / "a.log").open("ab") as bad:
+                good.write(b"".join(b"good %d %d\n" % (number, row) for row in range(2000)))
+                bad.write(b"".join(b"bad %d %d\n" % (number, row) for row in range(300)))
+            while size() == before and "k1" in one.workers():
+                pass
+            one.kill("k1")
+        wanted = {b"bad %d %d" % (number, row) for number in range(rounds) for row in range(300)}
+        one.until(lambda: total(one).channels["c1"]["accepted"] == 2300 * rounds, "all is read")
+        one.until(lambda: not total(one).channels["c1"]["in_channel"], "all is delivered or set aside", 90)
+        assert one.stop() == 0, one.log()
+        found = quarantined()
+        assert len(found) == len(set(found)) and set(found) == wanted
+        lines = [line for path in (tmp_path / "out" / "2023").iterdir() for line in path.read_bytes().splitlines()]
+        assert sorted(lines) == sorted(b"good %d %d" % (number, row) for number in range(rounds) for row in range(2000))
+        numbers = total(one).channels["c1"]
+        assert (numbers["delivered"], numbers["set_aside"], mismatch(numbers)) == (2000 * rounds, 300 * rounds, 0)
+        code, text = shown(one)
+        assert code == 0 and "quarantine.jsonl" in text
+        assert "Traceback" not in one.log()
+
+
+class TestOnFull:
+    """What a full channel gives up is counted, and said."""
+
+    def test_drop_newest_never_holds_its_source_up(self, agent: Callable[..., Agent], tmp_path: Path) -> None:
+        wanted = 200_000
+        more = "a1.channels.c1.capacity = 1000\na1.channels.c1.onFull = dropNewest\n"
+        one = agent(agent_of(seq("r1", "c1", wanted), file_roll("k1", "c1", tmp_path / "out"), more=more)).start()
+        one.until(lambda: total(one).sources["r1"]["rows"] == wanted, "all is read")
+        one.until(lambda: not total(one).channels["c1"]["in_channel"], "all that was accepted is delivered")
+        assert one.stop() == 0, one.log()
+        numbers = total(one).channels["c1"]
+        assert numbers["offered"] == wanted and numbers["dropped_new"] > 0
+        assert numbers["delivered"] == wanted - numbers["dropped_new"] == texts(tmp_path / "out").count(b"\n")
+        assert mismatch(numbers) == 0
+        assert "events were dropped: c1 is full and its onFull is dropNewest" in one.log()
+
+    def test_drop_oldest_keeps_the_newest_while_the_target_is_down(
+        self, agent: Callable[..., Agent], tmp_path: Path
+    ) -> None:
+        wanted = 20_000
+        more = "a1.channels.c1.capacity = 1000\na1.channels.c1.onFull = dropOldest\n"
+        (tmp_path / "out").write_text("no directory")
+        sink = "".join(
+            f"a1.sinks.k1.{key} = {value}\n" for key, value in {
+                "type": "hdfs", "hdfs.path": f"file://{tmp_path}/out", "hdfs.fileType": "DataStream",
+                "hdfs.rollInterval": 1, "channel": "c1",
+            }.items()
+        )  # fmt: skip
+        one = agent(agent_of(seq("r1", "c1", wanted), sink, more=more)).start()
+        one.until(
+            lambda: total(one).sources["r1"]["rows"] == wanted, "all is read, though nothing can be delivered", 90
+        )
+        (tmp_path / "out").unlink()
+        one.until(lambda: not total(one).channels["c1"]["in_channel"], "what is left is delivered")
+        assert one.stop() == 0, one.log()
+        numbers = total(one).channels["c1"]
+        lines = [int(line) for path in (tmp_path / "out").iterdir() for line in path.read_bytes().splitlines()]
+        assert sorted(lines) == list(range(wanted - len(lines), wanted)), "the newest"
+        assert numbers["delivered"] == len(lines) == wanted - numbers["dropped_old"]
+        assert mismatch(numbers) == 0
+        assert "events were dropped: the channel was full and its onFull is dropOldest" in one.log()
