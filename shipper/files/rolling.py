@@ -17,7 +17,7 @@ A file in which everything counts is finished without a transaction: its last by
 A file that is not what the journal says (shorter, or another file under its name) is never cut: it is set aside
 under another name, counted and said (`settling.py`).
 
-This file is longer than others because it is where those four steps can be read one after the other: what a file is
+The file is long because it is where those four steps can be read one after the other: what a file is
 (`open_file.py`), when it ends (`roll.py`), what it is called in the end (`final_names.py`) and what the journal is
 (`journal.py`) stand elsewhere.
 """
