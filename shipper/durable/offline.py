@@ -249,7 +249,7 @@ class _Survey:
 
     def _low(self) -> int:
         if self.stored is None:
-            return 1
+            return min((file.opening.base_seq for file in self.files if file.opening is not None), default=1)
         heads = {key: lane.head for key, lane in self.lanes.items()}
         return self.stored.state.first_waiting(heads)
 

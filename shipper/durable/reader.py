@@ -304,15 +304,18 @@ class Reader:
 
     def _locate(self) -> bool:
         """Finds the segment of the cursor: where the last commit says, or by its first seq."""
-        self._catalog.refresh()
-        file = self._catalog.holding(self._seq)
-        if file is None:
-            return False
-        self._mapped = self._catalog.map(file)
+        file = None
+        while self._mapped is None:
+            self._catalog.refresh()
+            file = self._catalog.holding(self._seq)
+            if file is None:
+                return False
+            self._mapped = self._catalog.map(file)  # None when it was removed since the directory was read
+        assert file is not None
         hint = self._head
         here = file.number == hint.segment and hint.seq <= self._seq
         self._offset = hint.offset if here and hint.offset >= RECORDS_AT else RECORDS_AT
-        return self._mapped is not None
+        return True
 
     @staticmethod
     def _ensured(mapped: Mapped, offset: int) -> bool:
@@ -358,11 +361,15 @@ class Reader:
                 return False
             if mapped.view.find_written(self._offset, end):
                 self._say(f"{mapped.file.path}: bytes {self._offset} to {end} are damaged")
-        if after is None:
-            return False
-        self._mapped = self._catalog.map(after)
-        self._offset = RECORDS_AT
-        return self._mapped is not None
+        while after is not None:
+            self._mapped = self._catalog.map(after)
+            self._offset = RECORDS_AT
+            if self._mapped is not None:
+                return True
+            # It was delivered by all lanes and removed since the directory was read.
+            self._catalog.refresh()
+            after = self._catalog.successor(number)
+        return False
 
     def _reread(self, mapped: Mapped, end: int) -> int | None:
         """On machines that reorder stores the bytes may be a moment behind the word: look again before judging."""

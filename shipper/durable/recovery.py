@@ -49,7 +49,8 @@ class Outcome:
         same_boot: the heads are those of the board.
         durable_seq: D.
         files: the segments in use, in order.
-        unsynced: the segment whose records above D are kept and must be synced before anything is built on them.
+        unsynced: the segment that holds records which are kept and may not be synced: to be done before anything is
+            built on them.
         leftovers: files that hold nothing which counts: to be removed.
         damaged: files that say nothing valid of themselves: to be set aside.
     """
@@ -145,7 +146,10 @@ class _Recovery:
         state = outcome.state
         state.next_number = max([state.next_number, *(name_number(name) + 1 for name in names)])
         self._heads()
-        low = state.first_waiting(self._volatile) if self._stored is not None else 0
+        if self._stored is not None:
+            low = state.first_waiting(self._volatile)
+        else:  # what was delivered and removed, and what is missing in front, look alike
+            low = min((file.opening.base_seq for file in outcome.files if file.opening is not None), default=0)
         self._ciphers = {
             file.number: cipher_of(file.identity, self._keys, self._disk.random, file.path) for file in outcome.files
         }
@@ -256,7 +260,7 @@ class _Recovery:
                     view.memory[item.offset + RECORD_HEADER_BYTES - 4 : item.offset + RECORD_HEADER_BYTES]
                 )
                 place = place.behind(item, header_crc)
-                if item.seq > durable:
+                if item.seq > durable or (self._appended_counts and self._board is not None):
                     outcome.unsynced = file.path
                 self._group.append((item, self._origins(cipher, item, body), place))
                 if not item.continues or item.seq <= durable:

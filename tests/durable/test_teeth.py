@@ -12,6 +12,7 @@ from shipper.durable import active, checkpoint, keeper, log, recovery, segment
 from shipper.durable.layout import RecordHeader
 from shipper.durable.state import Place, State
 from tests.durable.simulated import SimulatedDisk
+from tests.durable.test_damage import check, damaged, stored
 from tests.durable.world import Deaths, World, live, settings_of
 
 Patch = Callable[[pytest.MonkeyPatch], None]
@@ -217,3 +218,43 @@ def test_a_log_that_breaks_the_rule_is_caught(mutant: Patch, monkeypatch: pytest
     except Exception:
         return
     pytest.fail(f"{judged} states of death, and nothing was noticed")
+
+
+def length_trusted(patch: pytest.MonkeyPatch) -> None:
+    """A header counts though its checksum does not fit: its length, its seq and its lane are anything."""
+    patch.setattr("shipper.durable.layout.crc32", lambda data, before=0: 0)
+
+
+def damaged_file_in_the_way(patch: pytest.MonkeyPatch) -> None:
+    """Only the front of a segment says what it is."""
+    real = SimulatedDisk.read
+
+    def read(self: SimulatedDisk, handle: int, size_bytes: int, offset: int) -> bytes:
+        found = real(self, handle, size_bytes, offset)
+        return bytes(len(found)) if size_bytes == segment.BLOCK_BYTES and offset else found
+
+    patch.setattr(SimulatedDisk, "read", read)
+
+
+def stops_at_damage(patch: pytest.MonkeyPatch) -> None:
+    """What stands behind a damaged header is not looked for."""
+    patch.setattr("shipper.durable.reader.next_record", lambda view, segment_id, start, end: None)
+
+
+@pytest.mark.parametrize(
+    "mutant",
+    [body_checksum_not_checked, length_trusted, damaged_file_in_the_way, stops_at_damage],
+    ids=lambda mutant: mutant.__name__,
+)
+def test_a_log_that_trusts_its_bytes_is_caught(mutant: Patch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the search through damages."""
+    mutant(monkeypatch)
+    chance = random.Random(1)
+    try:
+        for _ in range(80):
+            found = stored(chance, clean=True)
+            for _ in range(25):
+                check(found, *damaged(found, chance), keys=False)
+    except Exception:
+        return
+    pytest.fail("2,000 damages, and nothing was noticed")
