@@ -24,7 +24,7 @@ import pyarrow as pa
 from perf.harness import machine, usage
 from perf.harness.agent import Agent
 from perf.harness.command import Settings
-from perf.harness.floor import Floor, warmed
+from perf.harness.floor import BATCHES, FILTERS, Floor, warmed
 from perf.harness.lines import Input, write_input
 from perf.harness.results import Goal, Result, progress
 from perf.harness.rivals import Rival, RivalRun
@@ -154,7 +154,7 @@ def run_round(settings: Settings, transfer: Transfer, source: Input, base: Path,
     agent = Agent(transfer.properties(places), rings, places.state / "agent")
     with agent:
         feed = transfer.feed(source, places)
-        floor = settle(settings, base, source)
+        floor = settle(settings, base, source, BATCHES)
         with usage.Peak(agent.memory_bytes) as peak, usage.Meter(agent.cpu_s) as meter:
             before = agent.busy_s()
             feed.go()
@@ -178,13 +178,13 @@ def run_round(settings: Settings, transfer: Transfer, source: Input, base: Path,
         check_output(transfer.read_back, source, places.outgoing, transfer.ordered)
 
 
-def settle(settings: Settings, directory: Path, source: Input) -> Floor:
+def settle(settings: Settings, directory: Path, source: Input, piece_bytes: int = FILTERS) -> Floor:
     """Nobody pays for what was before him: nothing is left to be written to a disk, and the machine is warm."""
     if settings.short:
-        return warmed(directory, source.size_bytes, source.path, passes_max=1)
+        return warmed(directory, source.size_bytes, source.path, piece_bytes, passes_max=1)
     if machine.file_system(directory) != "tmpfs":
         os.sync()
-    return warmed(directory, min(source.size_bytes + _SLACK_BYTES, _WARMED_BYTES_MAX), source.path)
+    return warmed(directory, min(source.size_bytes + _SLACK_BYTES, _WARMED_BYTES_MAX), source.path, piece_bytes)
 
 
 def _result(transfer: Transfer, source: Input, rounds: Rounds, missing: list[Rival]) -> Result:
