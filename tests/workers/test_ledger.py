@@ -187,11 +187,29 @@ def test_a_power_cut_leaves_what_is_unknown_unknown(agent: Callable[..., Agent],
     one.stop()
 
 
+DEATHS = 3
+#: Every process of the agent begins with this: the first so many calls of that verb of a quarantine end in a death.
+DYING = """
+import os
+from shipper.pipeline.quarantine import Quarantine
+original = Quarantine.{line}
+def dying(self, *arguments):
+    original(self, *arguments)
+    with open("{marks}", "ab") as marks:
+        if marks.tell() < 3:
+            marks.write(b"x")
+            marks.flush()
+            os.kill(os.getpid(), 9)
+Quarantine.{line} = dying
+"""
+
+
 class TestPoison:
     """Events that a target refuses for good: each is in the quarantine once, the others are delivered once."""
 
-    def test_the_sink_is_killed_whenever_it_has_set_something_aside(
-        self, agent: Callable[..., Agent], tmp_path: Path
+    @pytest.mark.parametrize("line", ["add", "committed"])
+    def test_the_sink_dies_on_the_line_behind_the_quarantine_or_the_commit(
+        self, line: str, agent: Callable[..., Agent], tmp_path: Path
     ) -> None:
         """A path with a date refuses events without a timestamp; only one of two groups of files has the header."""
         for folder in ("good", "bad", "out"):
@@ -209,24 +227,23 @@ class TestPoison:
                 "hdfs.rollInterval": 1, "channel": "c1", "batch.bytes": "4k",
             }.items()
         )  # fmt: skip
-        one = agent(agent_of(source, sink)).start()
+        (tmp_path / "deaths").touch()
+        (tmp_path / "customized").mkdir()
+        (tmp_path / "customized" / "sitecustomize.py").write_text(DYING.format(line=line, marks=tmp_path / "deaths"))
+        path = os.pathsep.join([str(tmp_path / "customized"), str(Path(__file__).parents[2])])
+        one = agent(agent_of(source, sink), environment={"PYTHONPATH": path}).start()
 
         def quarantined() -> list[bytes]:
             found = sorted(one.state_dir.glob("*/sinks/k1.0/quarantine*.jsonl"))
             return [json.loads(line)["body"].encode() for path in found for line in path.read_bytes().splitlines()]
 
-        def size() -> int:
-            return sum(path.stat().st_size for path in one.state_dir.glob("*/sinks/k1.0/quarantine*.jsonl"))
-
         rounds = 3 + ROUNDS
         for number in range(rounds):
-            before = size()
             with (tmp_path / "good" / "a.log").open("ab") as good, (tmp_path / "bad" / "a.log").open("ab") as bad:
                 good.write(b"".join(b"good %d %d\n" % (number, row) for row in range(2000)))
                 bad.write(b"".join(b"bad %d %d\n" % (number, row) for row in range(300)))
-            while size() == before and "k1" in one.workers():
-                pass
-            one.kill("k1")
+            deaths = min(number + 1, DEATHS)
+            one.until(lambda least=deaths: (tmp_path / "deaths").stat().st_size >= least, "it has died once more")
         wanted = {b"bad %d %d" % (number, row) for number in range(rounds) for row in range(300)}
         one.until(lambda: total(one).channels["c1"]["accepted"] == 2300 * rounds, "all is read")
         one.until(lambda: not total(one).channels["c1"]["in_channel"], "all is delivered or set aside", 90)
