@@ -8,6 +8,8 @@ import os
 import pytest
 
 from shipper.api import ComponentFailed
+from shipper.sources._tail import positions
+from shipper.sources._tail.identity import FileKey
 
 
 def test_a_restart_neither_loses_nor_repeats(world):
@@ -303,3 +305,33 @@ def test_a_start_that_breaks_off_while_it_finds_files_forgets_nothing(world, mon
     world.close()
     assert world.position_file.read_bytes() == before
     assert world.read(world.start()) == []
+
+
+@pytest.mark.parametrize("handles", [True, False], ids=["another disk number", "no file handles any more"])
+def test_a_disk_that_was_renumbered_at_reboot_is_the_same_disk(world, monkeypatch, handles):
+    """LVM, ZFS, overlay and cloud disks: head and anchor fit, so reading goes on and the key is rewritten."""
+    lines = [f"line {number} of a log that is long enough to be known by what is in it" for number in range(100)]
+    world.write("app.log", "\n".join(lines) + "\n")
+    source = world.start()
+    assert world.read(source) == lines
+    source.close()
+    save = positions.PositionStore.save
+
+    def renumbered(self, run, epoch, written, marks, *, sync=False):
+        moved = [
+            (FileKey(key.device + 4711, key.inode, key.generation if handles else 77), offset, anchor)
+            for key, offset, anchor in marks
+        ]
+        save(self, run, epoch, written, moved, sync=sync)
+
+    found = []
+    for more in ("one more", "two more"):
+        with monkeypatch.context() as patch:
+            patch.setattr(positions.PositionStore, "save", renumbered)
+            source = world.start()
+            found += world.read(source)
+            source.close()
+        world.append("app.log", f"{more}\n")
+    found += world.read(world.start())
+    assert found == ["one more", "two more"]
+    assert "from its beginning" not in world.words()

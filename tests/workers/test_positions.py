@@ -1,0 +1,86 @@
+"""The position table: which origins the channels have, and when a source is told that they are durable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from shipper.batch.batch import Origin
+from shipper.workers.positions import Positions
+
+
+class ManualHead:
+    """A lane whose heads stand where they were put."""
+
+    def __init__(self, name: str = "c1/r1.0--k1.0") -> None:
+        self.name = name
+        self.at = self.safe = 0
+
+    def put(self) -> int:
+        return self.at
+
+    def durable(self) -> int:
+        return self.safe
+
+
+def put(table: Positions, heads: list[ManualHead], at: int, stream: str = "s") -> Origin:
+    for head in heads:
+        head.at = at
+    origin = Origin(stream, at - 1, at)
+    table.store([origin])
+    return origin
+
+
+def test_a_put_is_durable_when_every_lane_says_so(tmp_path: Path) -> None:
+    heads = [ManualHead("c1/l"), ManualHead("c2/l")]
+    table = Positions(tmp_path / "p", heads)
+    first = put(table, heads, 10)
+    put(table, heads, 20)
+    heads[0].safe = 20
+    assert table.durable() == []
+    heads[1].safe = 15
+    assert table.durable() == [first]
+    assert table.durable() == [], "it is said once"
+
+
+def test_a_table_that_is_opened_again_knows_what_is_not_durable_yet(tmp_path: Path) -> None:
+    head = ManualHead()
+    table = Positions(tmp_path / "p", [head])
+    put(table, [head], 10)
+    last = put(table, [head], 20)
+    again = Positions(tmp_path / "p", [head])
+    assert again.streams == {"s": last}
+    assert again.durable() == []
+    head.safe = 20
+    assert again.durable() == [last]
+
+
+def test_many_puts_that_wait_are_merged_and_none_is_durable_too_early(tmp_path: Path) -> None:
+    head = ManualHead()
+    table = Positions(tmp_path / "p", [head])
+    for at in range(1, 5001):
+        put(table, [head], at)
+    assert len(table._waiting) <= 1024
+    for safe in (1, 777, 4999, 5000):
+        head.safe = safe
+        assert all(origin.end <= safe for origin in table.durable())
+    assert not table._waiting
+
+
+def test_a_kept_table_counts_only_when_its_run_is_settled(tmp_path: Path) -> None:
+    head = ManualHead()
+    table = Positions(tmp_path / "p", [head], copy=tmp_path / "channel-0.kept", run_id="run 1")
+    last = put(table, [head], 10)
+    table.close()
+    (tmp_path / "p").unlink()  # the run directory is gone
+
+    def opened(settled_run: str) -> Positions:
+        found = Positions(
+            tmp_path / "q", [head], copy=tmp_path / "channel-0.kept", run_id="run 2", settled_run=settled_run
+        )
+        (tmp_path / "q").unlink()
+        return found
+
+    assert opened("run 0").streams == {}
+    settled = opened("run 1")
+    assert settled.streams == {"s": last}
+    assert settled.durable() == [last], "the source is told"
