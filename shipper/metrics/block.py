@@ -90,6 +90,15 @@ class Entry:
         self._words[5] = monotonic_ms()
         self._words[0] = kind
 
+    def relink(self, channels: Iterable[str]) -> None:
+        """Says which channels it is linked to now; counters go on. The supervisor's, while no worker writes it."""
+        _write_text(self._page, 288, 256, " ".join(channels))
+        self.waits_for("")
+
+    def free(self) -> None:
+        """Says that the entry is nobody's; the supervisor's, once the worker is gone for good."""
+        self._words[0] = Kind.FREE
+
     def runs(self, pid: int, start_ms: int, again: bool = False) -> None:
         """Says which process writes the entry now; the supervisor's. Counters go on: they belong to the agent's run."""
         self._words[2] = pid

@@ -27,9 +27,11 @@ _BACKOFF_MOST_S = 30.0
 _STEADY_S = 60.0
 _SETTLES_MOST = 3
 _TEMPLATE_RETRY_S = 3.0
+#: How long a worker that is to end at once may take to close its files.
+PATIENCE_S = 10.0
 
 
-@dataclass
+@dataclass(eq=False)
 class Worker:
     """One line of the books.
 
@@ -39,6 +41,8 @@ class Worker:
         due_s: when it is to be started again (monotonic), 0 when it runs or shall not.
         over: True when it is not started again.
         in_order: True when its last process ended as it should: what it read and wrote needs no segment any more.
+        leaving: True when it was told to end while the agent goes on.
+        patience_s: of one that leaves, when it gets the next word (monotonic); 0 when somebody else waits for it.
     """
 
     spec: WorkerSpec
@@ -50,6 +54,8 @@ class Worker:
     due_s: float = 0.0
     over: bool = False
     in_order: bool = False
+    leaving: bool = False
+    patience_s: float = 0.0
 
 
 class Fleet:
@@ -66,6 +72,7 @@ class Fleet:
 
     def __init__(self, workers: Sequence[Worker], control: Control, log_fd: int) -> None:
         self.workers = tuple(workers)
+        self._all_in_order = True  # of those that have left
         self._control = control
         self._log_fd = log_fd
         self._launches: dict[Template, list[Worker]] = {}
@@ -87,7 +94,7 @@ class Fleet:
         """Plans another try for workers that no template could give birth to."""
         log.say("ERROR", "agent", f"{problem}; it is tried again in {_TEMPLATE_RETRY_S:.0f} s")
         for worker in workers:
-            worker.due_s = time.monotonic() + _TEMPLATE_RETRY_S
+            worker.due_s = 0.0 if worker.leaving else time.monotonic() + _TEMPLATE_RETRY_S
 
     def arrived(self, template: Template) -> None:
         """Books the processes that a template has forked."""
@@ -106,7 +113,7 @@ class Fleet:
             return
         for worker, pid in zip(workers, pids, strict=True):
             again = worker.born_s > 0
-            worker.pid, worker.born_s, worker.over, worker.in_order = pid, now_s, False, False
+            worker.pid, worker.born_s, worker.over, worker.in_order = pid, now_s, worker.leaving, False
             for entry in worker.entries:
                 entry.runs(pid, now_ms, again)
         template.close()
@@ -153,6 +160,43 @@ class Fleet:
                 self._control.give_order(worker.spec.line, order)
                 worker.bell.ring()
 
+    def dismiss(self, workers: Sequence[Worker], order: Order, patience_s: float = 0.0) -> None:
+        """Tells some workers to end while the agent goes on: they are not started again.
+
+        Args:
+            patience_s: after so long `press` tells them again, or kills them; 0 = that is the caller's business.
+        """
+        for worker in workers:
+            worker.leaving, worker.due_s, worker.over = True, 0.0, True
+            worker.patience_s = time.monotonic() + patience_s if patience_s else 0.0
+            self._control.give_order(worker.spec.line, order)
+            worker.bell.ring()
+
+    def press(self) -> None:
+        """Shortens the stay of those whose patience is over: first they are to end at once, then they are killed."""
+        now_s = time.monotonic()
+        for worker in self.workers:
+            if not (worker.leaving and worker.pid and worker.patience_s and worker.patience_s <= now_s):
+                continue
+            if self._control.order(worker.spec.line) == Order.STOP:
+                log.say("WARN", worker.spec.label, "its channel is not empty yet; what is left stays in it")
+                self.dismiss([worker], Order.NOW, PATIENCE_S)
+            else:
+                log.say("ERROR", worker.spec.label, "did not end in time and is killed; nothing in a channel is lost")
+                self.kill([worker])
+
+    def part(self, workers: Sequence[Worker], successors: Sequence[Worker] = ()) -> None:
+        """Closes the books of workers that have left, and opens those of others that are about to be launched."""
+        bells = {worker.spec.bell for worker in successors}
+        for worker in workers:
+            worker.bell.close()
+            # What a killed worker had committed must be found by its next one, and there may never be one.
+            alone = worker.spec.bell not in bells
+            self._all_in_order = self._all_in_order and (worker.in_order or not worker.born_s or not alone)
+        for worker in successors:
+            self._control.give_order(worker.spec.line, Order.RUN)
+        self.workers = tuple(worker for worker in self.workers if worker not in workers) + tuple(successors)
+
     def alive(self, kind: str | None = None) -> list[Worker]:
         """Workers that have a process, or are about to get one."""
         born = [worker for workers in self._launches.values() for worker in workers]
@@ -166,16 +210,16 @@ class Fleet:
 
     def in_order(self) -> bool:
         """True when every worker has ended as it should."""
-        return all(worker.in_order for worker in self.workers)
+        return self._all_in_order and all(worker.in_order for worker in self.workers)
 
     def ready(self) -> bool:
         """True when every worker has opened what it needs."""
         lines = (self._control.phase(w.spec.line) for w in self.workers)
         return all(phase not in (Phase.STARTING, Phase.FAILED) for phase in lines)
 
-    def kill(self) -> None:
-        """Ends what still lives, at once. Rings and journals are made for that."""
-        for worker in self.workers:
+    def kill(self, workers: Sequence[Worker] | None = None) -> None:
+        """Ends what still lives (of some), at once. Rings and journals are made for that."""
+        for worker in self.workers if workers is None else workers:
             if worker.pid:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(worker.pid, signal.SIGKILL)
@@ -191,7 +235,8 @@ class Fleet:
         spec, lived_s = worker.spec, time.monotonic() - worker.born_s
         worker.pid = 0
         now_ms = time.time_ns() // 1_000_000
-        if code == FINISHED or (code == STOPPED and self.stopping):
+        stopping = self.stopping or worker.leaving
+        if code == FINISHED or (code == STOPPED and stopping):
             worker.over = worker.in_order = True
             if code == FINISHED and not spec.shares:
                 log.say("INFO", spec.label, "the source has reached its end and stops; the agent goes on")
@@ -205,7 +250,7 @@ class Fleet:
             how = "could not go on"
         for entry in worker.entries:
             entry.stopped(now_ms, State.FAILED, how)
-        if self.stopping:
+        if stopping:
             worker.over = True
             log.say("WARN", spec.label, f"the worker {how} while it was to stop")
             return

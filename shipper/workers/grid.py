@@ -15,24 +15,22 @@ any more, or whose sink is gone, are drained by the sinks that the channel has n
 
 from __future__ import annotations
 
-import contextlib
 from _blake2 import blake2b  # hashlib would map all of OpenSSL into the supervisor
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from shipper import log, registry
+from shipper import registry
 from shipper.channels.channel import Channel
 from shipper.channels.memory.channel import RING_BYTES_DEFAULT, RING_BYTES_LEAST, lane_name, lane_names
 from shipper.config.field import read_options
 from shipper.config.plan import ChannelPlan, ComponentPlan, Plan
 from shipper.errors import ConfigurationError
-from shipper.ring.lane import Lane
-from shipper.ring.layout import HOLDER, lane_key
+from shipper.ring.layout import lane_key
 from shipper.ring.puts import PutPage
 from shipper.workers.control import WORKERS_MAX
-from shipper.workers.handover import hand_over, note_of
+from shipper.workers.handover import free
 from shipper.workers.instance import Instance, cgroup_limit_bytes, free_memory_bytes
 from shipper.workers.mending import mend, say_unclaimed
 from shipper.workers.settled import boot_id, settled_run
@@ -81,9 +79,18 @@ class Grid:
         """All workers, sinks first: what is put has somebody to take it."""
         return self.sinks + self.sources
 
+    def free(self, run_dir: Path) -> None:
+        """Opens the lanes of sinks that are dead and not in this grid to those that are. No worker may hold them."""
+        for channel in self.channels:
+            lanes = [record.path for record in self.lanes if record.channel == channel]
+            free(run_dir, channel, lanes, {spec.sink_id for spec in self.sinks if spec.channel == channel})
 
-def build(plan: Plan, instance: Instance, *, poison: bool = False) -> Grid:
+
+def build(plan: Plan, instance: Instance, *, poison: bool = False, live: bool = False) -> Grid:
     """Makes (or finds) the segments of a plan and says who uses which.
+
+    Args:
+        live: workers of another plan run: nothing that they use is touched, and `Grid.free` is left to the caller.
 
     Raises:
         ConfigurationError: a channel can't be made as the file says.
@@ -100,7 +107,8 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False) -> Grid:
         )
     for folder in (run_dir / "bells" / "sources", run_dir / "bells" / "sinks", run_dir / "puts", run_dir / "channels"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    mend(run_dir)
+    if not live:
+        mend(run_dir)
     say_unclaimed(run_dir, [channel.name for channel in plan.channels])
     producers = {
         c.name: [_worker(s.name, i) for s in plan.sources if c.name in s.channels for i in range(s.workers)]
@@ -122,7 +130,6 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False) -> Grid:
             page.register(lane_key(name, file))
             page.close()
             lanes.append(LaneRecord(name, run_dir / "channels" / name / file, page_path))
-        _free(run_dir, name, [lane.path for lane in lanes if lane.channel == name], consumers[name])
 
     # A worker that several sources share has one bell: whoever is rung, all of them look.
     shared_bells = {_worker(s.name, 0): f"{_SHARED}{n}" for n, sources in enumerate(shared) for s in sources}
@@ -192,7 +199,10 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False) -> Grid:
         line = len(specs) + 1
         shares = tuple(replace(share, line=line) for share in spec.shares)
         specs.append(replace(spec, line=line, shares=shares))
-    return Grid(tuple(specs[sinks:]), tuple(specs[:sinks]), channels, tuple(lanes))
+    grid = Grid(tuple(specs[sinks:]), tuple(specs[:sinks]), channels, tuple(lanes))
+    if not live:
+        grid.free(run_dir)
+    return grid
 
 
 def _together(specs: Sequence[WorkerSpec], shared: Sequence[Sequence[str]]) -> list[WorkerSpec]:
@@ -210,20 +220,6 @@ def _together(specs: Sequence[WorkerSpec], shared: Sequence[Sequence[str]]) -> l
             )
         )  # fmt: skip
     return workers
-
-
-def _free(run_dir: Path, channel: str, lanes: Sequence[Path], sinks: Sequence[str]) -> None:
-    """Frees lanes whose holder died and is not in this configuration: nobody will ever come back to settle them."""
-    holders = set()
-    for path in lanes:
-        with contextlib.closing(Lane.open(path)) as lane:
-            holders.add(lane.words.load(HOLDER))
-    for holder in holders - {0} - {sink_id(worker) for worker in sinks}:
-        for path in hand_over(lanes, holder, note_of(run_dir, holder)):
-            log.say(
-                "WARN", channel, f"the sink that took from {path.name} was killed and is not in this configuration: "
-                f"what it wrote and did not commit is delivered once more",
-            )  # fmt: skip
 
 
 def _worker(component: str, index: int) -> str:

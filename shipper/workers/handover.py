@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from shipper import log
 from shipper.ring.consumer import disown
 from shipper.ring.lane import Lane
+from shipper.ring.layout import HOLDER
 
 
 def hand_over(lanes: Sequence[Path], sink: int, note: Path) -> list[Path]:
@@ -37,6 +39,20 @@ def hand_over(lanes: Sequence[Path], sink: int, note: Path) -> list[Path]:
             if disown(lane, sink):
                 freed.append(path)
     return freed
+
+
+def free(run_dir: Path, channel: str, lanes: Sequence[Path], sinks: Collection[int]) -> None:
+    """Frees lanes whose holder died and is none of `sinks`: nobody will ever come back to settle them."""
+    holders = set()
+    for path in lanes:
+        with contextlib.closing(Lane.open(path)) as lane:
+            holders.add(lane.words.load(HOLDER))
+    for holder in holders - {0} - set(sinks):
+        for path in hand_over(lanes, holder, note_of(run_dir, holder)):
+            log.say(
+                "WARN", channel, f"the sink that took from {path.name} was killed and is not in this configuration: "
+                f"what it wrote and did not commit is delivered once more",
+            )  # fmt: skip
 
 
 def committed_before(note: Path) -> int:

@@ -20,17 +20,24 @@ class Meters:
     """The meters of all channels of a grid."""
 
     def __init__(self, grid: Grid) -> None:
+        self._base: dict[str, dict[str, int]] = {}
+        self._lanes: dict[str, list[tuple[Lane, PutPage, int]]] = {}
+        self.follow(grid)
+
+    def follow(self, grid: Grid) -> None:
+        """Meters the lanes of another grid from now on. Channels that are in both count on."""
+        self.close()
         self._capacities = {
             name: getattr(channel.options, "capacity", None) or 0 for name, channel in grid.channels.items()
         }
-        self._lanes: dict[str, list[tuple[Lane, PutPage, int]]] = {name: [] for name in grid.channels}
+        self._lanes = {name: [] for name in grid.channels}
         self._pages: dict[str, dict[Path, tuple[PutPage, list[tuple[Lane, int]]]]] = {n: {} for n in grid.channels}
         for record in grid.lanes:
             lane, page = Lane.open(record.path), PutPage.ensure(record.page)
             index = page.index(lane_key(record.channel, record.path.name))
             self._lanes[record.channel].append((lane, page, index))
             self._pages[record.channel].setdefault(record.page, (page, []))[1].append((lane, index))
-        self._base = self.channels()
+        self._base = {**self.channels(), **{name: base for name, base in self._base.items() if name in grid.channels}}
 
     def channels(self) -> dict[str, dict[str, int]]:
         """Per channel: size, capacity, bytes, capacity_bytes, puts, takes (see `CHANNEL_NAMES`)."""
