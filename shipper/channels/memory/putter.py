@@ -2,6 +2,8 @@
 
 It decides whether there is room by every bound that the file gives, and which lane the rows go to; it writes them
 behind that lane's tail. When they become visible is decided by the put transaction (`put.py`).
+
+The file is long because every bound that makes a channel full is met here, and what follows from it.
 """
 
 from __future__ import annotations
