@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+from shipper.durable.board import Tail
 from shipper.durable.disk import Disk
 from shipper.durable.keys import Cipher, Keys, cipher_of
 from shipper.durable.layout import (
     BLOCK_BYTES,
     CONTINUES,
-    NONCE_BYTES,
     RECORD_HEADER_BYTES,
     RECORDS_AT,
-    TAG_BYTES,
     Opening,
-    RecordHeader,
     about,
     crc32,
     record_header_bytes,
     record_length,
 )
 from shipper.durable.segment import write_opening
+from shipper.durable.settings import Entry
 from shipper.durable.state import Place
 from shipper.durable.supply import Prepared
 
@@ -35,7 +32,6 @@ class Active:
         opening: what goes on in it.
 
     Attributes:
-        place: behind the last record that was appended, gathered ones included.
         gathered_bytes: appended and not written yet.
 
     Raises:
@@ -48,7 +44,7 @@ class Active:
         self.identity = identity = prepared.identity
         self._end = identity.size_bytes - BLOCK_BYTES
         self._cipher: Cipher | None = cipher_of(identity, keys, disk.random, prepared.path)
-        self.place = Place(identity.number, RECORDS_AT, opening.base_seq - 1, 0, False)
+        self._offset, self._seq, self._chain = RECORDS_AT, opening.base_seq - 1, 0
         self._written = RECORDS_AT
         self._gathered: list[memoryview | bytes] = []
         self.gathered_bytes = 0
@@ -59,42 +55,54 @@ class Active:
             disk.close(self._handle)
             raise
 
-    def stored_bytes(self, body_bytes: int) -> int:
-        """What a body of so many bytes takes in a record."""
-        return body_bytes + NONCE_BYTES + TAG_BYTES if self._cipher is not None else body_bytes
+    @property
+    def place(self) -> Place:
+        """Behind the last record that was appended, gathered ones included."""
+        return Place(self.identity.number, self._offset, self._seq, self._chain, False)
 
     def has_room(self, records_bytes: int) -> bool:
         """True when records of so many bytes still fit."""
-        return self.place.offset + records_bytes <= self._end
+        return self._offset + records_bytes <= self._end
 
     @property
     def half_full(self) -> bool:
         """True when the next segment should be prepared."""
-        return self.place.offset * 2 > self._end
+        return self._offset * 2 > self._end
 
     def append(
-        self, header: RecordHeader, views: Sequence[memoryview | bytes], checksum: int | None, *, more: bool
-    ) -> None:
-        """Gathers a record. Its place, length and checksums are filled in here; the views must stay until `write`."""
-        header = header._replace(
-            segment_id=self.identity.segment_id, offset=self.place.offset, flags=CONTINUES if more else 0
-        )
+        self, entry: Entry, tail: Tail, durable_seq: int, producer: int, put: int, *, more: bool
+    ) -> None:  # fmt: skip
+        """Gathers a record; its views must stay until `write`.
+
+        Args:
+            tail: of its lane, this record included.
+            more: the same put continues in the next record.
+        """
+        lane, views, rows, size_bytes, _, checksum = entry
+        seq, rows_after, size_bytes_after = tail
+        offset, segment_id = self._offset, self.identity.segment_id
         if self._cipher is not None:
-            views, checksum = [self._cipher.encrypt(views, about(header))], None
-        stored = sum(map(len, views))
+            views, checksum = (self._cipher.encrypt(views, about(segment_id, seq, lane, rows)),), None
         if checksum is None:
             checksum = 0
             for view in views:
                 checksum = crc32(view, checksum)
-        header = header._replace(stored_bytes=stored, length=record_length(stored), body_crc=checksum)
-        head = record_header_bytes(header)
-        self._gathered.append(head)
-        self._gathered.extend(views)
-        padding = header.length - RECORD_HEADER_BYTES - stored
+        stored = sum(map(len, views))
+        length = record_length(stored)
+        head = record_header_bytes(
+            segment_id, offset, length, stored, seq, durable_seq, lane, checksum, rows, size_bytes, rows_after,
+            size_bytes_after, producer, put, CONTINUES if more else 0,
+        )  # fmt: skip
+        gathered = self._gathered
+        gathered.append(head)
+        gathered.extend(views)
+        padding = length - RECORD_HEADER_BYTES - stored
         if padding:
-            self._gathered.append(_PADDING[:padding])
-        self.gathered_bytes += header.length
-        self.place = self.place.behind(header, head[-4:])
+            gathered.append(_PADDING[:padding])
+        self.gathered_bytes += length
+        self._offset = offset + length
+        self._seq = seq
+        self._chain = crc32(head[-4:], self._chain)
 
     def write(self) -> None:
         """Writes what was gathered.
@@ -106,7 +114,7 @@ class Active:
             self._disk.write(self._handle, self._gathered, self._written)
             self._gathered.clear()
             self.gathered_bytes = 0
-            self._written = self.place.offset
+            self._written = self._offset
 
     def sync(self) -> None:
         """Makes what was written durable.

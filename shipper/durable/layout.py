@@ -142,7 +142,17 @@ class SlotHeader(NamedTuple):
 
 def crc32(data: bytes | memoryview, before: int = 0) -> int:
     """CRC-32, going on from `before`."""
-    return int(isal_zlib.crc32(data, before))
+    found: int = isal_zlib.crc32(data, before)
+    return found
+
+
+def checksum_behind(whole: int, front: bytes, behind_bytes: int) -> int:
+    """CRC-32 of what stands behind `front`, from the CRC-32 of both together, without looking at it again.
+
+    A ring frame's checksum covers its header and its payload: this makes of it what an `Entry` wants.
+    """
+    found: int = whole ^ isal_zlib.crc32_combine(isal_zlib.crc32(front), 0, behind_bytes)
+    return found
 
 
 def record_length(stored_bytes: int) -> int:
@@ -196,14 +206,16 @@ def read_opening(block: bytes, segment_id: int) -> Opening | None:
     return opening if opening.segment_id == segment_id else None
 
 
-def record_header_bytes(header: RecordHeader) -> bytes:
-    """The 128 bytes in front of a body."""
+def record_header_bytes(
+    segment_id: int, offset: int, length: int, stored_bytes: int, seq: int, durable_seq: int, lane: int, body_crc: int,
+    rows: int, size_bytes: int, rows_after: int, size_bytes_after: int, producer: int, put: int, flags: int,
+) -> bytes:  # fmt: skip
+    """The 128 bytes in front of a body: the fields of `RecordHeader`, in its order."""
     head = _RECORD.pack(
-        RECORD_MAGIC, VERSION, header.flags, header.segment_id, header.offset, header.length, header.stored_bytes,
-        header.seq, header.durable_seq, header.lane, header.body_crc, header.rows, header.size_bytes,
-        header.rows_after, header.size_bytes_after, header.producer, header.put, 0, 0,
+        RECORD_MAGIC, VERSION, flags, segment_id, offset, length, stored_bytes, seq, durable_seq, lane, body_crc, rows,
+        size_bytes, rows_after, size_bytes_after, producer, put, 0, 0,
     )  # fmt: skip
-    return head + _CRC.pack(crc32(head))
+    return head + _CRC.pack(isal_zlib.crc32(head))
 
 
 def read_record_header(block: bytes, segment_id: int, offset: int, end: int) -> RecordHeader | None:
@@ -231,9 +243,9 @@ def read_record_header(block: bytes, segment_id: int, offset: int, end: int) -> 
 _ABOUT = struct.Struct("<QQIQ")
 
 
-def about(header: RecordHeader) -> bytes:
-    """What is authenticated together with an encrypted body: its segment, its seq, its lane and its rows."""
-    return _ABOUT.pack(header.segment_id, header.seq, header.lane, header.rows)
+def about(segment_id: int, seq: int, lane: int, rows: int) -> bytes:
+    """What is authenticated together with an encrypted body."""
+    return _ABOUT.pack(segment_id, seq, lane, rows)
 
 
 def slot_header_bytes(header: SlotHeader) -> bytes:

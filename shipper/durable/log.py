@@ -26,7 +26,7 @@ from shipper.durable.checkpoint import load_newest
 from shipper.durable.directory import Claim, refuse_newer, translated
 from shipper.durable.disk import Disk
 from shipper.durable.keeper import Keeper
-from shipper.durable.layout import NONCE_BYTES, TAG_BYTES, Opening, RecordHeader, record_length
+from shipper.durable.layout import NONCE_BYTES, TAG_BYTES, Opening, record_length
 from shipper.durable.recovery import LostRange, Outcome, recover
 from shipper.durable.segment import NewerVersion, discard
 from shipper.durable.settings import Entry, LogSettings
@@ -72,8 +72,8 @@ class _Appended(NamedTuple):
 
     producer: int
     put: int
-    entries: tuple[Entry, ...]
-    headers: tuple[RecordHeader, ...]
+    entries: Sequence[Entry]
+    tails: Sequence[Tail]
 
 
 class Log:
@@ -232,28 +232,27 @@ class Log:
         Raises:
             ComponentFailed: the disk failed twice.
         """
-        self._alive()
-        size_bytes = sum(record_length(sum(map(len, entry.views)) + self._overhead) for entry in entries)
-        positions_bytes = sum(position_bytes(o[0], o[3]) for entry in entries for o in entry.origins)
+        if self._failed:
+            self._alive()
+        size_bytes = positions_bytes = 0
+        for entry in entries:
+            size_bytes += record_length(sum(map(len, entry.views)) + self._overhead)
+            for origin in entry.origins:
+                positions_bytes += position_bytes(origin[0], origin[3])
         if not self._make_room(size_bytes, positions_bytes):
             return None
-        active = self._active
+        active, seq, last = self._active, self.appended_seq, self.appended_seq + len(entries)
         assert active is not None
-        headers = []
-        last = len(entries) - 1
-        for number, entry in enumerate(entries):
-            tail = self._tails[entry.lane]
-            seq = self.appended_seq + 1
-            tail = Tail(seq, tail.rows + entry.rows, tail.size_bytes + entry.size_bytes)
-            header = RecordHeader(
-                0, 0, 0, 0, seq, self.durable_seq, entry.lane, 0, entry.rows, entry.size_bytes, tail.rows,
-                tail.size_bytes, producer, put,
-            )  # fmt: skip
-            active.append(header, entry.views, entry.checksum, more=number < last)
+        tails = []
+        for entry in entries:
+            seq += 1
+            _, rows, counted_bytes = self._tails[entry.lane]
+            tail = Tail(seq, rows + entry.rows, counted_bytes + entry.size_bytes)
+            active.append(entry, tail, self.durable_seq, producer, put, more=seq < last)
             self._tails[entry.lane] = tail
-            self.appended_seq = seq
-            headers.append(header)
-        self._pending.append(_Appended(producer, put, tuple(entries), tuple(headers)))
+            tails.append(tail)
+        self.appended_seq = seq
+        self._pending.append(_Appended(producer, put, entries, tails))
         self._pending_bytes += positions_bytes
         if put:
             self._producers[producer] = put
@@ -469,10 +468,11 @@ class Log:
             active = self._active
             assert active is not None
             for appended in self._pending:
-                last = len(appended.entries) - 1
-                for number, (entry, header) in enumerate(zip(appended.entries, appended.headers, strict=True)):
-                    header = header._replace(durable_seq=self.durable_seq)
-                    active.append(header, entry.views, entry.checksum, more=number < last)
+                last = appended.tails[-1]
+                for entry, tail in zip(appended.entries, appended.tails, strict=True):
+                    active.append(
+                        entry, tail, self.durable_seq, appended.producer, appended.put, more=tail is not last
+                    )  # fmt: skip
             active.write()
             active.sync()
         except OSError as again:
@@ -493,8 +493,8 @@ class Log:
         self._synced = self._active.place
         self.durable_seq = state.last_seq = self.appended_seq
         for appended in self._pending:
-            for entry, header in zip(appended.entries, appended.headers, strict=True):
-                state.lane(entry.lane).tail = Tail(header.seq, header.rows_after, header.size_bytes_after)
+            for entry, tail in zip(appended.entries, appended.tails, strict=True):
+                state.lanes[entry.lane].tail = tail
                 if entry.origins:
                     state.add_origins(entry.origins)
             state.add_put(appended.producer, appended.put)

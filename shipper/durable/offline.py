@@ -296,7 +296,7 @@ def _body(view: FileView, header: RecordHeader, cipher: Cipher | None) -> tuple[
     if cipher is None:
         return stored, ""
     try:
-        return cipher.decrypt(stored, about(header)), ""
+        return cipher.decrypt(stored, about(header.segment_id, header.seq, header.lane, header.rows)), ""
     except DamagedData as problem:
         return None, str(problem)
 

@@ -30,6 +30,7 @@ from shipper.shared.words import full_fence
 #: How long bytes that do not fit are looked at again before they are judged damaged.
 _REREAD_S = 0.002
 _LOST_MAX = 100
+_WINDOW_BYTES = 64 << 10
 
 
 class Record(NamedTuple):
@@ -92,7 +93,7 @@ class Reader:
         self._catalog = Catalog(disk or Disk(), data_dirs, board.log_id, keys)
         self._mapped: Mapped | None = None
         self._offset = RECORDS_AT
-        self._end = self._end_known = 0
+        self._end = self._end_known = self._ensured_to = 0
         self._lost_committed = (0, 0)
         self._lost = (0, 0)
         self._epoch = 0
@@ -289,7 +290,7 @@ class Reader:
             mapped, offset = self._mapped, self._offset
             segment_id, end = mapped.file.identity.segment_id, self._end_of(mapped)
             header = None
-            if self._ensured(mapped, offset):
+            if offset + RECORD_HEADER_BYTES <= self._ensured_to or self._ensure(mapped, offset, end):
                 header = header_at(mapped.view, segment_id, offset, end)
             if header is None:
                 if not self._stumble(mapped, end):
@@ -312,18 +313,23 @@ class Reader:
                 return False
             self._mapped = self._catalog.map(file)  # None when it was removed since the directory was read
         assert file is not None
+        self._ensured_to = 0
         hint = self._head
         here = file.number == hint.segment and hint.seq <= self._seq
         self._offset = hint.offset if here and hint.offset >= RECORDS_AT else RECORDS_AT
         return True
 
-    @staticmethod
-    def _ensured(mapped: Mapped, offset: int) -> bool:
-        try:
-            mapped.view.ensure(offset, offset + RECORD_HEADER_BYTES)
-        except OSError:
-            return False
-        return True
+    def _ensure(self, mapped: Mapped, offset: int, end: int) -> bool:
+        """Brings the header at the cursor into memory, and some that may stand behind it."""
+        self._ensured_to = 0
+        for until in (min(offset + _WINDOW_BYTES, end), offset + RECORD_HEADER_BYTES):
+            try:
+                mapped.view.ensure(offset, until)
+            except OSError:
+                continue
+            self._ensured_to = until
+            return True
+        return False
 
     def _end_of(self, mapped: Mapped) -> int:
         """Where the records of a segment end at the latest.
@@ -355,7 +361,7 @@ class Reader:
             if found is not None:
                 if found != self._offset:
                     self._say(f"{mapped.file.path}: bytes {self._offset} to {found} are damaged")
-                    self._offset = found
+                    self._offset, self._ensured_to = found, 0
                 return True
             if after is None:
                 return False
@@ -363,7 +369,7 @@ class Reader:
                 self._say(f"{mapped.file.path}: bytes {self._offset} to {end} are damaged")
         while after is not None:
             self._mapped = self._catalog.map(after)
-            self._offset = RECORDS_AT
+            self._offset, self._ensured_to = RECORDS_AT, 0
             if self._mapped is not None:
                 return True
             # It was delivered by all lanes and removed since the directory was read.
@@ -400,7 +406,7 @@ class Reader:
         why = "its body is damaged or can't be read"
         if stored is not None and mapped.cipher is not None:
             try:
-                stored = mapped.cipher.decrypt(stored, about(header))
+                stored = mapped.cipher.decrypt(stored, about(header.segment_id, header.seq, header.lane, header.rows))
             except DamagedData as problem:
                 stored, why = None, str(problem)
         if stored is None:

@@ -314,7 +314,7 @@ class _Recovery:
             return []
         try:
             if cipher is not None:
-                body = cipher.decrypt(body, about(header))
+                body = cipher.decrypt(body, about(header.segment_id, header.seq, header.lane, header.rows))
             return list(self._origins_of(body))
         except DamagedData:
             return []

@@ -104,7 +104,7 @@ class SimulatedDisk(Disk):
 
     Attributes:
         calls: how often each operation was called.
-        on_change: called behind each operation that changes something.
+        on_change: called behind each operation that changes something, and before each sync.
         fail: called with the operation's name and its count; gives an errno to fail with, or 0.
     """
 
@@ -283,6 +283,7 @@ class SimulatedDisk(Disk):
 
     def sync(self, handle: int) -> None:
         number = self._handles[handle]
+        self.on_change()  # whatever was said before this is over was said too early
         failure = self._failure("sync")
         mine = [p for p in self.pending if p.inode == number and not (p.linked or p.unlinked)]
         self.pending = [p for p in self.pending if p not in mine]

@@ -20,6 +20,7 @@ from shipper.durable.layout import (
     RECORDS_AT,
     Identity,
     SlotHeader,
+    checksum_behind,
     crc32,
     identity_bytes,
     read_identity,
@@ -133,6 +134,14 @@ def test_a_body_comes_back_as_one_view_of_the_file(settings: LogSettings, opened
     assert record.body == large
     reader.close()
     assert record.body == large
+
+
+def test_the_checksum_of_a_frame_is_good_for_its_payload() -> None:
+    """What a ring has computed over header and payload is not computed again."""
+    chance = random.Random(4)
+    for size in (0, 1, 7, 1000, 70_000):
+        front, payload = chance.randbytes(72), chance.randbytes(size)
+        assert checksum_behind(crc32(payload, crc32(front)), front, size) == crc32(payload)
 
 
 def test_a_rollback_gives_the_same_records_again(settings: LogSettings, opened: Open) -> None:

@@ -148,6 +148,7 @@ class World:
     def reopen(self) -> None:
         """A clean stop and a start."""
         self.log.close()
+        del self.log
         self.ledger.acknowledged = self.ledger.appended
         self.open()
 
