@@ -61,5 +61,8 @@ def _troubles(found: AgentStat) -> list[tuple[int, str]]:
         lost = sum(worker.counters[key] for key in _LOST)
         if lost:
             troubles.append((WARNING, f"{worker.name} gave up or set aside {lost} events or files since the start"))
+    for name, numbers in found.now.channels.items():
+        if rows := numbers.get("mismatch", 0):
+            troubles.append((CRITICAL, f"{rows} events of {name} are not accounted for, see shipper ledger"))
     troubles += [(WARNING, hold_up.sentence) for hold_up in found.hold_ups if hold_up.held_up]
     return troubles

@@ -253,6 +253,7 @@ def _losses(worker: WorkerSample) -> list[str]:
     names = {
         "rows_dropped": ("event dropped", "events dropped"),
         "rows_optional_dropped": ("event not taken by an optional channel", "events not taken by an optional channel"),
+        "rows_expired": ("event too old", "events too old"),
         "rows_set_aside": ("event set aside", "events set aside"), "truncated_lines": ("line cut", "lines cut"),
         "decode_errors": ("decode error", "decode errors"), "files_lost": ("file lost", "files lost"),
         "ChannelWriteFail": ("time no room", "times no room"), "EventWriteFail": ("failed write", "failed writes"),

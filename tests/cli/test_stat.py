@@ -103,6 +103,7 @@ def test_memory_of_a_process_counts_no_shared_segments() -> None:
     (lambda agent: agent.sink.state(State.WAITING_TARGET, "x"), 1, "WARNING - a1: k1 waits for x, "),
     (lambda agent: agent.sink.state(State.FAILED, "was killed"), 2, "CRITICAL - a1: k1 failed: was killed"),
     (lambda agent: agent.source.counters.set("progress_ms", 1), 2, "CRITICAL - a1: r1 has made no step for "),
+    (lambda agent: agent.channel.channel({"mismatch": 3}), 2, "CRITICAL - a1: 3 events of c1 are not accounted for"),
     (lambda agent: agent.block._header.__setitem__(7, 1), 2, "CRITICAL - a1: the supervisor has not stirred for "),
     (lambda agent: agent.block._header.__setitem__(6, 1), 2, "CRITICAL - a1: not running"),
 ])  # fmt: skip

@@ -205,3 +205,9 @@ def test_a_file_that_names_no_agent_is_explained_line_by_line(checked: Checked) 
     assert "      write   quickstart-agent.sources = r1" in lines
     assert "      meant?  AGENT.sources.exec.type" in lines
     assert "      meant?  AGENT.channels.memory.type" in lines
+
+
+def test_a_dead_letter_channel_is_refused_with_what_is_there_instead(complete: str, checked: Checked) -> None:
+    code, lines = checked(complete + "\na.sinks.k.deadLetter = c2\n")
+    assert code == 1
+    assert any("can't be honoured here: a sink can't put into a channel in this build" in line for line in lines), lines

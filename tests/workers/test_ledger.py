@@ -258,6 +258,27 @@ class TestPoison:
         assert code == 0 and "quarantine.jsonl" in text
         assert "Traceback" not in one.log()
 
+    def test_a_full_quarantine_stops_its_sink_and_drops_nothing(
+        self, agent: Callable[..., Agent], tmp_path: Path
+    ) -> None:
+        (tmp_path / "in").mkdir()
+        sink = (
+            f"a1.sinks.k1.type = hdfs\na1.sinks.k1.hdfs.path = file://{tmp_path}/out/%Y\na1.sinks.k1.channel = c1\n"
+            "a1.sinks.k1.quarantine.maxBytes = 64k\n"
+        )
+        one = agent(agent_of(taildir("r1", "c1", tmp_path / "in"), sink)).start()
+        with (tmp_path / "in" / "a.log").open("ab") as bad:
+            for row in range(8):
+                bad.write(b"%d" % row + b"x" * 10_000 + b"\n")
+                bad.flush()
+                one.until(lambda row=row: total(one).channels["c1"]["accepted"] > row)
+        one.until(lambda: "the quarantine is full" in one.log(), "it says so")
+        numbers = total(one).channels["c1"]
+        assert numbers["set_aside"] + numbers["in_channel"] == 8 and numbers["in_channel"] > 0
+        quarantine = next(one.state_dir.glob("*/sinks/k1.0/quarantine.jsonl"), None)
+        if quarantine is not None:
+            assert quarantine.stat().st_size <= 64 << 10
+
 
 class TestOnFull:
     """What a full channel gives up is counted, and said."""
