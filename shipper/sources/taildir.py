@@ -72,7 +72,7 @@ class TaildirOptions(Options):
     )
     batch_count_max: int = option(
         "maxBatchCount", at_least(integer, 1), _FOREVER,
-        help="Batches of batchSize lines that one file may hand out while others wait; unset: 1 MiB of lines.",
+        help="Batches of batchSize lines that one file may hand out while others wait; unset: batch.bytes of lines.",
     )  # fmt: skip
     backoff_step_s: float = option(
         "backoffSleepIncrement", at_least(milliseconds, 0), 1.0, help="ms by which the pause after an idle look grows."

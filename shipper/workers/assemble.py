@@ -116,8 +116,9 @@ def _source_parts(
 
     context = SourceContext(
         name=spec.name, clock=clock, waiter=duty, counters=entry.counters, state_dir=state_dir, worker=spec.index,
-        workers=spec.count, rows_max=min(rows_max), batch_bytes=spec.batch_bytes, strict=strict,
-        positions=positions.streams, tells_durable=True, forget=positions.forget, say=say, room=side.room,
+        workers=spec.count, rows_max=min(rows_max), batch_bytes=min(spec.batch_bytes, side.block_bytes_most),
+        strict=strict, positions=positions.streams, tells_durable=True, forget=positions.forget, say=say,
+        room=side.room,
     )  # fmt: skip
     ingest = Ingest(
         interceptors, selector, side, entry.counters,

@@ -140,6 +140,11 @@ class PutSide:
         """Memory in a channel for a block that a source is about to read; None when there is none now, or no use."""
         return next(iter(self.putters.values())).room(block_bytes)
 
+    @property
+    def block_bytes_most(self) -> int:
+        """How large a block of a source may be to be put at once into any of the channels, with room for more."""
+        return min(putter.block_bytes_most for putter in self.putters.values())
+
     def full_because(self, channel: str) -> str:
         """Which bound of a channel the last put met that had no room."""
         return self.putters[channel].full_because

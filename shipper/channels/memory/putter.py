@@ -27,6 +27,8 @@ from shipper.shared.words import full_fence
 
 #: A source whose blocks do not stay as they are (an interceptor adds a column) is not asked to read in place so often.
 _COPIES_IN_A_ROW = 64
+#: A frame without its block and offsets.
+_FRAME_PARTS_BYTES = 4096
 
 
 class Putter:
@@ -70,6 +72,11 @@ class Putter:
         self._wanting: Producer | None = None
         self._tried: Producer | None = None
         self._turn = 0
+
+    @property
+    def block_bytes_most(self) -> int:
+        """How large a block may be for four of its frames to fit into the smallest lane."""
+        return min(producer.lane.capacity_bytes for producer in self.producers) * 2 // 9 - _FRAME_PARTS_BYTES
 
     def room(self, block_bytes: int) -> memoryview | None:
         """Memory for a block that can become a frame where it lies; None when there is none now, or no use for it.
