@@ -31,6 +31,7 @@ class Keeper:
     Attributes:
         state: what counts as durable; its `scan`, `durable_seq` and `next_number` are set by who stores it.
         paths: where each segment lies, by number.
+        retiring: the last segment is closed and may be removed too, once everything is delivered.
         notes: what went wrong and could be done without, for the person; the caller empties it.
     """
 
@@ -43,6 +44,7 @@ class Keeper:
         self.generation = generation
         self.paths = {file.number: file.path for file in files}
         self.notes: list[str] = []
+        self.retiring = False
         self._low_before = low
         self._copies = [Checkpoint(disk, directory / CHECKPOINT_NAME) for directory in directories]
         self._slot_bytes = 0
@@ -67,8 +69,13 @@ class Keeper:
                 lane.head = head
 
     def removable(self) -> list[int]:
-        """Numbers of the segments that can go with the next checkpoint."""
+        """Numbers of the segments that can go with the next checkpoint.
+
+        The last one goes only when it is closed: else it is the active one, or a start goes on behind it.
+        """
         low = min(self.state.first_waiting(), self._low_before)
+        if self.retiring and low > self.state.last_seq:
+            return sorted(self.state.segments)
         found = []
         numbers = sorted(self.state.segments)
         for number, after in pairwise(numbers):

@@ -410,7 +410,9 @@ class Log:
         if self._active is not None and self._active.has_room(records_bytes):
             return True
         try:
-            if not self._supply.prepare(records_bytes):
+            if not self._supply.prepare(records_bytes) and not (
+                self._retire() and self._supply.prepare(records_bytes)
+            ):  # fmt: skip
                 self.full_because = self._supply.refused
                 return False
             if self._active is not None:
@@ -426,6 +428,24 @@ class Log:
                 self._begin()
             except OSError as again:
                 self._fail(again)
+        return True
+
+    def _retire(self) -> bool:
+        """Gives up the last segment when everything in it is delivered: on a full disk its space is the only one.
+
+        It goes when two checkpoints say so. Dying in between leaves a log without, or with a drained, last segment.
+        """
+        self._keeper.refresh_heads(self.board)
+        if not self._keeper.state.segments or self._keeper.state.first_waiting() <= self.durable_seq:
+            return False
+        if self._active is not None:
+            self._active.close()
+            self._active = None
+        self._synced = self._synced._replace(closed=True)
+        self._keeper.retiring = True
+        self.checkpoint()
+        self.checkpoint()
+        self._keeper.retiring = False
         return True
 
     def _begin(self) -> None:

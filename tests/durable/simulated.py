@@ -217,6 +217,7 @@ class SimulatedDisk(Disk):
         if str(path) not in self.names_seen:
             raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
         inode = self.names_seen.pop(str(path))
+        self.space += len(self.inodes[inode].cache)
         self._push(Pending(inode, directory=str(path.parent), unlinked=str(path)))
 
     def lock(self, path: Path) -> int | None:
