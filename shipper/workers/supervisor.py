@@ -16,36 +16,32 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
-import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from shipper import log
 from shipper.config.plan import Plan
 from shipper.config.problem import Problem
-from shipper.errors import ComponentFailed
-from shipper.metrics.block import Entry, Kind, MetricsBlock
+from shipper.errors import ComponentFailed, ConfigurationError
 from shipper.metrics.observer import Observer
-from shipper.ring.wait import Bell
 from shipper.units import format_size
 from shipper.workers import instance as instances
 from shipper.workers import kin, parking
-from shipper.workers.control import Control, Order
-from shipper.workers.fleet import Fleet, Worker
-from shipper.workers.grid import Grid, build
-from shipper.workers.ledger_book import Bookkeeper
+from shipper.workers.control import Order
+from shipper.workers.fleet import PATIENCE_S, Fleet, Worker
+from shipper.workers.grid import build
 from shipper.workers.launch import Loaded, OtherBuild, Template
-from shipper.workers.meters import Meters
-from shipper.workers.monitor import serve
-from shipper.workers.spec import ComponentSpec, WorkerSpec
+from shipper.workers.reload import Difference, difference, restart_needed
+from shipper.workers.running import Running, is_poisoned
+from shipper.workers.signals import Signals
+from shipper.workers.watched import WatchedFiles
 
 CLEAN, CONFIGURATION, GAVE_UP = 0, 1, 3
 #: No exit code: the agent has ended in order, to be started again with the program that lies on the disk now.
 _AGAIN = -1
 DRAIN_DEADLINE_S = 30.0
-_CLOSE_DEADLINE_S = 10.0
 _TICK_S = 1.0
 _READY_LOOK_S = 0.1
 
@@ -172,52 +168,31 @@ class Supervisor:
         os.set_blocking(log_read_fd, False)
         self._selector.register(log_read_fd, selectors.EVENT_READ, lambda: self._hear(log_read_fd))
         self._stop_asked = 0
-        self._reload_asked = False
         self._outdated = False
-        self._had_terminal = _has_terminal()
-        self._signals = _Signals()
+        self._signals = Signals()
         self._selector.register(self._signals.fileno, selectors.EVENT_READ, self._signalled)
-        self._file_times = self._times()
-        self._next_look_s = time.monotonic() + command.poll_interval_s
+        self._files = WatchedFiles(command.files, command.poll_interval_s, command.reload)
+        self._ticked_s = 0.0
 
     def run(self, loaded: Loaded, template: Template | None) -> tuple[int, Loaded | None]:
         """Runs one configuration to its end: (exit code, the next configuration or None)."""
-        plan = loaded.plan
-        assert plan is not None
-        started_ms = time.time_ns() // 1_000_000
-        grid = build(plan, self._instance, poison=bool(os.environ.get("SHIPPER_POISON")))
-        self._say_places(grid)
-        sinks = [sink.name for group in plan.groups for sink in group.sinks]
-        self._books = Bookkeeper(self._instance, self._command.files[0], sinks)
-        self._view.starting(plan)
-        control = Control.create(self._instance.run_dir / "control")
-        members = [member for spec in grid.workers for member in spec.members]
-        components = [(spec, found) for spec in members for found in (*spec.sinks, spec.source) if found]
-        block = MetricsBlock.create(
-            self._instance.run_dir / "metrics", len(components) + len(grid.channels),
-            agent=self._command.agent, file=str(self._command.files[0].absolute()), start_ms=started_ms,
-        )  # fmt: skip
-        fleet = Fleet(self._book(grid, components, block, started_ms), control, self._log_write_fd)
-        meters = Meters(grid)
-        observer = Observer(block, meters.channels)
-        server = serve(self._command.system, plan, loaded.counted, observer, meters.base(), fleet.ready)
+        running = Running(loaded, self._instance, self._command.files[0], self._command.system, self._log_write_fd)
+        fleet, server = running.fleet, running.monitor.server
+        self._say_places(running)
+        self._view.starting(running.plan)
         if server is not None:
             self._selector.register(server.fileno(), selectors.EVENT_READ, server.serve)
         try:
-            started = fleet.launch(fleet.workers, template)
-            self._selector.register(started.fileno, selectors.EVENT_READ, lambda: self._arrived(fleet, started))
-            following = self._loop(fleet, observer)
+            self._launch(fleet, fleet.workers, template)
+            following = self._loop(running)
             failing = fleet.failing()
-            self._stop(fleet, observer)
+            killed = self._stop(running)
         finally:
-            fleet.kill()
             self._view.end()
             if server is not None:
                 self._selector.unregister(server.fileno())
-                server.close()
-            meters.close()
-            fleet.close()
-        self._books.close()
+            running.close()
+        running.books.close()
         for name in failing:
             log.say("ERROR", name, "was not running when the agent stopped; see the lines above")
         if self._outdated and not self._stop_asked:
@@ -227,51 +202,53 @@ class Supervisor:
             return CLEAN, following
         put_away = parking.put_away(self._instance, self._command.files[0], fleet.in_order())
         log.pass_on("INFO", "agent", f"{self._command.agent} has stopped")
-        return (GAVE_UP if failing or not put_away else CLEAN), None
+        return (GAVE_UP if failing or killed or not put_away else CLEAN), None
 
     # --- the loop
 
-    def _loop(self, fleet: Fleet, observer: Observer) -> Loaded | None:
-        """Until somebody wants it to stop; the next configuration when that is why."""
-        ticked_s = time.monotonic()
+    def _loop(self, running: Running) -> Loaded | None:
+        """Until somebody wants it to stop; the next configuration when all of the agent has to start again for it."""
         announced = False
         while not (self._stop_asked or self._outdated):
-            self._step(fleet, min(_TICK_S if announced else _READY_LOOK_S, self._until_due(fleet)))
+            fleet = running.fleet
+            self._step(running, min(_TICK_S if announced else _READY_LOOK_S, self._until_due(fleet)))
             if fleet.outdated:
                 self._say_outdated()
             if not announced and fleet.ready():
                 announced = True
                 log.pass_on("INFO", "agent", f"{self._command.agent} is running")
-            now_s = time.monotonic()
-            if now_s - ticked_s >= _TICK_S:
-                ticked_s = now_s
-                self._tick(observer)
-            if (self._reload_asked or (self._command.reload and now_s >= self._next_look_s)) and (
-                following := self._look_at_files()
-            ):
+            if self._files.wanted() and (following := self._reload(running)):
                 return following
         return None
 
-    def _step(self, fleet: Fleet, timeout_s: float) -> None:
+    def _step(self, running: Running, timeout_s: float) -> None:
+        fleet = running.fleet
         for key, _ in self._selector.select(max(timeout_s, 0)):
             key.data()
         fleet.reap()
         if due := [] if fleet.stopping else fleet.due():
-            try:
-                template = fleet.launch(due)
-            except ComponentFailed as problem:
-                fleet.postpone(due, problem)
-            else:
-                self._selector.register(template.fileno, selectors.EVENT_READ, lambda: self._arrived(fleet, template))
+            self._launch(fleet, due)
+        if time.monotonic() - self._ticked_s >= _TICK_S:
+            self._ticked_s = time.monotonic()
+            self._tick(running)
+
+    def _launch(self, fleet: Fleet, workers: Sequence[Worker], template: Template | None = None) -> None:
+        try:
+            started = fleet.launch(workers, template)
+        except ComponentFailed as problem:
+            fleet.postpone(workers, problem)
+        else:
+            self._selector.register(started.fileno, selectors.EVENT_READ, lambda: self._arrived(fleet, started))
 
     def _arrived(self, fleet: Fleet, template: Template) -> None:
         self._selector.unregister(template.fileno)
         fleet.arrived(template)
 
-    def _tick(self, observer: Observer) -> None:
-        observer.tick()
-        self._books.tick()
-        self._view.sample(observer)
+    def _tick(self, running: Running) -> None:
+        running.sweep()
+        running.observer.tick()
+        running.books.tick()
+        self._view.sample(running.observer)
         if not self._instance.run_dir.exists():
             log.say(
                 "ERROR",
@@ -286,75 +263,74 @@ class Supervisor:
         due_s = fleet.next_due_s()
         return _TICK_S if due_s is None else due_s - time.monotonic()
 
-    # --- the stop
+    def _wait(self, running: Running, alive: Callable[[], object], seconds: float, signals: int) -> bool:
+        """Waits until nobody is alive; False when the time is over, or it was told to stop more than that often."""
+        deadline_s = time.monotonic() + seconds
+        while alive():
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0 or self._stop_asked > signals:
+                return False
+            self._step(running, min(left_s, 0.1))
+        return True
 
-    def _stop(self, fleet: Fleet, observer: Observer) -> None:
-        """Sources stop, sinks drain until the deadline, files are closed; a second signal shortens all of it."""
-        asked = self._stop_asked
-        began_s = time.monotonic()
-        log.pass_on("INFO", "agent", "stopping: sources read no more, sinks empty the channels")
-        fleet.give_order(Order.STOP, "source")
+    # --- another configuration
 
-        def wait_for(kind: str | None, deadline_s: float) -> bool:
-            ticked_s = time.monotonic()
-            while fleet.alive(kind):
-                now_s = time.monotonic()
-                if now_s >= deadline_s or self._stop_asked > max(asked, 1):
-                    return False
-                self._step(fleet, min(deadline_s - now_s, 0.1))
-                if now_s - ticked_s >= _TICK_S:
-                    ticked_s = now_s
-                    self._tick(observer)
-            return True
-
-        deadline_s = began_s + DRAIN_DEADLINE_S
-        if not wait_for("source", deadline_s):
-            fleet.give_order(Order.NOW, "source")
-        fleet.give_order(Order.STOP, "sink")
-        if not wait_for(None, deadline_s):
-            log.say("WARN", "agent", "the channels are not empty yet; ending all the same, what is left stays in them")
-            fleet.give_order(Order.NOW)
-            asked = self._stop_asked
-            if not wait_for(None, time.monotonic() + _CLOSE_DEADLINE_S):
-                names = ", ".join(worker.spec.label for worker in fleet.alive())
-                log.say("ERROR", "agent", f"{names} did not end in time and is killed; nothing in a channel is lost")
-                fleet.kill()
-                wait_for(None, time.monotonic() + _CLOSE_DEADLINE_S)
-
-    # --- what happens to it
-
-    def _signalled(self) -> None:
-        for number in self._signals.read():
-            if number in (signal.SIGINT, signal.SIGTERM) or (number == signal.SIGHUP and self._lost_terminal()):
-                self._stop_asked += 1
-            elif number == signal.SIGHUP:
-                self._reload_asked = True
-
-    def _lost_terminal(self) -> bool:
-        """True when the terminal that the agent was started from is gone: its last word means stop, not reload."""
-        return self._had_terminal and not _has_terminal()
-
-    def _hear(self, fd: int) -> None:
-        with contextlib.suppress(BlockingIOError):
-            while data := os.read(fd, 65536):
-                for level, component, text in self._workers_log.feed(data):
-                    log.say(level, component, text)
-
-    def _times(self) -> dict[Path, int]:
-        found = {}
-        for file in self._command.files:
-            with contextlib.suppress(OSError):
-                found[file] = file.stat().st_mtime_ns
-        return found
-
-    def _look_at_files(self) -> Loaded | None:
-        """The new configuration when the files changed and hold a good one. The whole agent restarts with it."""
-        self._next_look_s = time.monotonic() + self._command.poll_interval_s
-        asked, self._reload_asked = self._reload_asked, False
-        times = self._times()
-        if times == self._file_times and not asked:
+    def _reload(self, running: Running) -> Loaded | None:
+        """Reads the files and changes what they want changed; the configuration when that can't be done live."""
+        loaded = self._read_again()
+        if loaded is None or loaded.plan is None:
             return None
-        self._file_times = times
+        reason = restart_needed(running.plan, loaded.plan)
+        if not reason:
+            try:
+                grid = build(loaded.plan, self._instance, poison=is_poisoned(), live=True)
+            except (ConfigurationError, ComponentFailed) as problem:
+                log.say("ERROR", "config", str(problem))
+                self._refuse()
+                return None
+            change = difference(running.fleet.workers, running.plan, grid, loaded.plan)
+            if not running.has_room_for(grid, change):
+                reason = "it has so many more components"
+        if reason:
+            log.pass_on(
+                "INFO", "agent", f"the configuration has changed: restarting with the new one, because {reason}"
+            )
+            return loaded
+        if change.is_nothing:
+            log.pass_on("INFO", "agent", "the files were read again: nothing changes, all workers go on")
+            return None
+        log.pass_on("INFO", "agent", f"the configuration has changed: {change}")
+        if self._end(running, change):
+            begins = running.follow(loaded, grid, change)
+            self._view.starting(loaded.plan)
+            if begins:
+                self._launch(running.fleet, begins)
+            log.pass_on("INFO", "agent", f"{self._command.agent} runs the new configuration")
+        return None
+
+    def _end(self, running: Running, change: Difference) -> bool:
+        """Ends who has to end, sources first; False when the agent is to stop meanwhile, which is then done for all."""
+        fleet = running.fleet
+        sources = [worker for worker in change.ends if worker.spec.kind == "source"]
+        others = [worker for worker in change.ends if worker.spec.kind != "source"]
+
+        def left(workers: Sequence[Worker]) -> list[Worker]:
+            return [worker for worker in fleet.alive() if worker in workers]
+
+        fleet.dismiss(sources, Order.STOP)
+        if not self._wait(running, lambda: left(sources), DRAIN_DEADLINE_S, 0) and not self._stop_asked:
+            fleet.dismiss(left(sources), Order.NOW)
+        fleet.dismiss([worker for worker in change.drains if not worker.leaving], Order.STOP, DRAIN_DEADLINE_S)
+        fleet.dismiss(others, Order.NOW)
+        if not self._wait(running, lambda: left(change.ends), PATIENCE_S, 0) and not self._stop_asked:
+            names = ", ".join(worker.spec.label for worker in left(change.ends))
+            log.say("ERROR", "agent", f"{names} did not end in time and is killed; nothing in a channel is lost")
+            fleet.kill(change.ends)
+            self._wait(running, lambda: left(change.ends), PATIENCE_S, 0)
+        return not self._stop_asked
+
+    def _read_again(self) -> Loaded | None:
+        """What the files say now; None when it can't be run, or is not whole yet. The person is told why."""
         template = Template(self._log_write_fd)
         try:
             loaded = _load(self._command, template, self._view)
@@ -362,21 +338,68 @@ class Supervisor:
             log.say("WARN", "agent", str(problem))
             self._say_outdated()
             return None
+        except ComponentFailed as problem:
+            log.say("ERROR", "agent", f"the changed configuration can't be read now: {problem}")
+            self._files.again()
+            return None
         finally:
             template.close()
-        if loaded is None:
-            log.say("ERROR", "agent", "the changed configuration can't be run; the agent goes on with the one before")
+        if self._files.changed_meanwhile():
             return None
-        log.pass_on("INFO", "agent", "the configuration has changed: restarting with the new one")
+        if loaded is None:
+            self._refuse()
         return loaded
+
+    def _refuse(self) -> None:
+        self._files.refused()
+        log.say("ERROR", "agent", "the changed configuration can't be run; the agent goes on with the one before")
+
+    # --- the stop
+
+    def _stop(self, running: Running) -> bool:
+        """Sources stop, sinks drain until the deadline, files are closed; a second signal shortens all of it.
+
+        Returns:
+            True when a worker had to be killed.
+        """
+        fleet, asked, began_s = running.fleet, max(self._stop_asked, 1), time.monotonic()
+        log.pass_on("INFO", "agent", "stopping: sources read no more, sinks empty the channels")
+        fleet.give_order(Order.STOP, "source")
+        if not self._wait(running, lambda: fleet.alive("source"), DRAIN_DEADLINE_S, asked):
+            fleet.give_order(Order.NOW, "source")
+        fleet.give_order(Order.STOP, "sink")
+        left_s = began_s + DRAIN_DEADLINE_S - time.monotonic()
+        if self._wait(running, fleet.alive, left_s, asked):
+            return False
+        log.say("WARN", "agent", "the channels are not empty yet; ending all the same, what is left stays in them")
+        fleet.give_order(Order.NOW)
+        if self._wait(running, fleet.alive, PATIENCE_S, max(self._stop_asked, asked)):
+            return False
+        names = ", ".join(worker.spec.label for worker in fleet.alive())
+        log.say("ERROR", "agent", f"{names} did not end in time and is killed; nothing in a channel is lost")
+        fleet.kill()
+        self._wait(running, fleet.alive, PATIENCE_S, self._stop_asked + 1000)
+        return True
+
+    # --- what happens to it
+
+    def _signalled(self) -> None:
+        stops, reload = self._signals.read()
+        self._stop_asked += stops
+        if reload:
+            self._files.ask()
+
+    def _hear(self, fd: int) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(fd, 65536):
+                for level, component, text in self._workers_log.feed(data):
+                    log.say(level, component, text)
 
     def _say_outdated(self) -> None:
         self._outdated = True
         log.pass_on("WARN", "agent", "this process is of an older build than its workers would be: restarting in order")
 
-    # --- what it says
-
-    def _say_places(self, grid: Grid) -> None:
+    def _say_places(self, running: Running) -> None:
         run, state = self._instance.run_place, self._instance.state_place
         log.say(
             "INFO", "agent", f"channels lie in {self._instance.run_dir} ({run.reason}); removed by {run.removed_by}"
@@ -384,53 +407,7 @@ class Supervisor:
         log.say("INFO", "agent", f"state lies in {self._instance.state_dir} ({state.reason})")
         if not instances.is_memory(self._instance.run_dir):
             log.say("WARN", "agent", f"{run.path} is not in memory (tmpfs): rings on a disk are slow; see run.dir")
-        ring_bytes = sum(record.path.stat().st_size for record in grid.lanes)
-        lanes = "1 lane" if len(grid.lanes) == 1 else f"{len(grid.lanes)} lanes"
+        records = running.grid.lanes
+        ring_bytes = sum(record.path.stat().st_size for record in records)
+        lanes = "1 lane" if len(records) == 1 else f"{len(records)} lanes"
         log.say("INFO", "agent", f"{lanes}, {format_size(ring_bytes)} of shared memory")
-
-    def _book(
-        self, grid: Grid, components: list[tuple[WorkerSpec, ComponentSpec]], block: MetricsBlock, started_ms: int
-    ) -> list[Worker]:
-        """Describes every entry of the metrics block, and opens the books of every worker."""
-        entries = iter(block.entries)
-        books: dict[int, list[Entry]] = {spec.line: [] for spec in grid.workers}
-        indices: dict[int, list[int]] = {spec.line: [] for spec in grid.workers}
-        for index, (spec, found) in enumerate(components):
-            entry = next(entries)
-            kind = Kind.SINK if spec.kind == "sink" else Kind.SOURCE
-            linked = [spec.channel] if spec.kind == "sink" else [channel.name for channel in spec.channels]
-            entry.describe(kind, found.name, found.type, spec.index, linked, started_ms)
-            books[spec.line].append(entry)
-            indices[spec.line].append(index)
-        for name in grid.channels:
-            next(entries).describe(Kind.CHANNEL, name, "memory", start_ms=started_ms)
-        return [
-            Worker(spec.with_metrics(indices[spec.line]), tuple(books[spec.line]), Bell(Path(spec.bell)))
-            for spec in grid.workers
-        ]
-
-
-class _Signals:
-    """Signals as bytes in a pipe, so that one selector hears everything."""
-
-    def __init__(self) -> None:
-        self.fileno, write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
-            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # ignored: nohup said so
-                signal.signal(number, lambda *_: None)
-
-    def read(self) -> bytes:
-        """Numbers of the signals since the last call."""
-        with contextlib.suppress(BlockingIOError):
-            return os.read(self.fileno, 4096)
-        return b""
-
-
-def _has_terminal() -> bool:
-    """True when this process has a terminal. One that was closed can't be opened any more."""
-    try:
-        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
-    except OSError:
-        return False
-    return True

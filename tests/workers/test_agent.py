@@ -482,7 +482,7 @@ class TestSmallThings:
         supervisor = one.children()[0]
         one.file.write_text(agent_of(seq("r2", "c1", 20), file_roll("k1", "c1", tmp_path / "two"), sources="r2"))
         os.kill(supervisor, signal.SIGHUP)
-        one.until(lambda: "restarting with the new one" in one.log())
+        one.until(lambda: "the configuration has changed: k1 starts again; r2 is started; r1 is stopped" in one.log())
         one.until(lambda: texts(tmp_path / "two").count(b"\n") == 20)
         os.kill(supervisor, signal.SIGTERM)
         assert one.ended() == 0
