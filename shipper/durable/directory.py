@@ -38,7 +38,7 @@ class Claim:
             ComponentFailed: the disk failed.
         """
         try:
-            for directory in dict.fromkeys(directories):
+            for directory in dict.fromkeys(Path(os.path.realpath(directory)) for directory in directories):
                 self._take(directory)
         except BaseException:
             self.give_back()
@@ -62,7 +62,7 @@ class Claim:
                 )
             self._handles.append(handle)
             for name in self._disk.names(directory):
-                if name.endswith(HALF_MADE):
+                if name.endswith(HALF_MADE) or name.startswith(f".{BOARD_NAME}."):
                     discard(self._disk, directory / name)
         except OSError as problem:
             raise translated(problem, directory) from problem
