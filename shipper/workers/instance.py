@@ -17,12 +17,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from shipper import log
 from shipper.errors import ComponentFailed, ConfigurationError
+from shipper.metrics.block import this_boot
 from shipper.shared.segment import Segment
 
 _TMPFS = 0x01021994
 _RAMFS = 0x858458F6
 SHARED_MEMORY = Path("/dev/shm")
+#: In the run directory: the life of the machine that it belongs to.
+_BOOT = "boot"
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,26 @@ class Instance:
                 f"agent {self.agent} of this file runs already (it holds {path}); stop it first, or start this one "
                 f"from another file"
             )
+        self._set_aside_after_reboot()
+
+    def _set_aside_after_reboot(self) -> None:
+        """A run directory on a disk that outlived the machine: which of its bytes reached the disk nobody knows.
+
+        Its rows are not delivered: sources that can read again do so, from what is durable. Dying before the rename:
+        the next start does it. Dying behind it: there is none, as after a reboot that empties memory.
+        """
+        mark = self.run_dir / _BOOT
+        then = mark.read_text() if mark.exists() else ""
+        if then in ("", this_boot()):
+            return
+        aside = self.run_dir.with_name(f"{self.run_dir.name}.{then[:8]}")
+        os.rename(self.run_dir, aside)
+        self.run_dir.mkdir(mode=0o700)
+        log.say(
+            "WARN", "agent", f"{self.run_dir} was left by this agent before the machine went down, and is not in "
+            f"memory: which of its bytes reached the disk nobody knows. Sources that can read again do so; what "
+            f"others had put is kept in {aside}, see shipper channel list",
+        )  # fmt: skip
 
     def _mend(self, path: Path, problem: OSError) -> str:
         """What to do about a directory that can't be used: one command for both of them."""
@@ -93,14 +117,10 @@ class Instance:
     def run_id(self) -> str:
         """Names the present contents of the run directory: another one after it was removed (reboot, clean stop)."""
         path = self.run_dir / "id"
-        try:
-            return path.read_text()
-        except FileNotFoundError:
-            # Written whole under another name first: a torn id would look like a new run directory.
-            fresh = path.with_suffix(".new")
-            fresh.write_text(os.urandom(8).hex())
-            os.replace(fresh, path)
-            return path.read_text()
+        _write_whole(self.run_dir / _BOOT, this_boot())
+        if not path.exists():
+            _write_whole(path, os.urandom(8).hex())
+        return path.read_text()
 
     def close(self) -> None:
         """Gives the instance up."""
@@ -217,6 +237,13 @@ def _is_memory(path: Path) -> bool:
         return False
     kind = int.from_bytes(buffer.raw[:8], "little")
     return kind in (_TMPFS, _RAMFS)
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Under another name first: a torn id would look like a new run directory."""
+    fresh = path.with_suffix(".new")
+    fresh.write_text(text)
+    os.replace(fresh, path)
 
 
 def remove_empty(directory: Path) -> None:
