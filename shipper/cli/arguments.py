@@ -19,6 +19,8 @@ from shipper.units import parse_seconds
 
 #: Flume looks at its files every 30 seconds.
 POLL_INTERVAL_S = 30.0
+#: For so long sinks may empty the channels at a stop.
+STOP_DEADLINE_S = 30.0
 
 
 class UsageError(ShipperError):
@@ -43,6 +45,7 @@ class AgentCommand:
         strict: warnings of the configuration are errors.
         background: leave the terminal (`-d`).
         dry_run: show what would run, run nothing (`--dryrun`).
+        stop_deadline_s: for how long sinks may empty the channels at a stop; what is left then is parked.
         run_dir, state_dir: where a person wants memory segments and positions; None = the usual places.
         notes: one line for each thing that was taken but has no effect here; said once at the start.
     """
@@ -53,6 +56,7 @@ class AgentCommand:
     system: Mapping[str, str] = field(default_factory=dict)
     reload: bool = True
     poll_interval_s: float = POLL_INTERVAL_S
+    stop_deadline_s: float = STOP_DEADLINE_S
     strict: bool = False
     background: bool = False
     dry_run: bool = False
@@ -78,6 +82,7 @@ _VALUES = {
     "-C": "classpath", "--classpath": "classpath",
     "--plugins-path": "plugins",
     "-i": "poll", "--poll-interval": "poll",
+    "--stop-deadline": "stop_deadline",
     "--run-dir": "run_dir", "--state-dir": "state_dir",
 }  # fmt: skip
 
@@ -158,6 +163,7 @@ def parse_agent(arguments: Sequence[str], environment: Mapping[str, str] | None 
         system=system,
         reload="no_reload" not in flags,
         poll_interval_s=_poll_interval_s(given.get("poll", [])),
+        stop_deadline_s=_stop_deadline_s(given.get("stop_deadline", [])),
         strict="strict" in flags,
         background="background" in flags,
         dry_run="dry_run" in flags,
@@ -216,6 +222,7 @@ def _example(spelling: str) -> str:
         "file": "for instance -f a1.properties",
         "conf": "for instance -c conf",
         "poll": "for instance -i 30",
+        "stop_deadline": "for instance --stop-deadline 8s",
     }.get(_VALUES[spelling], "write it behind the option")
 
 
@@ -248,6 +255,15 @@ def _poll_interval_s(texts: list[str]) -> float:
     if seconds <= 0:
         raise UsageError(f"-i {texts[-1]}: the files can be looked at every second, or any longer time.")
     return seconds
+
+
+def _stop_deadline_s(texts: list[str]) -> float:
+    if not texts:
+        return STOP_DEADLINE_S
+    try:
+        return parse_seconds(texts[-1], 1.0)
+    except ValueError as problem:
+        raise UsageError(f"--stop-deadline {texts[-1]}: {problem}.") from None
 
 
 def _directory(options: list[str] | None, system: str | None) -> Path | None:

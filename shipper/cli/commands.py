@@ -94,13 +94,14 @@ def ledger_command(
 
 @app.command("health")
 def health_command(
-    name: Annotated[str, typer.Argument(help="Name of the agent.")],
+    agent: Annotated[str | None, typer.Argument(help="Name of the agent; the one worst off without it.")] = None,
+    name: Annotated[str | None, typer.Option("--name", "-n", help="The same, as agent has it.")] = None,
     run_dir: _RunDir = None,
 ) -> None:
     """One line and an exit code for Nagios and its kin: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN."""
     from shipper.cli.health import health
 
-    raise typer.Exit(health(name, run_dir))
+    raise typer.Exit(health(name or agent, run_dir))
 
 
 app.add_typer(channel_app, name="channel")

@@ -38,6 +38,7 @@ Runs one agent of a Flume configuration file until it is stopped (Ctrl-C, SIGTER
                               -Dflume.monitoring.port=41414  -Dflume.monitoring.host=127.0.0.1
   -i, --poll-interval TIME  how often the files are looked at for changes (30 seconds)
       --no-reload-conf      read the files once
+      --stop-deadline TIME  how long sinks may empty the channels at a stop (30 seconds); the rest is parked
   -d, --daemon              run in the background; prints the process id and the log file
       --dryrun              show what would run, and run nothing
       --strict              warnings about the files are errors

@@ -33,7 +33,12 @@ class Observer:
         self.block.beat()
         self.before, self.now = self.now, self.look()
         for entry in self._channel_entries():
-            entry.channel({"full_since_ms": full_since_ms(self.before, self.now, entry.name())})
+            name = entry.name()
+            since_ms = {
+                "full_since_ms": full_since_ms(self.before, self.now, name),
+                "unmoved_since_ms": _unmoved_since_ms(self.before, self.now, name),
+            }
+            entry.channel(since_ms)
         return self.now
 
     def look(self) -> Sample:
@@ -49,3 +54,11 @@ class Observer:
 
     def _channel_entries(self) -> list[Entry]:
         return [entry for entry in self.block.entries if entry.kind == Kind.CHANNEL]
+
+
+def _unmoved_since_ms(before: Sample, now: Sample, channel: str) -> int:
+    """Monotonic ms since which rows are in a channel and none is taken, or 0."""
+    earlier, numbers = before.channels.get(channel, {}), now.channels.get(channel, {})
+    if not numbers.get("size", 0) or not earlier.get("size", 0) or numbers.get("takes") != earlier.get("takes"):
+        return 0
+    return numbers.get("unmoved_since_ms", 0) or before.at_ms

@@ -22,6 +22,7 @@ CHANNEL_NAMES: Final = (
     "expired",         # rows that were in it for longer than maxAge
     "set_aside",       # rows that a sink refused for good
     "lost",            # rows in frames that did not pass their checks
+    "unmoved_since_ms",  # monotonic ms since which rows are in it and none was taken, 0 when none are or some were
 )  # fmt: skip
 
 

@@ -50,7 +50,8 @@ class Answers:
     """Where the server gets its answers: called while a request is served, so they must not wait for anybody.
 
     Attributes:
-        ready: () -> (True when every component makes progress, a sentence for each that does not).
+        ready: () -> (True when every component has started and runs, a sentence for each that does not).
+        health: () -> (False when something hangs, so that only a new start can help; all that is wrong).
         prometheus_first: `/metrics` is Prometheus text (`flume.monitoring.type=prometheus`).
     """
 
@@ -58,6 +59,7 @@ class Answers:
     prometheus: Callable[[], bytes]
     ready: Callable[[], tuple[bool, str]]
     prometheus_first: bool = False
+    health: Callable[[], tuple[bool, str]] = lambda: (True, "")
 
 
 class _Connection:
@@ -237,12 +239,9 @@ class MetricsServer:
             return 200, JSON_TYPE, answers.flume_json()
         if wanted == "/metrics/prometheus":
             return 200, TEXT_TYPE, answers.prometheus()
-        if wanted == "/health":
-            return 200, TEXT_TYPE, b"ok\n"
-        if wanted == "/ready":
-            ready, text = answers.ready()
-            status = 200 if ready else 503
-            return status, TEXT_TYPE, (text or "ok").encode() + b"\n"
+        if wanted in ("/health", "/ready"):
+            good, text = answers.health() if wanted == "/health" else answers.ready()
+            return 200 if good else 503, TEXT_TYPE, (text or "ok").encode() + b"\n"
         return 404, TEXT_TYPE, b"not found; there are /metrics /metrics/prometheus /health /ready\n"
 
     def _drop(self, fd: int) -> None:

@@ -217,6 +217,11 @@ class Fleet:
         lines = (self._control.phase(w.spec.line) for w in self.workers)
         return all(phase not in (Phase.STARTING, Phase.FAILED) for phase in lines)
 
+    def has_tried(self) -> bool:
+        """True when every worker has opened what it needs, or has failed to and will try again."""
+        trying = [worker for worker in self.workers if not (worker.failures or worker.over)]
+        return all(self._control.phase(w.spec.line) not in (Phase.STARTING, Phase.FAILED) for w in trying)
+
     def kill(self, workers: Sequence[Worker] | None = None) -> None:
         """Ends what still lives (of some), at once. Rings and journals are made for that."""
         for worker in self.workers if workers is None else workers:

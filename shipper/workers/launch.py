@@ -18,6 +18,7 @@ from shipper.config.plan import Plan
 from shipper.config.problem import Problem
 from shipper.errors import ComponentFailed
 from shipper.workers import kin
+from shipper.workers.service import OURS
 from shipper.workers.spec import WorkerSpec
 from shipper.workers.stamp import STAMP
 
@@ -33,6 +34,11 @@ _QUIET_LIBRARIES = {
 
 #: How long a template that has closed its answers may take to be gone.
 _LAST_BREATH_S = 5.0
+
+
+def _environment() -> dict[str, str]:
+    mine = {name: value for name, value in os.environ.items() if name not in OURS}
+    return {**mine, **_QUIET_LIBRARIES, kin.LOG_LEVEL: log.current().least}
 
 
 class OtherBuild(ComponentFailed):
@@ -71,7 +77,7 @@ class Template:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log_fd,
-                env={**os.environ, **_QUIET_LIBRARIES, kin.LOG_LEVEL: log.current().least},
+                env=_environment(),
                 start_new_session=False,
             )
         finally:

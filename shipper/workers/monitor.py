@@ -7,14 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 from shipper import log
 from shipper.config.plan import Plan
-from shipper.metrics.block import Kind, State, WorkerSample
+from shipper.metrics.block import Kind
 from shipper.metrics.export import Component, Exporter
+from shipper.metrics.health import Level, findings, read_notices, unready
 from shipper.metrics.observer import Observer
 from shipper.metrics.server import HOST, PORT, Answers, MetricsServer
-from shipper.units import format_seconds
 
-#: Nothing has moved and nothing was looked at for so long: the worker hangs.
-_STUCK_MS = 30_000
 _TYPES = ("http", "prometheus")
 
 
@@ -70,6 +68,7 @@ class Monitor:
             flume_json=lambda: self._exporter.flume_json(self._observer.look()),
             prometheus=lambda: self._exporter.prometheus(self._observer.look()),
             ready=self._ready,
+            health=self._health,
             prometheus_first=kind == "prometheus",
         )
         server = MetricsServer(answers, system.get("flume.monitoring.host", HOST), int(text))
@@ -77,21 +76,14 @@ class Monitor:
         return server
 
     def _ready(self) -> tuple[bool, str]:
-        now = self._observer.block.sample()
-        lines = [line for worker in now.workers if (line := _unready(worker, now.at_ms))]
-        if not self._all_ready():
+        lines = unready(self._observer.block.sample())
+        if not lines and not self._all_ready():
             lines.append("not every component has started")
         return not lines, "\n".join(lines)
 
-
-def _unready(worker: WorkerSample, now_ms: int) -> str:
-    """Why a worker can't be called healthy, "" when it can: liveness means progress."""
-    who = f"{worker.name} (worker {worker.worker})"
-    if worker.state in (State.STARTING, State.FAILED, State.STOPPED, State.STOPPING):
-        return f"{who} is {worker.state.name.lower()}: {worker.waits_for}".removesuffix(": ")
-    step_ms = worker.counters["progress_ms"]
-    if step_ms and now_ms - step_ms >= _STUCK_MS:
-        return f"{who} has made no step for {format_seconds((now_ms - step_ms) / 1000)}"
-    if worker.state == State.WAITING_TARGET and now_ms - worker.state_since_ms >= _STUCK_MS:
-        return f"{who} can't deliver for {format_seconds((now_ms - worker.state_since_ms) / 1000)}: {worker.waits_for}"
-    return ""
+    def _health(self) -> tuple[bool, str]:
+        block = self._observer.block
+        found = findings(block.sample(), read_notices(block.path.parent))
+        alive = all(finding.level != Level.DEAD for finding in found)
+        words = {Level.DEAD: "not alive", Level.FAILED: "failed", Level.DEGRADED: "degraded"}
+        return alive, "\n".join(f"{words[finding.level]}: {finding.sentence}" for finding in found)

@@ -17,83 +17,32 @@ import contextlib
 import os
 import selectors
 import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
 from shipper import log
-from shipper.config.plan import Plan
-from shipper.config.problem import Problem
 from shipper.errors import ComponentFailed, ConfigurationError
-from shipper.metrics.observer import Observer
+from shipper.metrics.health import Level, findings
 from shipper.units import format_size
 from shipper.workers import instance as instances
 from shipper.workers import kin, parking
-from shipper.workers.control import Order
-from shipper.workers.fleet import PATIENCE_S, Fleet, Worker
+from shipper.workers.ending import Waiting, end_all, end_some
+from shipper.workers.fleet import Fleet, Worker
 from shipper.workers.grid import build
 from shipper.workers.launch import Loaded, OtherBuild, Template
-from shipper.workers.reload import Difference, difference, restart_needed
+from shipper.workers.notices import Notices
+from shipper.workers.person import Command, View
+from shipper.workers.reload import difference, restart_needed
 from shipper.workers.running import Running, is_poisoned
+from shipper.workers.service import Service
 from shipper.workers.signals import Signals
 from shipper.workers.watched import WatchedFiles
 
 CLEAN, CONFIGURATION, GAVE_UP = 0, 1, 3
 #: No exit code: the agent has ended in order, to be started again with the program that lies on the disk now.
 _AGAIN = -1
-DRAIN_DEADLINE_S = 30.0
 _TICK_S = 1.0
 _READY_LOOK_S = 0.1
-
-
-class Command(Protocol):
-    """What a person asked for; see `cli/arguments.py`."""
-
-    @property
-    def files(self) -> tuple[Path, ...]: ...
-
-    @property
-    def agent(self) -> str: ...
-
-    @property
-    def system(self) -> Mapping[str, str]: ...
-
-    @property
-    def reload(self) -> bool: ...
-
-    @property
-    def poll_interval_s(self) -> float: ...
-
-    @property
-    def strict(self) -> bool: ...
-
-    @property
-    def dry_run(self) -> bool: ...
-
-    @property
-    def run_dir(self) -> Path | None: ...
-
-    @property
-    def state_dir(self) -> Path | None: ...
-
-
-class View(Protocol):
-    """What shows a person the numbers while the agent runs."""
-
-    def problems(self, problems: list[Problem]) -> None:
-        """What is wrong with, or doubtful in, the configuration."""
-
-    def plan(self, plan: Plan) -> None:
-        """What a dry run would run."""
-
-    def starting(self, plan: Plan) -> None:
-        """A plan is about to run."""
-
-    def sample(self, observer: Observer) -> None:
-        """Once a second."""
-
-    def end(self) -> None:
-        """The agent stops: clear the live lines."""
+_STATUS_EVERY_S = 10.0
 
 
 def run(command: Command, view: View) -> int:
@@ -137,11 +86,15 @@ def run(command: Command, view: View) -> int:
     return code
 
 
-def _load(command: Command, template: Template, view: View) -> Loaded | None:
-    """Reads the files; None when they can't be run. The person is told why."""
+def _load(command: Command, template: Template, view: View) -> Loaded:
+    """Reads the files; without a plan when they can't be run. The person is told why."""
     loaded = template.load([str(file) for file in command.files], command.agent, command.system, command.strict)
     view.problems(loaded.problems)
-    return loaded if loaded.plan is not None else None
+    return loaded
+
+
+class _ToldToStop(Exception):
+    """All of the agent is to stop, while some of it was about to end."""
 
 
 def _hear_last_words(read_fd: int) -> None:
@@ -172,7 +125,9 @@ class Supervisor:
         self._signals = Signals()
         self._selector.register(self._signals.fileno, selectors.EVENT_READ, self._signalled)
         self._files = WatchedFiles(command.files, command.poll_interval_s, command.reload)
-        self._ticked_s = 0.0
+        self._service = Service()
+        self._notices = Notices(instance.run_dir)
+        self._ticked_s = self._status_s = 0.0
 
     def run(self, loaded: Loaded, template: Template | None) -> tuple[int, Loaded | None]:
         """Runs one configuration to its end: (exit code, the next configuration or None)."""
@@ -186,7 +141,9 @@ class Supervisor:
             self._launch(fleet, fleet.workers, template)
             following = self._loop(running)
             failing = fleet.failing()
-            killed = self._stop(running)
+            self._service.stopping()
+            log.pass_on("INFO", "agent", "stopping: sources read no more, sinks empty the channels")
+            as_told = end_all(fleet, self._waiting(running, max(self._stop_asked, 1)), self._command.stop_deadline_s)
         finally:
             self._view.end()
             if server is not None:
@@ -200,23 +157,27 @@ class Supervisor:
         if following is not None:
             parking.remove_if_empty(self._instance, fleet.in_order())  # what waits, waits where it is
             return CLEAN, following
+        self._notices.remove()
         put_away = parking.put_away(self._instance, self._command.files[0], fleet.in_order())
         log.pass_on("INFO", "agent", f"{self._command.agent} has stopped")
-        return (GAVE_UP if failing or killed or not put_away else CLEAN), None
+        return (GAVE_UP if failing or not as_told or not put_away else CLEAN), None
 
     # --- the loop
 
     def _loop(self, running: Running) -> Loaded | None:
         """Until somebody wants it to stop; the next configuration when all of the agent has to start again for it."""
-        announced = False
+        fleet = running.fleet
+        announced = told = False
         while not (self._stop_asked or self._outdated):
-            fleet = running.fleet
             self._step(running, min(_TICK_S if announced else _READY_LOOK_S, self._until_due(fleet)))
             if fleet.outdated:
                 self._say_outdated()
             if not announced and fleet.ready():
                 announced = True
                 log.pass_on("INFO", "agent", f"{self._command.agent} is running")
+            if not told and (announced or fleet.has_tried()):
+                told = True
+                self._service.ready()
             if self._files.wanted() and (following := self._reload(running)):
                 return following
         return None
@@ -247,6 +208,8 @@ class Supervisor:
     def _tick(self, running: Running) -> None:
         running.sweep()
         running.observer.tick()
+        self._notices.look(running.grid.channels)
+        self._tell_service(running)
         running.books.tick()
         self._view.sample(running.observer)
         if not self._instance.run_dir.exists():
@@ -263,15 +226,41 @@ class Supervisor:
         due_s = fleet.next_due_s()
         return _TICK_S if due_s is None else due_s - time.monotonic()
 
-    def _wait(self, running: Running, alive: Callable[[], object], seconds: float, signals: int) -> bool:
-        """Waits until nobody is alive; False when the time is over, or it was told to stop more than that often."""
-        deadline_s = time.monotonic() + seconds
-        while alive():
-            left_s = deadline_s - time.monotonic()
-            if left_s <= 0 or self._stop_asked > signals:
-                return False
-            self._step(running, min(left_s, 0.1))
-        return True
+    def _tell_service(self, running: Running) -> None:
+        """A sign of life when nothing hangs, and now and then a line for `systemctl status`."""
+        now = running.observer.now
+        if self._service.sign_is_due:
+            hanging = [finding.sentence for finding in findings(now) if finding.level == Level.DEAD]
+            if not hanging:
+                self._service.alive()
+            for sentence in hanging:
+                log.say("ERROR", "agent", f"{sentence}; the service manager is not told that all is well")
+        if time.monotonic() - self._status_s >= _STATUS_EVERY_S:
+            self._status_s = time.monotonic()
+            wrong = [finding.sentence for finding in findings(now)]
+            held = ", ".join(f"{name} holds {numbers['size']} events" for name, numbers in now.channels.items())
+            self._service.status("; ".join(wrong) or f"running; {held}")
+
+    def _waiting(self, running: Running, signals: int, told: type[Exception] | None = None) -> Waiting:
+        """A way to wait while the loop goes on, until somebody signals more often than that.
+
+        Args:
+            told: raised then.
+        """
+
+        def wait(alive: Callable[[], object], seconds: float, *, patiently: bool = False) -> bool:
+            most = max(self._stop_asked, signals) if patiently else signals
+            deadline_s = time.monotonic() + seconds
+            while alive():
+                left_s = deadline_s - time.monotonic()
+                if self._stop_asked > most and told is not None:
+                    raise told
+                if left_s <= 0 or self._stop_asked > most:
+                    return False
+                self._step(running, min(left_s, 0.1))
+            return True
+
+        return wait
 
     # --- another configuration
 
@@ -286,7 +275,7 @@ class Supervisor:
                 grid = build(loaded.plan, self._instance, poison=is_poisoned(), live=True)
             except (ConfigurationError, ComponentFailed) as problem:
                 log.say("ERROR", "config", str(problem))
-                self._refuse()
+                self._refuse([str(problem)])
                 return None
             change = difference(running.fleet.workers, running.plan, grid, loaded.plan)
             if not running.has_room_for(grid, change):
@@ -296,38 +285,23 @@ class Supervisor:
                 "INFO", "agent", f"the configuration has changed: restarting with the new one, because {reason}"
             )
             return loaded
+        self._notices.taken()
         if change.is_nothing:
             log.pass_on("INFO", "agent", "the files were read again: nothing changes, all workers go on")
             return None
         log.pass_on("INFO", "agent", f"the configuration has changed: {change}")
-        if self._end(running, change):
-            begins = running.follow(loaded, grid, change)
-            self._view.starting(loaded.plan)
-            if begins:
-                self._launch(running.fleet, begins)
-            log.pass_on("INFO", "agent", f"{self._command.agent} runs the new configuration")
+        self._service.reloading()
+        wait = self._waiting(running, 0, _ToldToStop)
+        try:
+            end_some(running.fleet, change, wait, self._command.stop_deadline_s)
+        except _ToldToStop:
+            return None
+        if begins := running.follow(loaded, grid, change):
+            self._launch(running.fleet, begins)
+        self._view.starting(loaded.plan)
+        self._service.ready()
+        log.pass_on("INFO", "agent", f"{self._command.agent} runs the new configuration")
         return None
-
-    def _end(self, running: Running, change: Difference) -> bool:
-        """Ends who has to end, sources first; False when the agent is to stop meanwhile, which is then done for all."""
-        fleet = running.fleet
-        sources = [worker for worker in change.ends if worker.spec.kind == "source"]
-        others = [worker for worker in change.ends if worker.spec.kind != "source"]
-
-        def left(workers: Sequence[Worker]) -> list[Worker]:
-            return [worker for worker in fleet.alive() if worker in workers]
-
-        fleet.dismiss(sources, Order.STOP)
-        if not self._wait(running, lambda: left(sources), DRAIN_DEADLINE_S, 0) and not self._stop_asked:
-            fleet.dismiss(left(sources), Order.NOW)
-        fleet.dismiss([worker for worker in change.drains if not worker.leaving], Order.STOP, DRAIN_DEADLINE_S)
-        fleet.dismiss(others, Order.NOW)
-        if not self._wait(running, lambda: left(change.ends), PATIENCE_S, 0) and not self._stop_asked:
-            names = ", ".join(worker.spec.label for worker in left(change.ends))
-            log.say("ERROR", "agent", f"{names} did not end in time and is killed; nothing in a channel is lost")
-            fleet.kill(change.ends)
-            self._wait(running, lambda: left(change.ends), PATIENCE_S, 0)
-        return not self._stop_asked
 
     def _read_again(self) -> Loaded | None:
         """What the files say now; None when it can't be run, or is not whole yet. The person is told why."""
@@ -346,40 +320,15 @@ class Supervisor:
             template.close()
         if self._files.changed_meanwhile():
             return None
-        if loaded is None:
-            self._refuse()
+        if loaded.plan is None:
+            self._refuse([problem.one_line() for problem in loaded.problems if problem.severity == "error"])
+            return None
         return loaded
 
-    def _refuse(self) -> None:
+    def _refuse(self, why: Sequence[str]) -> None:
         self._files.refused()
+        self._notices.refused(why)
         log.say("ERROR", "agent", "the changed configuration can't be run; the agent goes on with the one before")
-
-    # --- the stop
-
-    def _stop(self, running: Running) -> bool:
-        """Sources stop, sinks drain until the deadline, files are closed; a second signal shortens all of it.
-
-        Returns:
-            True when a worker had to be killed.
-        """
-        fleet, asked, began_s = running.fleet, max(self._stop_asked, 1), time.monotonic()
-        log.pass_on("INFO", "agent", "stopping: sources read no more, sinks empty the channels")
-        fleet.give_order(Order.STOP, "source")
-        if not self._wait(running, lambda: fleet.alive("source"), DRAIN_DEADLINE_S, asked):
-            fleet.give_order(Order.NOW, "source")
-        fleet.give_order(Order.STOP, "sink")
-        left_s = began_s + DRAIN_DEADLINE_S - time.monotonic()
-        if self._wait(running, fleet.alive, left_s, asked):
-            return False
-        log.say("WARN", "agent", "the channels are not empty yet; ending all the same, what is left stays in them")
-        fleet.give_order(Order.NOW)
-        if self._wait(running, fleet.alive, PATIENCE_S, max(self._stop_asked, asked)):
-            return False
-        names = ", ".join(worker.spec.label for worker in fleet.alive())
-        log.say("ERROR", "agent", f"{names} did not end in time and is killed; nothing in a channel is lost")
-        fleet.kill()
-        self._wait(running, fleet.alive, PATIENCE_S, self._stop_asked + 1000)
-        return True
 
     # --- what happens to it
 

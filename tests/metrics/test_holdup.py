@@ -187,12 +187,14 @@ def test_the_observer_stores_the_channels_numbers_for_other_processes(agent: Any
     observer = Observer(agent.block, lambda: numbers)
     agent.source.state(State.WAITING_ROOM, "room in c1")
     observer.tick()
-    since_ms = agent.block.sample().channels["c1"]["full_since_ms"]
-    assert since_ms > 0
+    seen = agent.block.sample().channels["c1"]
+    since = {name: seen[name] for name in ("full_since_ms", "unmoved_since_ms")}
+    assert all(since.values())
     observer.tick()
-    assert agent.block.sample().channels["c1"] == {
-        **dict.fromkeys(CHANNEL_NAMES, 0), **numbers["c1"], "full_since_ms": since_ms,
-    }  # fmt: skip
+    assert agent.block.sample().channels["c1"] == {**dict.fromkeys(CHANNEL_NAMES, 0), **numbers["c1"], **since}
+    numbers["c1"]["takes"] = 1
+    observer.tick()
+    assert agent.block.sample().channels["c1"]["unmoved_since_ms"] == 0, "one was taken"
     numbers["c1"] = {"size": 0, "capacity": 100, "puts": 100, "takes": 100}
     agent.source.state(State.BUSY)
     observer.tick()
