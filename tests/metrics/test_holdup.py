@@ -199,5 +199,5 @@ def test_the_observer_stores_the_channels_numbers_for_other_processes(agent: Any
     agent.source.state(State.BUSY)
     observer.tick()
     assert agent.block.sample().channels["c1"]["full_since_ms"] == 0
-    assert observer.before.channels["c1"]["takes"] == 0
+    assert observer.before.channels["c1"]["takes"] == 1
     assert observer.now.channels["c1"]["takes"] == 100
