@@ -18,6 +18,7 @@ from pathlib import Path
 from perf.harness import usage
 from shipper.errors import DamagedData
 from shipper.metrics.block import Kind, MetricsBlock, State
+from shipper.testing.mortal import dies_with_us
 
 _START_S = 60.0
 _PROJECT = Path(__file__).resolve().parents[2]
@@ -55,7 +56,9 @@ class Agent:
         command += ["-Dflume.monitoring.type=http", f"-Dflume.monitoring.port={port}"]
         environment = {**os.environ, "PYTHONPATH": str(_PROJECT)}
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, preexec_fn=dies_with_us()
+            )
         deadline_s = began_s + _START_S
         while not self._works():
             if time.perf_counter() > deadline_s:

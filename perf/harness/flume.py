@@ -28,6 +28,7 @@ from perf.harness.lines import Input, write_input
 from perf.harness.results import Goal, Result, progress
 from perf.harness.senders import TcpFeed
 from perf.harness.transfer import settle
+from shipper.testing.mortal import dies_with_us
 
 VERSION = "1.11.0"
 _POM = f"""\
@@ -102,7 +103,9 @@ class Flume:
         command = ["java", *_JVM, "-cp", f"{jars}/*", "org.apache.flume.node.Application"]
         command += ["-n", "a1", "-f", str(file), "--no-reload-conf"]
         with (directory / "flume.log").open("wb") as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=dies_with_us()
+            )
         return self
 
     def __exit__(self, *_: object) -> None:

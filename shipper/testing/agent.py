@@ -23,6 +23,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from shipper.testing.mortal import dies_with_us
+
 _MEMORY = Path("/dev/shm")
 _LOOK_EVERY_S = 0.01
 
@@ -85,12 +87,15 @@ class Agent:
         ]  # fmt: skip
 
     def start(self, *, wait: bool = True) -> Agent:
-        """Starts it, and waits until all its workers run unless `wait` is false. It is the head of a group."""
+        """Starts it, and waits until all its workers run unless `wait` is false. It is the head of a group.
+
+        It does not outlive the thread that starts it.
+        """
         said = self.log().count("is running")
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment,
-                process_group=0,
+                process_group=0, preexec_fn=dies_with_us(),
             )  # fmt: skip
         if wait:
             self.until(lambda: self.log().count("is running") > said, "all workers run")

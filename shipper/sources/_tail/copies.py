@@ -35,7 +35,8 @@ def copies_of(file: WatchedFile, mark: Mark) -> Iterator[str]:
     """Paths beside a truncated file at which the content of `mark` can be read on.
 
     A copy is written last, so it is no older than what we read of the original; that keeps out the rotated files of
-    earlier days, which may well begin with the same lines.
+    earlier days, which may well begin with the same lines. Of what was read before the last start no time is known: then
+    the bytes must prove it.
     """
     name = os.path.basename(file.place or file.path)
     try:
@@ -50,8 +51,8 @@ def copies_of(file: WatchedFile, mark: Mark) -> Iterator[str]:
             continue
         try:
             stat = os.fstat(fd)
-            fresh = stats.S_ISREG(stat.st_mode) and stat.st_mtime_ns >= file.read_ns > 0
-            if fresh and mark.head_bytes and mark.fits(fd, stat.st_size):
+            fresh = stat.st_mtime_ns >= file.read_ns if file.read_ns else mark.strong
+            if fresh and stats.S_ISREG(stat.st_mode) and mark.head_bytes and mark.fits(fd, stat.st_size):
                 yield path
         finally:
             os.close(fd)

@@ -152,7 +152,9 @@ class FileSet:
         if file is None:
             listed = original.group.matches(path)
             file = self._adopt(path, original.group, None if listed else original.path)
-        elif file.copy_of is not original and self.opened(file) and file.unmoved():
+            if file is not None and file.offset:
+                return file  # the run before had begun with it
+        elif file.offset and file.copy_of is not original and self.opened(file) and file.unmoved():
             return None  # it was read by itself already; were it moved, the copy would have been written over it
         if file is not None and self.opened(file):
             file.resume(mark)

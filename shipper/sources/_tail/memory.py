@@ -37,6 +37,7 @@ class Memory:
         json_path: Flume's position file, or None to have none.
 
     `changed` says that a place moved since the last save, `empty` that nothing is remembered: this is the first start.
+    `misfits` are files whose content is not what was read last time, and where reading had stopped in that.
     """
 
     def __init__(self, name: str, json_path: str | None, context: SourceContext) -> None:
@@ -58,6 +59,7 @@ class Memory:
         self._durable_marks = dict(remembered.marks)  # of files that have not been found yet
         self._in_channel: set[FileKey] = set()
         self._used: FileKey | None = None
+        self.misfits: list[tuple[WatchedFile, Mark]] = []
         self._safe: dict[str, Place] = {}
         self._json_due = self._ending = False
         self.empty = not remembered.found and not context.positions
@@ -79,6 +81,8 @@ class Memory:
         if (told := self._marks.pop(file.key, None)) is not None:
             # Both the channel's and the store's fit when a file went to another worker and came back: the later counts.
             fitting = [mark for mark in (told, self._stored.get(file.key)) if mark and mark.fits(file.fd, size)]
+            if told not in fitting:
+                self.misfits.append((file, told))
             if fitting:
                 return max(fitting, key=lambda mark: mark.offset)
             self._say("info", f"{file.path} is no longer what was read last time: reading it from its beginning")

@@ -74,6 +74,7 @@ class Tail:
         self._save_s = now_s + settings.save_interval_s
         self._nothing_said = False
         self._paced_s = 0.0
+        self._copied: deque[EventBatch] = deque()
         self._in_vain = False
         self._names_changed = False
         self._find_s = now_s
@@ -83,10 +84,16 @@ class Tail:
     def open(self) -> None:
         """Finds the files, and the places where reading goes on."""
         self._sweep(self._clock.monotonic_s())
+        for file, mark in self._memory.misfits:
+            self._go_on_in_copy(file, mark)  # truncated while nobody looked
+        if not self._memory.empty:
+            for file in self._files:
+                if not file.offset:
+                    self._suspect(file, file.size)
         for identity, mark in self._memory.unplaced():
-            file = self._files.adopt_left(mark, identity)
-            if file is not None:
-                self._queue(file)
+            left = self._files.adopt_left(mark, identity)
+            if left is not None:
+                self._queue(left)
         self._memory.opened(self._files)
 
     def poll(self, wait_s: float) -> EventBatch | None:
@@ -258,11 +265,15 @@ class Tail:
         """One batch of the file whose turn it is; None when no file has a whole line."""
         ready = self._ready
         while ready:
+            if self._copied:
+                return self._copied.popleft()
             file = ready[0]
             rows_max = self._rows_max
             if (turn_rows := self._settings.turn_rows) is not None:
                 rows_max = min(rows_max, turn_rows - self._turn_rows)
             lines = self._read(file, rows_max)
+            if self._copied:
+                continue  # the file stays where it is in the queue
             if lines is not None and lines.more:
                 self._turn_rows += lines.records.num_rows
                 if turn_rows is None or self._turn_rows >= turn_rows:
@@ -283,7 +294,7 @@ class Tail:
         try:
             return self._reader.read(file, rows_max, finish=file.tail_due)
         except FileChanged:
-            if not self._start_over(file) or self._waits(file):
+            if not self._start_over(file) or self._copied or self._waits(file):
                 return None
         except OSError as problem:
             self._counters.add("EventReadFail")
@@ -306,17 +317,27 @@ class Tail:
             self._by_stream.pop(file.stream, None)
             self._files.release(file)
             return False
-        mark = Mark.of(file.offset, file.mark_text)
-        path = next(copies_of(file, mark), None)
-        copy = None if path is None else self._files.adopt_copy(path, file, mark)
-        if copy is not None:
-            self._queue(copy)
+        self._go_on_in_copy(file, Mark.of(file.offset, file.mark_text))
         self._say("info", f"{file.path} was truncated or written anew: reading it from its beginning")
         file.start_over()
         file.committed = 0
         file.committed_anchor = file.mark_text
         self._suspect(file, file.size)
         return True
+
+    def _go_on_in_copy(self, file: WatchedFile, mark: Mark) -> None:
+        """What a truncated file had not given yet is read from its copy, if there is one.
+
+        That reading goes on there is the first thing the channels hear: a batch without rows. Dying before it is
+        put, the channels still have the place in the old content, and the next start finds the copy by it; after it,
+        they have the place in the copy. Nothing of the new content is put before.
+        """
+        path = next(copies_of(file, mark), None)
+        copy = None if path is None else self._files.adopt_copy(path, file, mark)
+        if copy is not None:
+            self._queue(copy)
+            moved = Origin(copy.stream, copy.offset, copy.offset, copy.mark_text)
+            self._copied.append(EventBatch.of([]).with_origins([moved]))
 
     def _suspect(self, file: WatchedFile, size: int) -> None:
         """Content that nobody has seen at this name may be the copy of a file that will be truncated in a moment."""

@@ -1,0 +1,129 @@
+"""copytruncate while nobody reads, and deaths in the middle of it: the end of the old content comes once, from its copy."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.sources.conftest import TailWorld
+
+OLD = [f"line {number} of a log that is long enough to be known again by its content" for number in range(100)]
+UNREAD = [f"unread {number}" for number in range(10)]
+NEW = [f"new {number}" for number in range(5)]
+
+groups = pytest.mark.parametrize("group", ["app\\.log", "app\\.log.*"], ids=["beside", "in the group"])
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TailWorld]:
+    """Nobody waits for the disk here."""
+    monkeypatch.setattr(os, "fsync", lambda fd: None)
+    made = TailWorld(tmp_path)
+    yield made
+    made.close()
+
+
+def content(lines: list[str]) -> str:
+    """Of a file."""
+    return "".join(f"{line}\n" for line in lines)
+
+
+def copytruncate(world: TailWorld, name: str = "app.log.1") -> None:
+    """As logrotate does it."""
+    shutil.copy(world.logs / "app.log", world.logs / name)
+    os.truncate(world.logs / "app.log", 0)
+
+
+def options(world: TailWorld, group: str) -> dict[str, str]:
+    """Of a source of that group."""
+    return {"filegroups.g": f"{world.logs}/{group}"}
+
+
+@groups
+@pytest.mark.parametrize("from_channel", [True, False], ids=["the channel knows", "the store knows"])
+@pytest.mark.parametrize("unread", [UNREAD, []], ids=["an unread end", "all was read"])
+@pytest.mark.parametrize("new", [NEW, []], ids=["written on", "left empty"])
+def test_what_was_truncated_while_nobody_ran_is_read_on_in_its_copy(
+    world: TailWorld, group: str, from_channel: bool, unread: list[str], new: list[str]
+) -> None:
+    given = options(world, group)
+    world.write("app.log", content(OLD))
+    source = world.start(given)
+    assert world.read(source) == OLD
+    source.close()
+    world.append("app.log", content(unread))
+    copytruncate(world)
+    world.append("app.log", content(new))
+    source = world.start(given, from_channel=from_channel)
+    assert sorted(world.wait_and_read(source, 10)) == sorted(unread + new)
+    source.close()
+    again = world.start(given, from_channel=from_channel)
+    assert world.wait_and_read(again, 10) == []
+
+
+@groups
+@pytest.mark.parametrize("batches", range(4))
+def test_a_death_after_any_batch_of_a_truncated_file_repeats_nothing(
+    world: TailWorld, group: str, batches: int
+) -> None:
+    """The process dies with so many batches put since the truncation: what it had saved itself is as old as can be."""
+    given = options(world, group) | {"writePosInterval": "1000000"}
+    world.write("app.log", content(OLD))
+    source = world.start(given)
+    assert world.read(source) == OLD
+    world.append("app.log", content(UNREAD))
+    copytruncate(world)
+    world.append("app.log", content(NEW))
+    read = []
+    for _, batch in zip(range(batches), world.batches(source, wait_s=0.5), strict=False):
+        read += [body.decode() for body in batch.body.to_pylist()]
+        world.channel.update({origin.stream: origin for origin in batch.origins})
+    again = world.start(given, from_channel=True)
+    assert sorted(read + world.wait_and_read(again, 10)) == sorted(UNREAD + NEW)
+
+
+@groups
+def test_two_generations_that_nobody_saw_are_each_read_once(world: TailWorld, group: str) -> None:
+    """Where the copies are in the group; beside it, nobody reads a file of which nothing was known."""
+    given = options(world, group)
+    world.write("app.log", content(OLD))
+    source = world.start(given)
+    assert world.read(source) == OLD
+    source.close()
+    world.append("app.log", content(UNREAD))
+    copytruncate(world)
+    world.append("app.log", "between\n")
+    copytruncate(world, "app.log.2")
+    world.append("app.log", content(NEW))
+    found = sorted(world.wait_and_read(world.start(given, from_channel=True), 10))
+    assert found == sorted(UNREAD + NEW + (["between"] if "*" in group else []))
+
+
+def test_a_copy_that_is_there_at_the_start_waits_for_the_truncation(world: TailWorld) -> None:
+    given = options(world, "app\\.log.*")
+    world.write("app.log", content(OLD))
+    source = world.start(given)
+    assert world.read(source) == OLD
+    source.close()
+    shutil.copy(world.logs / "app.log", world.logs / "app.log.1")
+    source = world.start(given, from_channel=True)
+    assert world.read(source) == []
+    os.truncate(world.logs / "app.log", 0)
+    world.append("app.log", content(NEW))
+    assert world.wait_and_read(source, 10) == NEW
+
+
+def test_a_new_file_with_the_same_content_is_read_after_a_while(world: TailWorld) -> None:
+    """People do put the same lines into two files; without a truncation it is no copy."""
+    given = options(world, "app\\.log.*")
+    world.write("app.log", content(OLD))
+    source = world.start(given)
+    assert world.read(source) == OLD
+    source.close()
+    shutil.copy(world.logs / "app.log", world.logs / "app.log.1")
+    source = world.start(given, from_channel=True)
+    assert world.wait_and_read(source, 10) == OLD
