@@ -171,8 +171,8 @@ def judge(scenario: Scenario, home: Path, streams: list[Stream]) -> list[str]:
                 if numbers:
                     files = sorted({stream.file_of(number) for number in numbers})
                     faults.append(
-                        f"{channel}: {len(numbers)} of {len(wanted)} lines of {stream.name} {what}, from {min(numbers)} "
-                        f"to {max(numbers)}, in its files {files[:5]} of {len(stream.begins)} (copied: "
+                        f"{channel}: {len(numbers)} of {len(wanted)} lines of {stream.name} {what}, from "
+                        f"{min(numbers)} to {max(numbers)}, in its files {files[:5]} of {len(stream.begins)} (copied: "
                         f"{sorted(stream.mixed & set(files))[:5]})"
                     )
     return faults[:20]

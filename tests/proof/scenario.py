@@ -76,8 +76,9 @@ class Scenario:
         if many:
             ways = ways[:1]  # of a file that another worker reads, nobody knows that it is a copy
         rotations = tuple(way for way in ways if chance.random() < 0.7) or ways[:1]
+        thinned = chance.random() < 0.3
         return cls(
-            seed, topology, source, channel, 2 if many else 1, chance.random() < 0.3, rotations, streams, sinks, everything
+            seed, topology, source, channel, 2 if many else 1, thinned, rotations, streams, sinks, everything
         )  # fmt: skip
 
     def __str__(self) -> str:

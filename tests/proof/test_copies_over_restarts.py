@@ -1,4 +1,4 @@
-"""copytruncate while nobody reads, and deaths in the middle of it: the end of the old content comes once, from its copy."""
+"""copytruncate while nobody reads, and deaths in the middle of it: the end of the old content comes once."""
 
 from __future__ import annotations
 

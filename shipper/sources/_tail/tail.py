@@ -14,7 +14,6 @@ It is longer than others because these rules hold over all of its verbs, and are
 
 from __future__ import annotations
 
-import os
 import resource
 from collections import deque
 from collections.abc import Sequence
@@ -24,7 +23,7 @@ import pyarrow as pa
 
 from shipper.api import EventBatch, Origin, SourceContext
 from shipper.batch import kernels as pc
-from shipper.sources._tail.copies import copies_of, looks_like, original_of
+from shipper.sources._tail.copies import Copies
 from shipper.sources._tail.files import FileSet, belongs_to
 from shipper.sources._tail.group import FileGroup
 from shipper.sources._tail.identity import Mark
@@ -61,6 +60,7 @@ class Tail:
             descriptors_max=max(8, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _DESCRIPTORS_KEPT),
             cache_listing=settings.cache_listing,
         )  # fmt: skip
+        self._copies = Copies(self._files, context.clock, settings.rotate_wait_s, self._queue)
         self._reader = LineReader(settings.rule, context.batch_bytes, settings.line_bytes_max, context.room)
         self._rows_max = min(context.rows_max, settings.batch_rows or context.rows_max)
         self._by_stream: dict[str, WatchedFile] = {}
@@ -74,7 +74,6 @@ class Tail:
         self._save_s = now_s + settings.save_interval_s
         self._nothing_said = False
         self._paced_s = 0.0
-        self._copied: deque[EventBatch] = deque()
         self._in_vain = False
         self._names_changed = False
         self._find_s = now_s
@@ -85,11 +84,11 @@ class Tail:
         """Finds the files, and the places where reading goes on."""
         self._sweep(self._clock.monotonic_s())
         for file, mark in self._memory.misfits:
-            self._go_on_in_copy(file, mark)  # truncated while nobody looked
+            self._copies.go_on(file, mark)  # truncated while nobody looked
         if not self._memory.empty:
             for file in self._files:
                 if not file.offset:
-                    self._suspect(file, file.size)
+                    self._copies.suspect(file, file.size)
         for identity, mark in self._memory.unplaced():
             left = self._files.adopt_left(mark, identity)
             if left is not None:
@@ -265,14 +264,14 @@ class Tail:
         """One batch of the file whose turn it is; None when no file has a whole line."""
         ready = self._ready
         while ready:
-            if self._copied:
-                return self._copied.popleft()
+            if self._copies.told:
+                return self._copies.told.popleft()
             file = ready[0]
             rows_max = self._rows_max
             if (turn_rows := self._settings.turn_rows) is not None:
                 rows_max = min(rows_max, turn_rows - self._turn_rows)
             lines = self._read(file, rows_max)
-            if self._copied:
+            if self._copies.told:
                 continue  # the file stays where it is in the queue
             if lines is not None and lines.more:
                 self._turn_rows += lines.records.num_rows
@@ -289,12 +288,12 @@ class Tail:
         return None
 
     def _read(self, file: WatchedFile, rows_max: int) -> Lines | None:
-        if not self._files.opened(file) or self._waits(file):
+        if not self._files.opened(file) or self._copies.waits(file):
             return None
         try:
             return self._reader.read(file, rows_max, finish=file.tail_due)
         except FileChanged:
-            if not self._start_over(file) or self._copied or self._waits(file):
+            if not self._start_over(file) or self._copies.told or self._copies.waits(file):
                 return None
         except OSError as problem:
             self._counters.add("EventReadFail")
@@ -317,45 +316,13 @@ class Tail:
             self._by_stream.pop(file.stream, None)
             self._files.release(file)
             return False
-        self._go_on_in_copy(file, Mark.of(file.offset, file.mark_text))
+        self._copies.go_on(file, Mark.of(file.offset, file.mark_text))
         self._say("info", f"{file.path} was truncated or written anew: reading it from its beginning")
         file.start_over()
         file.committed = 0
         file.committed_anchor = file.mark_text
-        self._suspect(file, file.size)
+        self._copies.suspect(file, file.size)
         return True
-
-    def _go_on_in_copy(self, file: WatchedFile, mark: Mark) -> None:
-        """What a truncated file had not given yet is read from its copy, if there is one.
-
-        That reading goes on there is the first thing the channels hear: a batch without rows. Dying before it is
-        put, the channels still have the place in the old content, and the next start finds the copy by it; after it,
-        they have the place in the copy. Nothing of the new content is put before.
-        """
-        path = next(copies_of(file, mark), None)
-        copy = None if path is None else self._files.adopt_copy(path, file, mark)
-        if copy is not None:
-            self._queue(copy)
-            moved = Origin(copy.stream, copy.offset, copy.offset, copy.mark_text)
-            self._copied.append(EventBatch.of([]).with_origins([moved]))
-
-    def _suspect(self, file: WatchedFile, size: int) -> None:
-        """Content that nobody has seen at this name may be the copy of a file that will be truncated in a moment."""
-        file.copy_of = original_of(file, size, self._files)
-        file.copy_until_s = self._clock.monotonic_s() + self._settings.rotate_wait_s
-
-    def _waits(self, file: WatchedFile) -> bool:
-        """True while a file may turn out to be the copy of another one that will be truncated in a moment."""
-        original = file.copy_of
-        if original is None:
-            return False
-        size = os.fstat(file.fd).st_size
-        if self._clock.monotonic_s() < file.copy_until_s and looks_like(file, size, original.head):
-            if not original.queued and self._files.look(original):
-                self._queue(original)  # it is looked at first; if it was truncated, that settles the copy
-            return file.copy_of is not None
-        file.copy_of = None
-        return False
 
     def _batch(self, file: WatchedFile, lines: Lines) -> EventBatch:
         settings = self._settings
@@ -392,5 +359,5 @@ class Tail:
         elif at_start and self._settings.skip_to_end:
             file.resume(Mark(size))
         elif not at_start:
-            self._suspect(file, size)
+            self._copies.suspect(file, size)
         self._memory.placed(file)
