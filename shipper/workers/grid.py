@@ -109,7 +109,7 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False, live: bool = 
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not live:
         mend(run_dir)
-    say_unclaimed(run_dir, [channel.name for channel in plan.channels])
+        say_unclaimed(run_dir, [channel.name for channel in plan.channels])
     producers = {
         c.name: [_worker(s.name, i) for s in plan.sources if c.name in s.channels for i in range(s.workers)]
         for c in plan.channels

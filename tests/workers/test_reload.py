@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import os
+import random
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from shipper.cli.health import health
+from shipper.config.plan import ChannelPlan, Plan
 from shipper.testing.agent import Agent
-from tests.workers.conftest import agent_of, file_roll, taildir, texts
+from shipper.testing.fakes import ManualClock
+from shipper.workers.reload import restart_needed
+from shipper.workers.watched import WatchedFiles
+from tests.workers.conftest import agent_of, file_roll, seq, taildir, texts
 
 Make = Callable[..., Agent]
 
 pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture(autouse=True)
+def inputs(tmp_path: Path) -> None:
+    """The directories that are read."""
+    for name in ("in1", "in2", "in3"):
+        (tmp_path / name).mkdir()
 
 
 def write_lines(path: Path, first: int, end: int) -> None:
@@ -65,3 +80,245 @@ class TestWhatChanged:
         assert any(path.name.startswith("new-") for path in (tmp_path / "out1").iterdir())
         for out in ("out1", "out2"):
             assert sorted(texts(tmp_path / out).split(), key=int) == lines(0, 3000).split()
+
+    def test_a_source_that_is_added_and_removed_leaves_the_other_pipeline_alone(
+        self, agent: Make, tmp_path: Path
+    ) -> None:
+        for pipe in ("in1", "in2", "in3"):
+            write_lines(tmp_path / pipe / "a.log", 0, 1000)
+        one = agent(two_pipelines(tmp_path)).start()
+        before = one.workers()
+        third = two_pipelines(tmp_path).replace("sources = r1 r2", "sources = r1 r2 r3")
+        change(one, third + taildir("r3", "c1", tmp_path / "in3"))
+        assert "k1 starts again; r3 is started; k2, r1, r2 go on" in one.log()
+        one.until(lambda: texts(tmp_path / "out1").count(b"\n") == 2000)
+        change(one, two_pipelines(tmp_path))
+        assert "r3 is stopped; " in one.log()
+        write_lines(tmp_path / "in1" / "a.log", 1000, 2000)
+        write_lines(tmp_path / "in3" / "a.log", 1000, 2000)  # nobody reads it any more
+        one.until(lambda: texts(tmp_path / "out1").count(b"\n") >= 3000)
+        after = one.workers()
+        assert all(before[label] == after[label] for label in ("r1", "r2", "k2"))
+        assert one.stop() == 0, one.log()
+        assert sorted(texts(tmp_path / "out1").split()) == sorted([*lines(0, 2000).split(), *lines(0, 1000).split()])
+        assert texts(tmp_path / "out2") == lines(0, 1000)
+
+    def test_what_waits_for_a_removed_sink_is_taken_by_the_one_that_is_left(self, agent: Make, tmp_path: Path) -> None:
+        """k1 holds its lane and can't go on; the lines that wait there are k2's when it is gone."""
+        write_lines(tmp_path / "in" / "a.log", 0, 500)
+        both = agent_of(
+            taildir("r1", "c1", tmp_path / "in"), file_roll("k1", "c1", tmp_path / "one"),
+            file_roll("k2", "c1", tmp_path / "two"), sinks="k1 k2",
+        )  # fmt: skip
+        one = agent(both).start()
+
+        def delivered() -> list[bytes]:
+            return sorted((texts(tmp_path / "one") + texts(tmp_path / "two")).split(), key=int)
+
+        one.until(lambda: len(delivered()) == 500)
+        change(one, agent_of(taildir("r1", "c1", tmp_path / "in"), file_roll("k2", "c1", tmp_path / "two"), sinks="k2"))
+        write_lines(tmp_path / "in" / "a.log", 500, 1500)
+        one.until(lambda: len(delivered()) >= 1500)
+        assert one.stop() == 0, one.log()
+        assert delivered() == lines(0, 1500).split()
+        assert texts(tmp_path / "two").endswith(b"1499\n")
+
+    def test_a_removed_pipeline_is_stopped_in_order_and_emptied(self, agent: Make, tmp_path: Path) -> None:
+        """What its source had read is delivered before its sink ends; and nobody else waits for that."""
+        write_lines(tmp_path / "in1" / "a.log", 0, 200_000)
+        one = agent(two_pipelines(tmp_path)).start()
+        one.until(lambda: texts(tmp_path / "out1").count(b"\n") > 0)
+        stays = {label: one.worker(label) for label in ("r2", "k2")}
+        only_two = agent_of(
+            taildir("r2", "c2", tmp_path / "in2"), file_roll("k2", "c2", tmp_path / "out2"),
+            sources="r2", channels="c2", sinks="k2",
+        )  # fmt: skip
+        change(one, only_two)
+        one.until(lambda: set(one.workers()) == {"r2", "k2"}, "r1 and k1 have ended")
+        assert one.workers() == stays
+        write_lines(tmp_path / "in2" / "a.log", 0, 10)
+        one.until(lambda: texts(tmp_path / "out2").count(b"\n") == 10)
+        change(one, two_pipelines(tmp_path))  # and back again: it goes on where it was
+        one.until(lambda: texts(tmp_path / "out1").count(b"\n") >= 200_000)
+        assert one.stop() == 0, one.log()
+        assert texts(tmp_path / "out1") == lines(0, 200_000)
+
+    def test_a_channel_with_another_capacity_restarts_those_around_it(self, agent: Make, tmp_path: Path) -> None:
+        write_lines(tmp_path / "in1" / "a.log", 0, 1000)
+        one = agent(two_pipelines(tmp_path)).start()
+        change(one, two_pipelines(tmp_path) + "a1.channels.c1.capacity = 100\n")
+        assert "k1, r1 start again; k2, r2 go on" in one.log()
+        one.until(lambda: texts(tmp_path / "out1").count(b"\n") == 1000)
+        assert one.stop() == 0, one.log()
+
+    def test_a_component_that_could_not_start_is_mended_by_a_reload(self, agent: Make, tmp_path: Path) -> None:
+        sink = "a1.sinks.k1.type = file_roll\na1.sinks.k1.channel = c1\na1.sinks.k1.sink.directory = "
+        one = agent(agent_of(seq("r1", "c1", 50), f"{sink}{tmp_path}/missing\n")).start(wait=False)
+        one.until(lambda: "k1: the worker could not go on" in one.log())
+        (tmp_path / "out").mkdir()
+        change(one, agent_of(seq("r1", "c1", 50), f"{sink}{tmp_path}/out\n"))
+        one.until(lambda: texts(tmp_path / "out").count(b"\n") == 50)
+        assert one.stop() == 0, one.log()
+
+    def test_counters_of_what_goes_on_and_of_what_starts_again_go_on(self, agent: Make, tmp_path: Path) -> None:
+        write_lines(tmp_path / "in1" / "a.log", 0, 1000)
+        one = agent(two_pipelines(tmp_path)).start()
+        one.until(lambda: counter(one, "k1", "EventDrainSuccessCount") == 1000)
+        change(one, two_pipelines(tmp_path, **{"sink.rollInterval": 2}))
+        write_lines(tmp_path / "in1" / "a.log", 1000, 1500)
+        one.until(lambda: counter(one, "k1", "EventDrainSuccessCount") == 1500)
+        assert counter(one, "r1", "EventAcceptedCount") == 1500
+        assert one.stop() == 0, one.log()
+
+    def test_a_channel_of_another_type_restarts_the_whole_agent(self) -> None:
+        """It is another thing altogether: its events would have to be moved."""
+        before = plan_of({"c1": "memory", "c2": "memory"})
+        assert restart_needed(before, plan_of({"c1": "memory", "c3": "file"})) == ""
+        assert "channel c2 was of type memory" in restart_needed(before, plan_of({"c1": "memory", "c2": "file"}))
+
+
+def counter(one: Agent, name: str, key: str) -> int:
+    """A counter of a component."""
+    from shipper.metrics.block import MetricsBlock
+
+    workers = MetricsBlock.view(one.instance_dir() / "metrics").sample().workers
+    return sum(worker.counters[key] for worker in workers if worker.name == name)
+
+
+def plan_of(channels: dict[str, str]) -> Plan:
+    """A plan of nothing but channels."""
+    made = tuple(ChannelPlan(name=name, type=kind) for name, kind in channels.items())
+    return Plan(agent="a1", files=("a1.properties",), sources=(), channels=made, groups=())
+
+
+class TestFiles:
+    """Which files are taken, and when."""
+
+    def test_nothing_happens_when_nothing_changed(self, agent: Make, tmp_path: Path) -> None:
+        one = agent(two_pipelines(tmp_path)).start()
+        before = one.workers()
+        change(one, "# the same\n" + two_pipelines(tmp_path), "nothing changes, all workers go on")
+        assert one.workers() == before
+        assert one.stop() == 0, one.log()
+
+    def test_a_bad_file_is_refused_once_shown_and_forgotten_when_a_good_one_comes(
+        self, agent: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Found by the look at the files that Flume has every 30 s, here every 0.1 s."""
+        one = agent(two_pipelines(tmp_path), arguments=["-i", "0.1"]).start()
+        before = one.workers()
+        one.file.write_text(two_pipelines(tmp_path) + "a1.sinks.k1.type = filerol\n")
+        one.until(lambda: "the agent goes on with the one before" in one.log())
+        one.until(lambda: health("a1", one.run_dir, look_s=0.0) == 1)
+        assert "was refused, the one before still runs: " in capsys.readouterr().out
+        assert one.workers() == before
+        one.file.write_text(two_pipelines(tmp_path))
+        one.until(lambda: "nothing changes" in one.log())
+        assert one.log().count("the agent goes on with the one before") == 1
+        assert health("a1", one.run_dir, look_s=0.0) == 0, capsys.readouterr().out
+        assert one.stop() == 0, one.log()
+
+    def test_half_a_file_is_not_taken(self, tmp_path: Path) -> None:
+        """A change counts when a second went by without another one; and not while a file is away."""
+        file, clock = tmp_path / "a1.properties", ManualClock()
+        file.write_text("one")
+        watched = WatchedFiles([file], 30.0, monotonic_s=clock.monotonic_s)
+        clock.advance(30)
+        assert not watched.wanted()
+        for text in ("tw", "two", "two, and"):
+            file.write_text(text)
+            clock.advance(31 if text == "tw" else 1)
+            assert not watched.wanted(), text
+        file.unlink()
+        clock.advance(1)
+        assert not watched.wanted()
+        clock.advance(1)
+        assert not watched.wanted()
+        file.write_text("two, and all")
+        clock.advance(1)
+        assert not watched.wanted()
+        clock.advance(1)
+        assert watched.wanted()
+        clock.advance(60)
+        assert not watched.wanted(), "it has been read"
+
+    def test_a_file_that_changes_while_it_is_read_is_read_again(self, tmp_path: Path) -> None:
+        file, clock = tmp_path / "a1.properties", ManualClock()
+        file.write_text("one")
+        watched = WatchedFiles([file], 30.0, polls=False, monotonic_s=clock.monotonic_s)
+        file.write_text("two")
+        clock.advance(60)
+        assert not watched.wanted(), "--no-reload-conf"
+        watched.ask()
+        assert watched.wanted()
+        assert not watched.changed_meanwhile()
+        watched.ask()
+        assert watched.wanted()
+        file.write_text("three")
+        assert watched.changed_meanwhile()
+        clock.advance(1)
+        assert not watched.wanted(), "it has just changed"
+        clock.advance(1)
+        assert watched.wanted()
+
+    def test_a_file_that_was_refused_is_looked_at_often(self, tmp_path: Path) -> None:
+        file, clock = tmp_path / "a1.properties", ManualClock()
+        file.write_text("bad")
+        watched = WatchedFiles([file], 30.0, monotonic_s=clock.monotonic_s)
+        watched.ask()
+        assert watched.wanted()
+        watched.refused()
+        clock.advance(5)
+        assert not watched.wanted()
+        file.write_text("good")
+        clock.advance(1)
+        assert not watched.wanted()
+        clock.advance(1)
+        assert watched.wanted()
+
+
+class TestDeaths:
+    """A reload among other misfortunes."""
+
+    def test_a_stop_in_the_middle_of_a_reload_stops_everything_in_order(self, agent: Make, tmp_path: Path) -> None:
+        write_lines(tmp_path / "in1" / "a.log", 0, 1000)
+        one = agent(two_pipelines(tmp_path)).start()
+        one.until(lambda: texts(tmp_path / "out1").count(b"\n") == 1000)
+        held = one.worker("k1")
+        os.kill(held, signal.SIGSTOP)
+        change(one, two_pipelines(tmp_path, **{"sink.rollInterval": 5}), "k1 starts again")
+        one.send(signal.SIGTERM)
+        one.until(lambda: "stopping: sources read no more" in one.log())
+        os.kill(held, signal.SIGCONT)
+        assert one.ended() == 0, one.log()
+        assert texts(tmp_path / "out1") == lines(0, 1000)
+
+    def test_a_sink_that_hangs_is_killed_and_its_successor_goes_on(self, agent: Make, tmp_path: Path) -> None:
+        write_lines(tmp_path / "in1" / "a.log", 0, 1000)
+        one = agent(two_pipelines(tmp_path)).start()
+        one.until(lambda: texts(tmp_path / "out1").count(b"\n") == 1000)
+        os.kill(one.worker("k1"), signal.SIGSTOP)
+        write_lines(tmp_path / "in1" / "a.log", 1000, 2000)
+        change(one, two_pipelines(tmp_path, **{"sink.rollInterval": 5}))
+        assert "k1 did not end in time and is killed" in one.log()
+        one.until(lambda: texts(tmp_path / "out1").count(b"\n") >= 2000)
+        assert one.stop() == 0, one.log()
+        assert texts(tmp_path / "out1") == lines(0, 2000)
+
+    @pytest.mark.parametrize("seed", range(4))
+    def test_a_kill_at_any_moment_of_a_reload_loses_and_repeats_nothing(
+        self, agent: Make, tmp_path: Path, seed: int
+    ) -> None:
+        """The supervisor dies somewhere between the signal and the new workers; the next start reads the new file."""
+        dice = random.Random(seed)
+        write_lines(tmp_path / "in1" / "a.log", 0, 100_000)
+        one = agent(two_pipelines(tmp_path)).start()
+        one.file.write_text(two_pipelines(tmp_path, **{"sink.rollInterval": 5}) + "a1.channels.c1.capacity = 5000\n")
+        one.send(signal.SIGHUP)
+        time.sleep(dice.uniform(0, 1.5))
+        one.kill()
+        write_lines(tmp_path / "in1" / "a.log", 100_000, 120_000)
+        one.start()
+        one.until(lambda: texts(tmp_path / "out1").count(b"\n") >= 120_000)
+        assert one.stop() == 0, one.log()
+        assert texts(tmp_path / "out1") == lines(0, 120_000)
