@@ -117,6 +117,20 @@ def test_health_is_a_line_and_a_code_for_nagios(
     assert out.count("\n") == 1
 
 
+def test_health_takes_a_name_as_agent_does_or_none(
+    agent: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a name it is about the running agent that is worst off."""
+    agent.source.counters.set("progress_ms", 1)
+    (tmp_path / "b2").mkdir()
+    MetricsBlock.create(tmp_path / "b2" / "metrics", 0, agent="b2")
+    for words, code, line in [
+        (["a1"], 2, "CRITICAL - a1: r1 has made no step"), (["-n", "b2"], 0, "OK - b2: "), ([], 2, "CRITICAL - a1: "),
+    ]:
+        assert main(["health", *words, "--run-dir", str(tmp_path)]) == code
+        assert capsys.readouterr().out.startswith(line)
+
+
 def test_health_of_an_agent_nobody_knows_is_unknown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["health", "a9", "--run-dir", str(tmp_path)]) == 3
     assert capsys.readouterr().out.startswith("UNKNOWN - ")

@@ -23,7 +23,8 @@ class Served:
     def __init__(self, prometheus_first: bool = False) -> None:
         self.clock = ManualClock()
         self.ready = (True, "")
-        answers = Answers(lambda: JSON, lambda: TEXT, lambda: self.ready, prometheus_first)
+        self.health = (True, "")
+        answers = Answers(lambda: JSON, lambda: TEXT, lambda: self.ready, prometheus_first, lambda: self.health)
         self.server = MetricsServer(answers, port=0, monotonic_s=self.clock.monotonic_s)
 
     def connect(self) -> socket.socket:
@@ -124,6 +125,15 @@ def test_the_type_prometheus_serves_its_text_at_metrics() -> None:
     served = Served(prometheus_first=True)
     assert body(served.ask(b"GET /metrics HTTP/1.1\r\n\r\n")) == TEXT
     served.server.close()
+
+
+def test_health_is_503_only_when_something_hangs(served: Served) -> None:
+    served.health = (True, "degraded: k1 can't deliver")
+    answer = served.ask(b"GET /health HTTP/1.1\r\n\r\n")
+    assert (status(answer), body(answer)) == (200, b"degraded: k1 can't deliver\n")
+    served.health = (False, "not alive: k1 has made no step for 40 s")
+    answer = served.ask(b"GET /health HTTP/1.1\r\n\r\n")
+    assert (status(answer), body(answer)) == (503, b"not alive: k1 has made no step for 40 s\n")
 
 
 def test_not_ready_is_503_with_the_reason(served: Served) -> None:
