@@ -125,7 +125,9 @@ def test_health_takes_a_name_as_agent_does_or_none(
     (tmp_path / "b2").mkdir()
     MetricsBlock.create(tmp_path / "b2" / "metrics", 0, agent="b2")
     for words, code, line in [
-        (["a1"], 2, "CRITICAL - a1: r1 has made no step"), (["-n", "b2"], 0, "OK - b2: "), ([], 2, "CRITICAL - a1: "),
+        (["a1"], 2, "CRITICAL - a1: r1 has made no step"),
+        (["-n", "b2"], 0, "OK - b2: "),
+        ([], 2, "CRITICAL - a1: "),
     ]:
         assert main(["health", *words, "--run-dir", str(tmp_path)]) == code
         assert capsys.readouterr().out.startswith(line)
