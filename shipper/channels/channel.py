@@ -18,7 +18,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from shipper.config.field import Options
 from shipper.errors import TransactionMisused
@@ -28,6 +28,38 @@ if TYPE_CHECKING:  # the supervisor prepares channels, and carries no Arrow
     from shipper.shared.tally import Intake
 
 O = TypeVar("O", bound=Options)
+
+
+class PutOptions(Protocol):
+    """What a put side asks of the options of a channel, of whatever type."""
+
+    @property
+    def capacity(self) -> int | None:
+        """Events it holds at most."""
+
+    @property
+    def byte_capacity(self) -> int | None:
+        """Bytes of bodies it holds at most."""
+
+    @property
+    def slots(self) -> int | None:
+        """The same in slots of 100 bytes."""
+
+    @property
+    def keep_alive_s(self) -> float:
+        """How long a put waits for room."""
+
+    @property
+    def on_full(self) -> str:
+        """What a put does that finds none."""
+
+    @property
+    def max_age_s(self) -> float:
+        """When events are too old to be delivered; 0 = never."""
+
+    @property
+    def strict_batch(self) -> bool:
+        """Flume's batch sizes are meant to the letter."""
 
 
 class Transaction(ABC):
@@ -108,7 +140,11 @@ class PutSide(Protocol):
         """Which bound of a channel the last put met that had no room."""
 
     def sleeping(self, asleep: bool) -> None:
-        """Says whether this worker waits for room, so that somebody wakes it."""
+        """Says whether this worker waits for room, or for `safe`, so that somebody wakes it."""
+
+    @property
+    def safe(self) -> bool:
+        """True when the last put is on disk in all required channels that promise that."""
 
 
 class TakeTransaction(Transaction):
@@ -190,6 +226,27 @@ class TakeSide(Protocol):
     def sleeping(self, asleep: bool) -> None:
         """Says whether this worker sleeps, so that somebody wakes it."""
 
+    def waiting(self) -> bool:
+        """True when rows wait that this worker holds or could hold."""
+
+    def settle(self) -> None:
+        """Takes back what this sink held when it died, and what it is home to. Once its target is settled."""
+
+    def sequence(self) -> int:
+        """The largest sink sequence that a commit of this sink stored."""
+
+    def generation(self, lane: str) -> int | None:
+        """How often takes of that lane were committed; None when it is none of this channel's."""
+
+    def committed(self) -> tuple[tuple[int, Any], ...]:
+        """How far this worker's lanes are committed: for `publish_durable`, once that much is safe at the target."""
+
+    def publish_durable(self, committed: tuple[tuple[int, Any], ...], *, ring: bool = False) -> None:
+        """Says that all that `committed` returned survives the death of the machine."""
+
+    def close(self) -> None:
+        """Lets go of everything."""
+
 
 class Channel(ABC, Generic[O]):
     """Base of all channel types: what the configuration says, and where the parts of the channel lie.
@@ -202,10 +259,17 @@ class Channel(ABC, Generic[O]):
     Options: ClassVar[type[Options]]
     aliases: ClassVar[tuple[str, ...]]
     counted: ClassVar[tuple[str, ...]] = ()
+    #: True when a writer process of its own takes what is put and keeps it in a log, and sinks read that.
+    logged: ClassVar[bool] = False
 
     def __init__(self, name: str, options: O) -> None:
         self.name = name
         self.options = options
+
+    @classmethod
+    def places(cls, options: O) -> tuple[Path, ...]:
+        """Directories that a channel with these options has to itself: no two channels may have the same."""
+        return ()
 
     @property
     @abstractmethod

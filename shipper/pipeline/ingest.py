@@ -138,6 +138,15 @@ class Ingest:
         self._sleeps(False)
         return ""
 
+    @property
+    def safe(self) -> bool:
+        """True when the last put is on disk in all required channels that promise that."""
+        return self._side.safe
+
+    def listen(self, listens: bool) -> None:
+        """Has the worker rung when the last put may be safe. Ask once more before sleeping."""
+        self._sleeps(listens)
+
     def withdraw(self) -> None:
         """The batch that was refused is not offered again now; counted as a put that failed."""
         self._sleeps(False)

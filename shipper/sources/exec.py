@@ -36,6 +36,7 @@ class ExecSource(Source[ExecOptions]):
         super().__init__(options)
         self._reader: _TailedFiles | CommandOutput
         self._reader = CommandOutput(options) if options.tail is None else _TailedFiles(options, options.tail)
+        self.awaits_durable = False
         self.replayable = options.tail is not None  # type: ignore[misc]  # the class can't know, the command does
 
     def open(self, context: SourceContext) -> None:

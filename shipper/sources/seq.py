@@ -37,6 +37,7 @@ class SeqSource(Source[SeqOptions]):
     Options = SeqOptions
     aliases = ("seq", "org.apache.flume.source.sequencegeneratorsource")
     replayable = True
+    awaits_durable = False
     light = True
     counted = ("EventAcceptedCount", "AppendBatchAcceptedCount", "ChannelWriteFail")
 

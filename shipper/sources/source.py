@@ -84,6 +84,8 @@ class Source(ABC, Generic[O]):
         Options: the dataclass of its options.
         aliases: every name that `type` may have, in lower case; Flume's class name among them.
         replayable: True when `position` can go back, so that a restart neither loses nor repeats.
+        awaits_durable: True when `committed` is to be called only once the rows are on disk in every channel that keeps
+            them there, because it tells a peer so, or throws something away. False when it does nothing of the kind.
         light: True when several of its kind may share one worker.
         counted: the Flume counters that this source fills (`flume.md` 8.1); empty = Flume shows no entry.
     """
@@ -91,6 +93,7 @@ class Source(ABC, Generic[O]):
     Options: ClassVar[type[Options]]
     aliases: ClassVar[tuple[str, ...]]
     replayable: ClassVar[bool] = False
+    awaits_durable: bool = True
     light: ClassVar[bool] = False
     listens: ClassVar[bool] = False
     counted: ClassVar[tuple[str, ...]] = ()

@@ -45,6 +45,7 @@ class SpooldirSource(Source[SpooldirOptions]):
     Options = SpooldirOptions
     aliases = ("spooldir", "org.apache.flume.source.spooldirectorysource")
     replayable = True
+    awaits_durable = False
     counted = (
         "EventReceivedCount", "EventAcceptedCount", "AppendBatchReceivedCount", "AppendBatchAcceptedCount",
         "ChannelWriteFail", "EventReadFail", "GenericProcessingFail",

@@ -134,6 +134,7 @@ class TaildirSource(Source[TaildirOptions]):
     Options = TaildirOptions
     aliases = ("taildir", "org.apache.flume.source.taildir.taildirsource")
     replayable = True
+    awaits_durable = False
     counted = (
         "EventReceivedCount", "EventAcceptedCount", "AppendBatchReceivedCount", "AppendBatchAcceptedCount",
         "ChannelWriteFail", "EventReadFail", "GenericProcessingFail",

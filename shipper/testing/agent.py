@@ -159,6 +159,15 @@ class Agent:
             self._process.wait()
         return pid
 
+    @staticmethod
+    def until_gone(pids: Sequence[int], timeout_s: float = 20) -> None:
+        """Waits until none of these processes lives any more."""
+        deadline_s = time.monotonic() + timeout_s
+        while any(Path(f"/proc/{pid}").exists() for pid in pids):
+            if time.monotonic() > deadline_s:
+                raise AgentFailed(f"some of {pids} live on")
+            time.sleep(_LOOK_EVERY_S)
+
     # --- watching
 
     def log(self) -> str:

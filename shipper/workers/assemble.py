@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from shipper.channels.memory.channel import MemoryChannel
+from shipper.channels.channel import TakeSide
 from shipper.channels.memory.put import LaneRoute, PutSide, open_put_side
 from shipper.channels.memory.salvage import Salvage
-from shipper.channels.memory.take import TakeRoute, TakeSide
-from shipper.clock import SystemClock
+from shipper.channels.memory.take import TakeRoute
+from shipper.channels.memory.take import TakeSide as MemoryTakeSide
+from shipper.clock import Clock, SystemClock
 from shipper.config.bind import component
 from shipper.metrics.block import Entry, State
 from shipper.pipeline.deliver import Delivery, GroupSink
@@ -20,9 +21,10 @@ from shipper.pipeline.ingest import Ingest
 from shipper.pipeline.quarantine import Quarantine
 from shipper.sinks.sink import SinkContext
 from shipper.sources.source import Source, SourceContext, Waiter
+from shipper.workers import logs
 from shipper.workers.durable_head import DurableHead
 from shipper.workers.duty import Duty
-from shipper.workers.handover import committed_before, note_of
+from shipper.workers.handover import committed_before
 from shipper.workers.heads import LaneHead, LeftHead
 from shipper.workers.positions import Positions
 from shipper.workers.spec import WorkerSpec
@@ -85,15 +87,21 @@ def _source_parts(
     assert spec.source is not None and spec.selector is not None
     clock = SystemClock()
     channels, keep_alives, rows_max, strict = {}, [], [ROWS_MAX], False
+    log_rows, sync_each = {}, set()
     for channel in spec.channels:
-        _, options = component("channel", channel.type, channel.properties)
+        channel_kind, options = component("channel", channel.type, channel.properties)
         channels[channel.name] = (options, [LaneRoute(Path(lane.path), Path(lane.bell)) for lane in channel.lanes])
         keep_alives.append(options.keep_alive_s)
-        bound = MemoryChannel(channel.name, options).rows_max
+        bound = channel_kind(channel.name, options).rows_max
         rows_max.append(bound if bound is not None else ROWS_MAX)
         strict = strict or options.strict_batch
+        if channel.logged:
+            if options.capacity is not None:
+                log_rows[channel.name] = logs.log_rows(channel)
+            if options.sync_each:
+                sync_each.add(channel.name)
     rivals = {c.name: [(Path(lane), Path(page)) for lane, page in c.rivals] for c in spec.channels}
-    side = open_put_side(Path(spec.page), channels, rivals)
+    side = open_put_side(Path(spec.page), channels, rivals, logs=log_rows)
     undo.callback(side.close)
     state_dir = Path(spec.common.state_dir) / "sources" / spec.name
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -104,10 +112,15 @@ def _source_parts(
         interceptors.append(interceptor(interceptor_options, clock))
     selector_kind, selector_options = component("selector", spec.selector.type, spec.selector.properties)
     selector = selector_kind(selector_options, [c.name for c in spec.channels])
+    side.awaits([name for name in selector.required_channels if name in sync_each])
+    logged = {channel.name: channel.logged for channel in spec.channels}
+    places = [Path(spec.common.run_dir) / "channels" / name for name in selector.required_channels]
     positions = Positions(
         Path(f"{spec.page}.positions"), _heads(side, selector.required_channels),
         left=lambda name: LeftHead(name, Path(spec.common.run_dir) / "channels" / name),
         copy=state_dir / f"channel-{spec.index}.kept", run_id=spec.common.run_id, settled_run=spec.common.settled_run,
+        # Without a table the logs know; a channel in memory that has lost what it had makes the source read that again.
+        logs=(lambda: logs.read_positions(places)) if all(map(logged.get, selector.required_channels)) else None,
     )  # fmt: skip
     positions.store(side.last_origins())
 
@@ -132,13 +145,9 @@ def sink_parts(spec: WorkerSpec, entries: dict[str, Entry], duty: Duty, say: Say
     """Builds a sink worker. Nothing is open yet but the segments."""
     assert spec.processor is not None
     clock = SystemClock()
-    routes = [TakeRoute(spec.channel, Path(t.path), Path(t.page), Path(t.bell), t.home) for t in spec.takes]
-    side = TakeSide(
-        routes, spec.sink_id, spec.common.poison, drops_oldest=spec.drops_oldest, max_age_s=spec.max_age_s, clock=clock
-    )
-    side.keep_damaged(Salvage(Path(spec.common.state_dir) / "damaged", say))
-    note = note_of(Path(spec.common.run_dir), spec.sink_id)
-    committed = max(side.sequence(), committed_before(note))
+    side = _take_side(spec, clock, say)
+    run_id = logs.run_id(spec)
+    committed = max(side.sequence(), committed_before(logs.note(spec, spec.sink_id)))
     members: dict[str, GroupSink] = {}
     contexts: dict[str, SinkContext] = {}
     for found in spec.sinks:
@@ -147,14 +156,14 @@ def sink_parts(spec: WorkerSpec, entries: dict[str, Entry], duty: Duty, say: Say
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         entry = entries[found.name]
         quarantine = Quarantine(
-            state_dir / "quarantine.jsonl", clock, sink=found.name, channel=spec.channel, run_id=spec.common.run_id,
+            state_dir / "quarantine.jsonl", clock, sink=found.name, channel=spec.channel, run_id=run_id,
             limit_bytes=found.quarantine_bytes,
         )  # fmt: skip
         quarantine.settle(side.generation)
         members[found.name] = GroupSink(found.name, kind(options), entry.counters, quarantine)
         contexts[found.name] = SinkContext(
             name=found.name, clock=clock, counters=entry.counters, state_dir=state_dir, say=say, worker=spec.index,
-            workers=spec.count, committed_sequence=committed, run_id=spec.common.run_id, boot_id=spec.common.boot_id,
+            workers=spec.count, committed_sequence=committed, run_id=run_id, boot_id=spec.common.boot_id,
         )  # fmt: skip
     processor, processor_options = component("processor", spec.processor.type, spec.processor.properties)
     first = next(iter(members.values()))
@@ -170,6 +179,17 @@ def sink_parts(spec: WorkerSpec, entries: dict[str, Entry], duty: Duty, say: Say
     )  # fmt: skip
     head = DurableHead([member.sink for member in members.values()], side)
     return SinkParts(members, contexts, side, delivery, head)
+
+
+def _take_side(spec: WorkerSpec, clock: Clock, say: Say) -> TakeSide:
+    if spec.log is not None:
+        return logs.take_side(spec, say)
+    routes = [TakeRoute(spec.channel, Path(t.path), Path(t.page), Path(t.bell), t.home) for t in spec.takes]
+    side = MemoryTakeSide(
+        routes, spec.sink_id, spec.common.poison, drops_oldest=spec.drops_oldest, max_age_s=spec.max_age_s, clock=clock
+    )
+    side.keep_damaged(Salvage(Path(spec.common.state_dir) / "damaged", say))
+    return side
 
 
 def _heads(side: PutSide, required: Sequence[str]) -> list[LaneHead]:

@@ -22,8 +22,9 @@ from shipper.errors import ShipperError
 from shipper.metrics.counters import Counters
 from shipper.ring.lane import Lane
 from shipper.sinks.sink import Sink, SinkContext
+from shipper.workers import logs
 from shipper.workers.grid import sink_worker_id
-from shipper.workers.handover import committed_before, note_of
+from shipper.workers.handover import committed_before
 from shipper.workers.spec import ComponentSpec, WorkerSpec
 
 _JOURNAL = "files.journal"
@@ -61,7 +62,7 @@ def _settle_one(
     sink: Sink[object] = kind(options)  # type: ignore[type-var]
     context = SinkContext(
         name=found.name, clock=SystemClock(), counters=Counters.private(), state_dir=state_dir, say=say, worker=index,
-        workers=index + 1, committed_sequence=_committed(spec, index), run_id=spec.common.run_id,
+        workers=index + 1, committed_sequence=_committed(spec, index), run_id=logs.run_id(spec),
         boot_id=spec.common.boot_id,
     )  # fmt: skip
     try:
@@ -73,7 +74,9 @@ def _settle_one(
 def _committed(spec: WorkerSpec, index: int) -> int:
     """The largest sequence that the departed worker committed."""
     departed = sink_worker_id(spec.name, index)
-    sequence = committed_before(note_of(Path(spec.common.run_dir), departed))
+    sequence = committed_before(logs.note(spec, departed))
+    if spec.log is not None:
+        return max(sequence, logs.sequence(spec, departed))
     for route in spec.takes:
         with contextlib.closing(Lane.open(Path(route.path))) as lane:
             slot = lane.committed()

@@ -7,8 +7,9 @@ has synced. Until then a source that can read again remembers where (`positions.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from shipper.channels.memory.take import TakeSide
+from shipper.channels.channel import TakeSide
 from shipper.sinks.sink import Sink
 
 _LOOK_EVERY_S = 0.05
@@ -28,8 +29,8 @@ class DurableHead:
         self._sinks = sinks
         self._side = side
         self._interval_s = 0.0
-        self._syncing: tuple[tuple[int, int], ...] | None = None
-        self._published: tuple[tuple[int, int], ...] = ()
+        self._syncing: tuple[tuple[int, Any], ...] | None = None
+        self._published: tuple[tuple[int, Any], ...] = ()
         self._look_s = self._begin_s = 0.0
 
     def look(self, now_s: float) -> None:

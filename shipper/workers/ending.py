@@ -3,6 +3,7 @@
 ::
 
     sources   read no more and end                     deadline: they end after the batch under way
+    writers   of logs empty the lanes of the sources   and stay until no sink takes from their log any more
     sinks     empty their lanes, close their files     deadline: they end after the transaction under way
     all       who is still there 10 s later is killed: rings and journals are made for that
 
@@ -45,7 +46,12 @@ def end_all(fleet: Fleet, wait: Waiting, deadline_s: float) -> bool:
     fleet.give_order(Order.STOP, "source")
     if not wait(lambda: fleet.alive("source"), deadline_s):
         fleet.give_order(Order.NOW, "source")
+    # Before sinks may say that nothing is left, all of it is in the logs.
+    fleet.give_order(Order.STOP, "channel")
+    wait(fleet.writing, began_s + deadline_s - time.monotonic())
     fleet.give_order(Order.STOP, "sink")
+    if wait(lambda: fleet.alive("source") + fleet.alive("sink"), began_s + deadline_s - time.monotonic()):
+        fleet.give_order(Order.NOW, "channel")
     if wait(fleet.alive, began_s + deadline_s - time.monotonic()):
         return True
     log.say("WARN", "agent", "the channels are not empty yet; ending all the same, what is left stays in them")
@@ -74,7 +80,11 @@ def end_some(fleet: Fleet, change: Difference, wait: Waiting, deadline_s: float)
     fleet.dismiss(sources, Order.STOP)
     if not wait(lambda: left(sources), deadline_s):
         fleet.dismiss(left(sources), Order.NOW)
-    fleet.dismiss([worker for worker in change.drains if not worker.leaving], Order.STOP, deadline_s)
+    drains = [worker for worker in change.drains if not worker.leaving]
+    writers = [worker for worker in drains if worker.spec.kind == "channel"]
+    fleet.dismiss(writers, Order.STOP, deadline_s)
+    wait(lambda: [worker for worker in fleet.writing() if worker in writers], PATIENCE_S)
+    fleet.dismiss([worker for worker in drains if worker not in writers], Order.STOP, deadline_s)
     fleet.dismiss(others, Order.NOW)
     if not wait(lambda: left(change.ends), PATIENCE_S):
         _kill(fleet, left(change.ends), wait)

@@ -18,7 +18,7 @@ from shipper.errors import ComponentFailed
 from shipper.metrics.block import Entry, State
 from shipper.ring.wait import Bell
 from shipper.workers.control import Control, Order, Phase
-from shipper.workers.handover import hand_over, note_of
+from shipper.workers.handover import hand_over, hand_over_log, note_of
 from shipper.workers.kin import FINISHED, STOPPED
 from shipper.workers.launch import OtherBuild, Template
 from shipper.workers.spec import WorkerSpec
@@ -202,6 +202,10 @@ class Fleet:
         born = [worker for workers in self._launches.values() for worker in workers]
         return [w for w in self.workers if kind in (None, w.spec.kind) and (w.pid or w in born)]
 
+    def writing(self) -> list[Worker]:
+        """Writers of logs that have not emptied their lanes yet."""
+        return [w for w in self.alive("channel") if self._control.phase(w.spec.line) in (Phase.STARTING, Phase.READY)]
+
     def failing(self) -> list[str]:
         """Names of workers that died and wait for their restart, and of sources that wait for it inside a worker."""
         dead = [w.spec.label for w in self.workers if not w.pid and not w.over and w.failures]
@@ -268,6 +272,15 @@ class Fleet:
 
 def _hand_over(spec: WorkerSpec) -> None:
     """Lets other sinks of the channel have the lanes of one that could not be settled."""
+    if spec.log is not None:
+        note = note_of(Path(spec.common.state_dir), spec.sink_id)
+        freed = len(spec.log.sinks) > 1 and hand_over_log(Path(spec.log.board), spec.sink_id, note)
+        if freed:
+            log.say(
+                "WARN", spec.label, f"could not be settled; what waits for it in {spec.channel} is open to other "
+                f"sinks, and what it delivered there without a commit comes twice",
+            )  # fmt: skip
+        return
     if all(lane.home for lane in spec.takes):
         return
     run_dir = Path(spec.common.run_dir)

@@ -5,12 +5,15 @@
     run directory of an instance
       control                          the control page
       metrics                          the metrics block
-      bells/sources/r1.0, .../shared0  a doorbell a worker, also under bells/sinks
+      bells/sources/r1.0, .../shared0  a doorbell a worker, also under bells/sinks and bells/channels
       puts/r1.0, puts/r1.0.positions   put page and position table of a source worker
-      channels/c1/r1.0--k1.0           a lane a pair of source worker and sink worker
+      channels/c1/r1.0--k1.0           a lane a pair of source worker and sink worker; of a channel that keeps its
+                                       rows in a log, r1.0--c1.0: a lane a pair of source worker and log writer
 
 Segments that are there already are used as they are, with what is in them. Lanes that no source of this plan fills
 any more, or whose sink is gone, are drained by the sinks that the channel has now.
+
+The file is long because a plan becomes the specs of all kinds of workers in one place.
 """
 
 from __future__ import annotations
@@ -21,24 +24,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from shipper import registry
 from shipper.channels.channel import Channel
-from shipper.channels.memory.channel import RING_BYTES_DEFAULT, RING_BYTES_LEAST, lane_name, lane_names
-from shipper.config.field import read_options
+from shipper.channels.memory.channel import lane_name, lane_names
 from shipper.config.plan import ChannelPlan, ComponentPlan, Plan
 from shipper.errors import ConfigurationError
 from shipper.ring.layout import lane_key
 from shipper.ring.puts import PutPage
 from shipper.workers.control import WORKERS_MAX
 from shipper.workers.handover import free
-from shipper.workers.instance import Instance, cgroup_limit_bytes, free_memory_bytes
+from shipper.workers.instance import Instance
 from shipper.workers.mending import mend, say_unclaimed
+from shipper.workers.plan_channels import channels_of, properties_of, ring_bytes
 from shipper.workers.settled import boot_id, settled_run
 from shipper.workers.sharing import sharing
-from shipper.workers.spec import ChannelSpec, Common, ComponentSpec, LaneSpec, WorkerSpec
-
-#: All channels of an agent together have at most so many bytes of rings, unless the file asks for more.
-AGENT_RING_BYTES = 256 << 20
+from shipper.workers.spec import ChannelSpec, Common, ComponentSpec, LaneSpec, LogSpec, WorkerSpec
 
 _NOBODY = "nobody.0"
 
@@ -64,7 +63,7 @@ class Grid:
     """The workers of a plan and the lanes between them.
 
     Attributes:
-        sources, sinks: specs; a worker a line.
+        sources, sinks, writers: specs; a worker a line.
         channels: the channels by name, as declared.
         lanes: every lane of every channel, leftovers included.
     """
@@ -73,17 +72,19 @@ class Grid:
     sinks: tuple[WorkerSpec, ...]
     channels: Mapping[str, Channel[Any]]
     lanes: tuple[LaneRecord, ...]
+    writers: tuple[WorkerSpec, ...] = ()
 
     @property
     def workers(self) -> tuple[WorkerSpec, ...]:
-        """All workers, sinks first: what is put has somebody to take it."""
-        return self.sinks + self.sources
+        """All workers, sources last: what is put has somebody to take it."""
+        return self.writers + self.sinks + self.sources
 
     def free(self, run_dir: Path) -> None:
         """Opens the lanes of sinks that are dead and not in this grid to those that are. No worker may hold them."""
         for channel in self.channels:
             lanes = [record.path for record in self.lanes if record.channel == channel]
-            free(run_dir, channel, lanes, {spec.sink_id for spec in self.sinks if spec.channel == channel})
+            takers = self.writers if self.channels[channel].logged else self.sinks
+            free(run_dir, channel, lanes, {spec.sink_id for spec in takers if spec.channel == channel})
 
 
 def build(plan: Plan, instance: Instance, *, poison: bool = False, live: bool = False) -> Grid:
@@ -100,13 +101,16 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False, live: bool = 
     shared = sharing(plan.sources)
     workers = sum(source.workers for source in plan.sources) + sum(group.workers for group in plan.groups)
     workers -= sum(len(sources) - 1 for sources in shared)
+    channels = channels_of(plan)
+    logged = [name for name, channel in channels.items() if channel.logged]
+    workers += len(logged)
     if workers > WORKERS_MAX:
         raise ConfigurationError(
             f"agent {plan.agent} would have {workers} workers; an agent has {WORKERS_MAX} at most: share its sources "
             f"and sinks out over several agents, or set smaller workers = N"
         )
-    for folder in (run_dir / "bells" / "sources", run_dir / "bells" / "sinks", run_dir / "puts", run_dir / "channels"):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for folder in ("bells/sources", "bells/sinks", "bells/channels", "puts", "channels"):
+        (run_dir / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
     if not live:
         mend(run_dir)
         say_unclaimed(run_dir, [channel.name for channel in plan.channels])
@@ -119,11 +123,11 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False, live: bool = 
         c.name: [_worker(g.title, i) for g in plan.groups if g.channel == c.name for i in range(g.workers)] or [_NOBODY]
         for c in plan.channels
     }
-    channels = {c.name: _channel(c) for c in plan.channels}
+    takers = {name: [_worker(name, 0)] if channels[name].logged else consumers[name] for name in channels}
     lanes: list[LaneRecord] = []
-    ring_bytes = _ring_bytes(run_dir, sum(not (run_dir / "channels" / name).exists() for name in channels))
+    rings = ring_bytes(run_dir, sum(not (run_dir / "channels" / name).exists() for name in channels))
     for name, channel in channels.items():
-        channel.prepare(run_dir / "channels" / name, producers[name], consumers[name], ring_bytes)
+        channel.prepare(run_dir / "channels" / name, producers[name], takers[name], rings)
         for file, (producer, _) in lane_names(run_dir / "channels" / name).items():
             page_path = run_dir / "puts" / producer
             page = PutPage.ensure(page_path)
@@ -140,12 +144,26 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False, live: bool = 
     def sink_bell(worker: str) -> str:
         return str(run_dir / "bells" / "sinks" / worker)
 
+    def writer_bell(worker: str) -> str:
+        return str(run_dir / "bells" / "channels" / worker)
+
     common = Common(str(run_dir), str(state_dir), instance.run_id(), settled_run(state_dir), boot_id(), poison)
     specs: list[WorkerSpec] = []
+    logs: dict[str, LogSpec] = {}
+    for name in logged:
+        me, line = _worker(name, 0), len(specs) + 1
+        logs[name] = _log(plan.channel(name), channels[name], writer_bell(me), consumers[name], sink_bell)
+        specs.append(
+            WorkerSpec(
+                kind="channel", name=name, line=line, sink_id=sink_id(me), index=0, count=1, bell=writer_bell(me),
+                channel=name, takes=_takes(lanes, name, me, takers[name], source_bell), log=logs[name], common=common,
+            )
+        )  # fmt: skip
     for group in plan.groups:
         for index in range(group.workers):
             me = _worker(group.title, index)
-            takes = _takes(lanes, group.channel, me, consumers[group.channel], source_bell)
+            log_spec = logs.get(group.channel)
+            takes = () if log_spec else _takes(lanes, group.channel, me, consumers[group.channel], source_bell)
             specs.append(
                 WorkerSpec(
                     kind="sink",
@@ -157,6 +175,7 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False, live: bool = 
                     bell=sink_bell(me),
                     channel=group.channel,
                     takes=takes,
+                    log=log_spec,
                     sinks=tuple(
                         replace(_component(sink), quarantine_bytes=sink.quarantine_bytes) for sink in group.sinks
                     ),
@@ -168,14 +187,24 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False, live: bool = 
                     common=common,
                 )  # fmt: skip
             )
-    sinks = len(specs)
+    others = len(specs)
     sources: list[WorkerSpec] = []
     for source in plan.sources:
         for index in range(source.workers):
             me = _worker(source.name, index)
             into = tuple(
-                _into(plan.channel(name), me, lanes, consumers[name], run_dir / "channels" / name, sink_bell)
-                for name in source.channels
+                replace(
+                    _into(
+                        plan.channel(name),
+                        me,
+                        lanes,
+                        takers[name],
+                        run_dir / "channels" / name,
+                        writer_bell if name in logs else sink_bell,
+                    ),
+                    logged=name in logs,
+                )
+                for name in source.channels  # fmt: skip
             )
             sources.append(
                 WorkerSpec(
@@ -199,7 +228,8 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False, live: bool = 
         line = len(specs) + 1
         shares = tuple(replace(share, line=line) for share in spec.shares)
         specs.append(replace(spec, line=line, shares=shares))
-    grid = Grid(tuple(specs[sinks:]), tuple(specs[:sinks]), channels, tuple(lanes))
+    sinks = tuple(specs[len(logs) : others])
+    grid = Grid(tuple(specs[others:]), sinks, channels, tuple(lanes), tuple(specs[: len(logs)]))
     if not live:
         grid.free(run_dir)
     return grid
@@ -220,6 +250,13 @@ def _together(specs: Sequence[WorkerSpec], shared: Sequence[Sequence[str]]) -> l
             )
         )  # fmt: skip
     return workers
+
+
+def _log(found: ChannelPlan, channel: Channel[Any], bell: str, sinks: Sequence[str], bell_of: Bells) -> LogSpec:
+    """A channel with a log, for its writer and its sinks."""
+    takers = tuple((sink, sink_id(sink), bell_of(sink)) for sink in sinks)
+    board = str(channel.options.log_settings().board)
+    return LogSpec(found.name, found.type, properties_of(found), board, bell, takers)
 
 
 def _worker(component: str, index: int) -> str:
@@ -248,31 +285,7 @@ def _into(
         for record in lanes
         if record.channel == channel.name and not record.path.name.startswith(f"{me}--")
     )
-    return ChannelSpec(channel.name, channel.type, _properties(channel), mine, rivals)
-
-
-def _properties(channel: ChannelPlan) -> dict[str, str]:
-    return {**channel.properties, "strictBatch": "true"} if channel.strict_batch else dict(channel.properties)
-
-
-def _ring_bytes(run_dir: Path, new: int) -> int:
-    """Bytes of the rings of a channel whose file does not say: bounded by what the machine has to give."""
-    limit = cgroup_limit_bytes()
-    bounds = [RING_BYTES_DEFAULT, AGENT_RING_BYTES // max(new, 1), free_memory_bytes(run_dir) // 2 // max(new, 1)]
-    if limit is not None:
-        bounds.append(limit // 8 // max(new, 1))
-    return max(min(bounds), RING_BYTES_LEAST)
-
-
-def _channel(found: ChannelPlan) -> Channel[Any]:
-    kind = registry.find("channel", found.type)
-    if kind is None:
-        raise ConfigurationError(f"channel {found.name} has type {found.type}, which this build does not have")
-    options, findings = read_options(kind.Options, _properties(found))
-    if options is None:
-        raise ConfigurationError("; ".join(finding.message for finding in findings))
-    made: Channel[Any] = kind(found.name, options)
-    return made
+    return ChannelSpec(channel.name, channel.type, properties_of(channel), mine, rivals)
 
 
 def _component(found: ComponentPlan) -> ComponentSpec:

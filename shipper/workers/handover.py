@@ -13,6 +13,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from shipper import log
+from shipper.durable.board import Board
+from shipper.durable.reader import disown as disown_lane
 from shipper.ring.consumer import disown
 from shipper.ring.lane import Lane
 from shipper.ring.layout import HOLDER
@@ -29,11 +31,7 @@ def hand_over(lanes: Sequence[Path], sink: int, note: Path) -> list[Path]:
         opened = [stack.enter_context(contextlib.closing(Lane.open(path))) for path in lanes]
         slots = [lane.committed() for lane in opened]
         sequence = max((slot.sequence for slot in slots if slot.sink == sink), default=0)
-        if sequence > committed_before(note):
-            note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fresh = note.with_name(f"{note.name}.new")
-            fresh.write_text(str(sequence))
-            os.replace(fresh, note)
+        _note(sequence, note)
         # Dying before this: the lanes are still the sink's, and the note says no more than they do.
         for path, lane in zip(lanes, opened, strict=True):
             if disown(lane, sink):
@@ -53,6 +51,31 @@ def free(run_dir: Path, channel: str, lanes: Sequence[Path], sinks: Collection[i
                 "WARN", channel, f"the sink that took from {path.name} was killed and is not in this configuration: "
                 f"what it wrote and did not commit is delivered once more",
             )  # fmt: skip
+
+
+def hand_over_log(path: Path, sink: int, note: Path) -> int:
+    """As `hand_over`, for the lanes of a log that sink worker `sink` holds; how many are open now.
+
+    Args:
+        path: of the log's board.
+    """
+    try:
+        board = Board.open(path)
+    except FileNotFoundError:
+        return 0
+    with contextlib.closing(board):
+        heads = [board.head(index) for index in board.lanes().values()]
+        _note(max((head.sequence for head in heads if head.sink == sink), default=0), note)
+        # Dying before this: the lanes are still the sink's, and the note says no more than they do.
+        return sum(disown_lane(board, lane, sink) for lane in board.lanes())
+
+
+def _note(sequence: int, note: Path) -> None:
+    if sequence > committed_before(note):
+        note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fresh = note.with_name(f"{note.name}.new")
+        fresh.write_text(str(sequence))
+        os.replace(fresh, note)
 
 
 def committed_before(note: Path) -> int:

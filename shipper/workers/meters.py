@@ -14,6 +14,7 @@ from shipper.ring.layout import lane_key, pad_length
 from shipper.ring.puts import PutPage
 from shipper.workers.grid import Grid
 from shipper.workers.ledger import CHANNEL, mismatch, worker_numbers
+from shipper.workers.log_meter import LogMeter
 
 
 class Meters:
@@ -21,6 +22,7 @@ class Meters:
 
     def __init__(self, grid: Grid) -> None:
         self._base: dict[str, dict[str, int]] = {}
+        self._logs: dict[str, LogMeter] = {}
         self._lanes: dict[str, list[tuple[Lane, PutPage, int]]] = {}
         self.follow(grid)
 
@@ -29,6 +31,9 @@ class Meters:
         self.close()
         self._capacities = {
             name: getattr(channel.options, "capacity", None) or 0 for name, channel in grid.channels.items()
+        }
+        self._logs = {
+            name: LogMeter(channel.options.log_settings()) for name, channel in grid.channels.items() if channel.logged
         }
         self._lanes = {name: [] for name in grid.channels}
         self._pages: dict[str, dict[Path, tuple[PutPage, list[tuple[Lane, int]]]]] = {n: {} for n in grid.channels}
@@ -59,6 +64,11 @@ class Meters:
                 for numbers, _ in worker_numbers(page, of_page)[0]:
                     for key, number in numbers.items():
                         books[key] += number
+            if name in self._logs:
+                # What has left the lanes is in the log. What is on its way there may be counted twice, never left out.
+                logged = self._logs[name].counts()
+                puts, takes = max(puts - takes, 0) + logged.rows_in, logged.rows_out
+                in_bytes, capacity_bytes = in_bytes + max(logged.bytes_in - logged.bytes_out, 0), 0
             found[name] = {
                 "size": max(puts - takes, 0), "capacity": self._capacities[name], "bytes": in_bytes,
                 "capacity_bytes": capacity_bytes, "puts": puts, "takes": takes, "mismatch": mismatch(books),
@@ -77,6 +87,8 @@ class Meters:
 
     def close(self) -> None:
         """Lets go of the lanes."""
+        for log in self._logs.values():
+            log.close()
         for lanes in self._lanes.values():
             for lane, page, _ in lanes:
                 lane.close()

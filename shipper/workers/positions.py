@@ -55,6 +55,7 @@ class Positions:
         copy: where the table is copied at the end (`NAME.kept`); None = nowhere.
         run_id: of the run directory.
         settled_run: the run of which a copy is believed.
+        logs: asks the logs of channels on disk, when there is neither table nor copy.
 
     Attributes:
         streams: the last origin of each stream that the channels have.
@@ -69,6 +70,7 @@ class Positions:
         copy: Path | None = None,
         run_id: str = "",
         settled_run: str = "",
+        logs: Callable[[], Sequence[Origin]] | None = None,
     ) -> None:
         self._path = path
         self._heads: list[Head] = list(heads)
@@ -81,6 +83,8 @@ class Positions:
             self._read(path.read_bytes(), left)
         elif copy is not None and settled_run:
             self._read_copies(copy, settled_run)
+        if not path.exists() and not self.streams and logs is not None:
+            self.streams = {origin.stream: origin for origin in logs()}
         # Of what does not wait the source may have been told already, and may have died over it.
         waiting = {origin.stream for put in self._waiting for origin in put.origins}
         self._settled = {stream: origin for stream, origin in self.streams.items() if stream not in waiting}

@@ -16,7 +16,8 @@ from shipper import log
 from shipper.errors import ShipperError
 from shipper.metrics.block import Entry, MetricsBlock, State
 from shipper.metrics.counters import Counters
-from shipper.workers import assemble, shared_worker, sink_worker, source_worker
+from shipper.ring.wait import BUSY_SLEEP_S
+from shipper.workers import assemble, channel_writer, logs, shared_worker, sink_worker, source_worker
 from shipper.workers.control import Control, Phase
 from shipper.workers.departed import settle as settle_departed
 from shipper.workers.duty import Duty
@@ -39,9 +40,14 @@ def main(spec: WorkerSpec) -> int:
         return GAVE_UP
     components = [component for member in spec.members for component in (*member.sinks, member.source) if component]
     entries = {c.name: block.entries[c.metrics] for c in components}
-    duty = Duty(control, spec.line, _Nobody() if spec.shares else next(iter(entries.values())), Path(spec.bell))
+    alone = next(iter(entries.values())) if entries and not spec.shares else _Nobody()
+    duty = Duty(control, spec.line, alone, Path(spec.bell))
     try:
-        if spec.kind == "sink":
+        if not _logs_open(spec, duty):
+            code = STOPPED
+        elif spec.kind == "channel":
+            code = _run_writer(spec, duty)
+        elif spec.kind == "sink":
             code = _run_sink(spec, entries, duty)
         else:
             code = (_run_shared if spec.shares else _run_source)(spec, entries, duty)
@@ -108,6 +114,26 @@ def _run_sink(spec: WorkerSpec, entries: dict[str, Entry], duty: Duty) -> int:
     duty.phase(Phase.ENDED)
     duty.close()
     return STOPPED
+
+
+def _run_writer(spec: WorkerSpec, duty: Duty) -> int:
+    channel_writer.run(spec, duty, _sayer(spec))
+    duty.phase(Phase.ENDED)
+    duty.close()
+    return STOPPED
+
+
+def _logs_open(spec: WorkerSpec, duty: Duty) -> bool:
+    """Waits until the logs that a worker needs were opened by their writers; False when the agent stops before that.
+
+    Sources that share a worker wait each for its own, by turns.
+    """
+    while not spec.shares and not logs.are_open(spec):
+        if duty.stopping():
+            duty.phase(Phase.ENDED)
+            return False
+        duty.wait(BUSY_SLEEP_S)
+    return True
 
 
 def _failed(duty: Duty, entries: dict[str, Entry], problem: str) -> int:

@@ -11,6 +11,8 @@ once, on one bell and all their descriptors, and gives a turn to those that have
 
 Each source has its put page, lanes, position table and counters to itself, so which worker it runs in can change with
 every start.
+
+The file is long because a source that shares a worker can be in the middle of anything when its turn ends.
 """
 
 from __future__ import annotations
@@ -24,10 +26,10 @@ from shipper.batch.batch import EventBatch
 from shipper.errors import ShipperError
 from shipper.metrics.block import Entry, State
 from shipper.ring.wait import BUSY_SLEEP_S
-from shipper.workers import assemble
+from shipper.workers import assemble, logs
 from shipper.workers.control import Phase
 from shipper.workers.duty import Duty
-from shipper.workers.source_worker import LAG_EVERY_S, LAST_TRIES_S, WAIT_S, keep, tell_durable
+from shipper.workers.source_worker import LAG_EVERY_S, LAST_TRIES_S, WAIT_S, tell_durable
 from shipper.workers.spec import WorkerSpec
 
 _BACKOFF_MOST_S = 30.0
@@ -93,7 +95,8 @@ class Member:
     """One of the sources, from its first start to its end, over all its failures.
 
     Attributes:
-        batch: waits for room in a channel; None when the source may be polled.
+        batch: waits for room in a channel; None when there is none.
+        untold: is in its channels, and its source is told when it is on disk there. Until then it is not polled.
         over: True when it never has a turn again.
         failed: True while it waits to be started again.
     """
@@ -104,6 +107,7 @@ class Member:
         self._duty = duty
         self.turn = Turn(duty)
         self.batch: EventBatch | None = None
+        self.untold: EventBatch | None = None
         self.over = self.failed = False
         self._parts: assemble.SourceParts | None = None
         self._ending = self._more = False
@@ -148,10 +152,10 @@ class Member:
         parts, self._parts = self._parts, None
         if parts is not None:
             try:
-                if self.batch is not None:
-                    parts.source.position(self.batch.origins)
+                if (batch := self.batch or self.untold) is not None:
+                    parts.source.position(batch.origins)
             finally:
-                self.batch = None
+                self.batch = self.untold = None
                 parts.close()
         if not self.failed:
             self._entry.state(State.STOPPING)
@@ -162,6 +166,8 @@ class Member:
         parts = self._parts
         if parts is None:
             self._open()
+            return False
+        if self.untold is not None and not self._tell(parts):
             return False
         source, batch = parts.source, self.batch
         if batch is None:
@@ -184,10 +190,29 @@ class Member:
         if self.batch is not None:
             self.batch = None
             self._entry.state(State.BUSY)
-        keep(source, parts.positions, batch)
+        # What is true when the process dies at one of these lines is said in `source_worker.py`.
+        parts.positions.store(batch.origins)
+        self.untold = batch
+        self._tell(parts)
+        return True
+
+    def _tell(self, parts: assemble.SourceParts) -> bool:
+        """Tells the source that it is rid of a batch; False when that is not safe to say yet."""
+        assert self.untold is not None
+        if parts.source.awaits_durable and not parts.ingest.safe:
+            parts.ingest.listen(True)
+            if not parts.ingest.safe:
+                self.turn.note(BUSY_SLEEP_S)
+                return False
+        parts.ingest.listen(False)
+        batch, self.untold = self.untold, None
+        parts.source.committed(batch)
         return True
 
     def _open(self) -> None:
+        if not logs.are_open(self._spec):
+            self.turn.note(BUSY_SLEEP_S)
+            return
         again = self._failures > 0
         if again:
             self._entry.runs(os.getpid(), time.time_ns() // 1_000_000, again=True)
@@ -226,7 +251,7 @@ class Member:
 
     def _fail(self, problem: str) -> None:
         """Closes the source and plans its next start. What can't be closed ends the worker."""
-        parts, self._parts, self.batch = self._parts, None, None
+        parts, self._parts, self.batch, self.untold = self._parts, None, None, None
         self.failed = True
         now_s = time.monotonic()
         self._failures = 1 if now_s - self._born_s > _STEADY_S else self._failures + 1
@@ -262,7 +287,7 @@ def run(members: Sequence[Member], duty: Duty) -> bool:
             if (
                 now_s >= turn.until_s - turn.unhurried_s
                 or not ready.isdisjoint(turn.fds)
-                or (rung and member.batch is not None)
+                or (rung and (member.batch or member.untold) is not None)
             ):
                 member.take_turn(ready)
         phase = _say_phase(duty, phase, Phase.FAILED if any(member.failed for member in members) else Phase.READY)
@@ -277,7 +302,7 @@ def _end(members: Sequence[Member], duty: Duty) -> None:
             member.end()
     while not duty.at_once() and (living := [member for member in members if not member.over]):
         moved = sum(member.take_turn(frozenset()) for member in living)
-        if not moved and any(member.batch is not None for member in living):
+        if not moved and any((member.batch or member.untold) is not None for member in living):
             duty.wait_for_room(LAST_TRIES_S)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 
-from shipper.channels.memory.take import TakeSide
+from shipper.channels.channel import TakeSide
 from shipper.pipeline.deliver import Delivery
 from shipper.ring.wait import BUSY_SLEEP_S, IDLE_SLEEP_S
 from shipper.workers.control import Phase

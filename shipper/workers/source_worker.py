@@ -10,6 +10,7 @@ import time
 
 from shipper.batch.batch import EventBatch
 from shipper.pipeline.ingest import Ingest
+from shipper.ring.wait import BUSY_SLEEP_S
 from shipper.sources.source import Source
 from shipper.workers.control import Phase
 from shipper.workers.duty import Duty
@@ -42,22 +43,48 @@ def run(source: Source[object], ingest: Ingest, positions: Positions, duty: Duty
                 return True
             continue
         if _carry(source, ingest, batch, duty):
-            keep(source, positions, batch)
+            _keep(source, ingest, positions, batch, duty)
             duty.progress()
     duty.phase(Phase.ENDING)
     if source.stop_reading():
         while not duty.at_once() and (batch := source.poll(0)) is not None:
             if _carry(source, ingest, batch, duty):
-                keep(source, positions, batch)
+                _keep(source, ingest, positions, batch, duty)
     return False
 
 
-def keep(source: Source[object], positions: Positions, batch: EventBatch) -> None:  # type: ignore[type-var]
-    """What follows every put: its origins are stored, and its source is told."""
+def _keep(
+    source: Source[object],  # type: ignore[type-var]
+    ingest: Ingest,
+    positions: Positions,
+    batch: EventBatch,
+    duty: Duty,
+) -> None:
+    """What follows every put: its origins are stored, and its source is told, once it is as safe as was promised."""
     # Dying before this line: the put is committed, its origins are read back from its frame. After it: from the
     # table. The next put is claimed only after the table has this one, so one of the two always is there.
     positions.store(batch.origins)
-    source.committed(batch)
+    # Dying before its source was told: the put is in its lanes, whole, and its channels' writers go on with it. If the
+    # machine died too, nobody was told that it is safe.
+    if not source.awaits_durable or _until_safe(ingest, duty):
+        source.committed(batch)
+    else:
+        source.position(batch.origins)
+
+
+def _until_safe(ingest: Ingest, duty: Duty) -> bool:
+    """Waits until the last put is on disk where that was promised; False when there is no time for that any more."""
+    if ingest.safe:
+        return True
+    ingest.listen(True)
+    try:
+        while not ingest.safe:
+            if duty.at_once():
+                return False
+            duty.wait_for_room(BUSY_SLEEP_S)
+    finally:
+        ingest.listen(False)
+    return True
 
 
 def tell_durable(source: Source[object], positions: Positions) -> float:  # type: ignore[type-var]

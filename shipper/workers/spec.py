@@ -23,6 +23,7 @@ class ChannelSpec:
 
     Attributes:
         rivals: (lane, put page) of the other source workers that put into it.
+        logged: a process of its own writes what is put into a log.
     """
 
     name: str
@@ -30,6 +31,26 @@ class ChannelSpec:
     properties: dict[str, str]
     lanes: tuple[LaneSpec, ...]
     rivals: tuple[tuple[str, str], ...] = ()
+    logged: bool = False
+
+
+@dataclass(frozen=True)
+class LogSpec:
+    """A channel that keeps its rows in a log, as its writer and its sinks see it.
+
+    Attributes:
+        name, type, properties: of the channel.
+        board: path of the log's board.
+        writer_bell: path of the bell of its writer.
+        sinks: its sink workers: name, id, path of the bell. The log has a lane for each.
+    """
+
+    name: str
+    type: str
+    properties: dict[str, str]
+    board: str
+    writer_bell: str
+    sinks: tuple[tuple[str, int, str], ...]
 
 
 @dataclass(frozen=True)
@@ -68,7 +89,7 @@ class WorkerSpec:
     """One worker process.
 
     Attributes:
-        kind: "source" or "sink".
+        kind: "source", "sink", or "channel" for the writer of a channel's log.
         name: of the source or of the sink group's worker, as in log lines (`r1`, `k1`).
         line: in the control page, from 1.
         sink_id: how lanes and commit slots name this sink worker; the same over restarts; 0 for sources.
@@ -76,6 +97,7 @@ class WorkerSpec:
         bell: path of this worker's bell.
         page: path of a source's put page.
         max_age_s, drops_oldest: of the channel that a sink takes from: what it gives up in place of delivering it.
+        log: of a writer; of a sink that takes from such a channel.
         shares: the sources that take turns in this worker, each as a spec of its own; empty where it has one.
     """
 
@@ -100,6 +122,7 @@ class WorkerSpec:
     linger_s: float | None = None
     max_age_s: float = 0.0
     drops_oldest: bool = False
+    log: LogSpec | None = None
     shares: tuple[WorkerSpec, ...] = ()
 
     @property
@@ -136,10 +159,12 @@ class WorkerSpec:
         values["channels"] = tuple(
             ChannelSpec(
                 channel["name"], channel["type"], channel["properties"], lanes(channel["lanes"]),
-                tuple((lane, page) for lane, page in channel["rivals"]),
+                tuple((lane, page) for lane, page in channel["rivals"]), channel["logged"],
             )
             for channel in values["channels"]
         )  # fmt: skip
+        if (log := values["log"]) is not None:
+            values["log"] = LogSpec(**{**log, "sinks": tuple((name, key, bell) for name, key, bell in log["sinks"])})
         values["shares"] = tuple(cls.from_json(share) for share in values["shares"])
         return cls(**values)
 
@@ -148,6 +173,8 @@ class WorkerSpec:
         if self.shares:
             shares = tuple(share.with_metrics([i]) for share, i in zip(self.shares, indices, strict=True))
             return dataclasses.replace(self, shares=shares)
+        if self.kind == "channel":
+            return self  # its numbers are read from its lanes and its board
         if self.source is not None:
             return dataclasses.replace(self, source=dataclasses.replace(self.source, metrics=indices[0]))
         sinks = tuple(dataclasses.replace(sink, metrics=i) for sink, i in zip(self.sinks, indices, strict=True))

@@ -138,7 +138,7 @@ def test_a_built_in_component_uses_the_door_of_plugins(name: str) -> None:
     """`shipper.api`, its own folder and the toolkits; only channels know rings and batches."""
     family = name.split(".")[0]
     if family == "channels":
-        allowed = (*TOOLKITS, "channels", "batch", "ring", "shared", "errors", "api")
+        allowed = (*TOOLKITS, "channels", "batch", "ring", "durable", "shared", "errors", "api")
     else:
         allowed = (*TOOLKITS, family, "api")
     wrong = {o for o in imported_by(name) if not any(o == one or o.startswith(f"{one}.") for one in allowed)}

@@ -35,6 +35,7 @@ from shipper.ring.layout import lane_key
 from shipper.ring.puts import PutPage
 from shipper.testing.fakes import ManualClock, sink_context, source_context
 from shipper.testing.instructions import Work, work_of
+from tests.channels.logged import Logged
 
 FEW_ROWS, MANY_ROWS = 1_000, 10_000
 BYTES = 40_000
@@ -67,7 +68,10 @@ TABLE: dict[str, dict[str, list[Properties]]] = {
         "replicating": [{}, {"optional": "c2"}],
         "multiplexing": [{"header": "kind", "mapping.a": "c1", "mapping.b": "c1 c2", "default": "c2"}],
     },
-    "channel": {"memory": [{}, {"capacity": "100000", "byteCapacity": "100000000"}]},
+    "channel": {
+        "memory": [{}, {"capacity": "100000", "byteCapacity": "100000000"}],
+        "file": [{}, {"capacity": "100000", "fsyncPerTransaction": "false"}],
+    },
     "serializer": {
         "text": [{}, {"appendNewline": "false"}],
         "header_and_text": [{}],
@@ -223,8 +227,10 @@ def _selector(name: str, properties: Properties, directory: Path, rows: int, hea
 
 
 def _channel(name: str, properties: Properties, directory: Path, rows: int, headed: bool) -> Work:
-    """A put and a take. Only the memory channel has these sides."""
+    """A put and a take."""
     _, options = _made("channel", name, properties)
+    if name == "file":
+        return _file_channel(properties, directory, rows, headed)
     assert name == "memory", "measure the put and the take of this channel here"
     MemoryChannel("c1", options).prepare(directory / "c1", ["r1.0"], ["k1.0"], 4 << 20)
     lane, bell = directory / "c1" / lane_name("r1.0", "k1.0"), directory / "bell"
@@ -256,6 +262,33 @@ def _channel(name: str, properties: Properties, directory: Path, rows: int, head
         put_side.close()
         take_side.close()
         page.close()
+
+
+def _file_channel(properties: Properties, directory: Path, rows: int, headed: bool) -> Work:
+    """A put, what the writer does with it, and a take."""
+    channel = Logged(directory, {**properties, "maxFileSize": "64m"})
+
+    def put_and_take(batch: EventBatch) -> None:
+        putting = channel.put_side().transaction()
+        putting.begin()
+        assert putting.put("c1", batch)
+        putting.commit()
+        putting.close()
+        channel.writer.step(0.0)
+        taking = channel.take_side().transaction()
+        taking.begin()
+        taken = taking.take()
+        assert taken is not None and taken.rows == rows
+        del taken
+        taking.commit()
+        taking.close()
+
+    put_and_take(_batch(rows, headed))
+    batch = _batch(rows, headed)
+    try:
+        return work_of(lambda: put_and_take(batch))
+    finally:
+        channel.kill()
 
 
 def _serializer(name: str, properties: Properties, directory: Path, rows: int, headed: bool) -> Work:

@@ -1,7 +1,10 @@
 """The put side of memory channels: one source worker's transactions into all its channels at once.
 
 A transaction stages frames through the putters (`putter.py`) of all channels that a batch goes to; its commit is one
-stored word of the worker's put page, so either every channel has the rows or none has.
+stored word of the worker's put page, so either every channel has the rows or none has. Rows of file channels come this
+way too: from their lanes they go into the logs, and a put is `safe` once it is in all that it is awaited in.
+
+The file is long because a transaction and the side that commits it change together.
 """
 
 from __future__ import annotations
@@ -9,18 +12,18 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import orjson
 
 from shipper.api import Clock
 from shipper.batch import wire
 from shipper.batch.batch import EventBatch, Origin
-from shipper.channels.channel import PutTransaction
+from shipper.channels.channel import PutOptions, PutTransaction
 from shipper.channels.memory import overflow
-from shipper.channels.memory.channel import MemoryOptions
 from shipper.channels.memory.putter import Putter
 from shipper.errors import ComponentFailed, DamagedData, TransactionMisused
 from shipper.ring.lane import Lane
@@ -125,6 +128,7 @@ class PutSide:
         state, tally = page.tallied()
         self.number = state.number
         self._intake = tally.intake
+        self._awaited: list[Putter] = []
         offers = list(tally.offers) + [Offers()] * (max(indices, default=-1) + 1 - len(tally.offers))
         self._offers = offers
         # A channel's offers stand beside the first of its lanes.
@@ -207,9 +211,18 @@ class PutSide:
         raise FileNotFoundError(key)
 
     def sleeping(self, asleep: bool) -> None:
-        """Says on every lane whether this worker waits for room."""
+        """Says on every lane whether this worker waits for room, or until its put is safe."""
         for putter in self.putters.values():
             putter.sleeping(asleep)
+
+    def awaits(self, channels: Sequence[str]) -> None:
+        """Says which channels have to have a put on disk before it is `safe`."""
+        self._awaited = [self.putters[name] for name in channels]
+
+    @property
+    def safe(self) -> bool:
+        """True when the last put is on disk in all channels that it is awaited in."""
+        return all(putter.safe for putter in self._awaited)
 
     def close(self) -> None:
         """Lets go of everything; what was committed stays in the segments."""
@@ -239,9 +252,10 @@ class LaneRoute:
 
 def open_put_side(
     page_path: Path,
-    channels: Mapping[str, tuple[MemoryOptions, Sequence[LaneRoute]]],
+    channels: Mapping[str, tuple[PutOptions, Sequence[LaneRoute]]],
     rivals: Mapping[str, Sequence[tuple[Path, Path]]],
     clock: Clock | None = None,
+    logs: Mapping[str, Callable[[], int]] = MappingProxyType({}),
 ) -> PutSide:
     """Opens a source worker's side of its channels, as the worker before it left them.
 
@@ -250,6 +264,7 @@ def open_put_side(
         channels: by name, the options and this worker's lanes.
         rivals: by channel name, (lane, put page) of the other source workers that put into it.
         clock: for the time that frames carry where a channel has a `maxAge`.
+        logs: by channel name, how many events of it are in its log.
 
     Raises:
         ComponentFailed: another process still has the role.
@@ -273,8 +288,13 @@ def open_put_side(
         others = [_rival(name, lane, rival_page) for lane, rival_page in rivals.get(name, ())]
         bounded = options.capacity is not None or options.slots is not None
         gate = _gate(lanes[0].path.parent) if others and bounded else None
-        putters[name] = Putter(name, options, producers, [Bell(route.bell) for route in lanes], others, gate, clock)
+        bells = [Bell(route.bell) for route in lanes]
+        putters[name] = Putter(name, options, producers, bells, others, gate, clock, logs.get(name, _nothing))
     return PutSide(page, putters, indices)
+
+
+def _nothing() -> int:
+    return 0
 
 
 def _rival(channel: str, lane_path: Path, page_path: Path) -> tuple[Lane, PutPage, int]:

@@ -8,15 +8,16 @@ The file is long because every bound that makes a channel full is met here, and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from shipper.api import Clock, SystemClock
 from shipper.batch import in_place, wire
 from shipper.batch.batch import EventBatch, Origin
+from shipper.channels.channel import PutOptions
 from shipper.channels.memory import overflow
-from shipper.channels.memory.channel import SLOT_BYTES, MemoryOptions
+from shipper.channels.memory.channel import SLOT_BYTES
 from shipper.ring.lane import Lane
 from shipper.ring.layout import OVERFLOW, frame_length
 from shipper.ring.producer import Producer
@@ -43,19 +44,22 @@ class Putter:
             `capacity` counts them too.
         gate: a segment whose lock makes the count exact while several source workers put; None when there is one.
         clock: for the time that frames carry where the channel has a `maxAge`.
+        log_rows: events of the channel that left its lanes and are in its log; they count for an explicit `capacity`.
     """
 
     def __init__(
         self,
         name: str,
-        options: MemoryOptions,
+        options: PutOptions,
         producers: Sequence[Producer],
         bells: Sequence[Bell],
         others: Sequence[tuple[Lane, PutPage, int]] = (),
         gate: Segment | None = None,
         clock: Clock | None = None,
+        log_rows: Callable[[], int] = lambda: 0,
     ) -> None:
         self.name = name
+        self._log_rows = log_rows
         self.options = options
         self.producers = tuple(producers)
         self.bells = tuple(bells)
@@ -186,7 +190,14 @@ class Putter:
     def rows(self) -> int:
         """Events in the channel, over the lanes of all source workers."""
         mine = sum(producer.state.rows - producer.lane.committed().rows for producer in self.producers)
-        return mine + sum(page.lane(index).rows - lane.committed().rows for lane, page, index in self._others)
+        others = sum(page.lane(index).rows - lane.committed().rows for lane, page, index in self._others)
+        # What moves from a lane to the log meanwhile counts twice for a moment, and never not at all.
+        return mine + others + self._log_rows()
+
+    @property
+    def safe(self) -> bool:
+        """True when all that was put is on disk in the channel's log."""
+        return all(producer.lane.durable() >= producer.state.tail for producer in self.producers)
 
     def close(self) -> None:
         """Lets go of all lanes."""

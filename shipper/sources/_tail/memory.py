@@ -6,9 +6,11 @@ The channels know best, then the store.
 Two heads: while we run, the channels' places are ahead of those in our store and in the JSON, which are *durable*: what
 lies before them survives the death of the machine, at every target. A start without the channels goes on there.
 
-But a JSON that is gone, or is not the one that we wrote last, was changed by a
-person or by Flume: then it alone counts, and a line is said for each file. Unless it names other files only: then it is
-another agent's too, which has the same default, and no word about ours.
+But a JSON that is gone, or is not the one that we wrote last, was changed by a person or by Flume: then it alone
+counts, and a line is said for each file. Unless it names other files only: then it is another agent's too, which has
+the same default, and no word about ours.
+
+The file is long because who is believed and what is written for the next start are one argument.
 """
 
 from __future__ import annotations
@@ -24,6 +26,10 @@ from shipper.sources._tail.flume_positions import FlumePosition
 from shipper.sources._tail.identity import FileKey, Mark
 from shipper.sources._tail.positions import PositionStore, Remembered
 from shipper.sources._tail.watched import WatchedFile, printable
+
+#: In place of a fingerprint: there is no JSON yet.
+_NONE = (0, -1)
+_LOOKS = 3
 
 #: An offset, and what must be true of the file for it to be used.
 Place = tuple[int, str]
@@ -46,7 +52,7 @@ class Memory:
         self._alone = context.workers == 1
         self._writes_json = context.worker == 0
         self._store = PositionStore(context.state_dir, name, context.worker)
-        remembered = self._store.load()
+        remembered, content = self._look()
         self._run = remembered.run + 1
         self._written = remembered.written
         self._by_hand = False
@@ -65,7 +71,7 @@ class Memory:
         self.empty = not remembered.found and not context.positions
         self.epoch = remembered.epoch
         self.changed = False
-        self._decide(remembered, context.positions, f"tail:{name}:")
+        self._decide(remembered, content, context.positions, f"tail:{name}:")
         for key in self._marks:
             self._by_inode[key.inode].append(key)
         self.stream_prefix = f"tail:{name}:{self.epoch}:"
@@ -165,14 +171,17 @@ class Memory:
             listed = [FlumePosition(f.key.inode, self._json_offset(f), f.path) for f in known if f.listed]
             content = flume_positions.render(listed if self._alone else self._with_siblings(listed))
             written = flume_positions.fingerprint(content)
-            if not self._save_store(known, self._written | {written}, sync=sync):
+            # Until the first one is written there is none.
+            if not self._save_store(known, (self._written or {_NONE}) | {written}, sync=sync):
                 return
             try:
                 flume_positions.write(self._json_path, content, sync=sync)
             except OSError as problem:
                 self._failed(problem)
                 return
-            self._written = {written}
+            first, self._written = not self._written, {written}
+            if first:
+                self._save_store(known, self._written, sync=sync)
         self.changed = self._json_due = False
 
     # --- inside
@@ -212,12 +221,22 @@ class Memory:
             f"writing positions to {problem.filename}: {problem.strerror}; lines may come twice after a restart",
         )
 
-    def _decide(self, remembered: Remembered, positions: Mapping[str, Origin], ours: str) -> None:
+    def _look(self) -> tuple[Remembered, bytes | None]:
+        """Our store, and the JSON; once more when they differ, for another worker may be writing them just now."""
+        for _ in range(_LOOKS):
+            content = flume_positions.read(self._json_path) if self._json_path is not None else None
+            remembered = self._store.load()
+            if not remembered.written or _print(content) in remembered.written:
+                break
+        return remembered, content
+
+    def _decide(
+        self, remembered: Remembered, content: bytes | None, positions: Mapping[str, Origin], ours: str
+    ) -> None:
         """Who is believed."""
-        content = flume_positions.read(self._json_path) if self._json_path is not None else None
         streams = {stream: origin for stream, origin in positions.items() if stream.startswith(ours)}
         if remembered.written:
-            self._by_hand = content is None or flume_positions.fingerprint(content) not in remembered.written
+            self._by_hand = _print(content) not in remembered.written
         else:
             self._by_hand = content is not None and not remembered.found and not streams
         entries: list[FlumePosition] = []
@@ -290,3 +309,7 @@ class Memory:
         return listed + [
             FlumePosition(key.inode, mark.offset, mark.path) for key, mark in marks.items() if key.inode not in inodes
         ]
+
+
+def _print(content: bytes | None) -> tuple[int, int]:
+    return _NONE if content is None else flume_positions.fingerprint(content)

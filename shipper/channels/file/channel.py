@@ -1,0 +1,53 @@
+"""`file`: a durable log on disk. What its sources were told is safe survives everything but the disk itself.
+
+Source workers put into lanes in shared memory, as into a memory channel; the channel's writer process appends what
+stands there to the log, makes it durable with one sync for all that waited, and says so (`writer.py`); sink workers
+read the log (`take.py`).
+
+What bounds it is the first to be used up of: `capacity` events when the file gives it, and the disk, less
+`minimumRequiredSpace`. Flume's default of a million events is not applied: without a `capacity` the disk is the bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from shipper.channels.channel import Channel
+from shipper.channels.file.options import FileOptions
+from shipper.channels.memory.channel import RING_BYTES_LEAST, lane_name
+from shipper.ring.lane import Lane
+
+
+class FileChannel(Channel[FileOptions]):
+    """Lanes from the source workers to the channel's writer, and a log behind it."""
+
+    Options = FileOptions
+    aliases = ("file", "org.apache.flume.channel.file.FileChannel")
+    counted = (
+        "ChannelCapacity", "ChannelSize", "ChannelFillPercentage", "EventPutAttemptCount", "EventPutSuccessCount",
+        "EventTakeAttemptCount", "EventTakeSuccessCount",
+    )  # fmt: skip
+    logged = True
+
+    @property
+    def rows_max(self) -> int | None:
+        options = self.options
+        if options.strict_batch and options.transaction_capacity:
+            return options.transaction_capacity
+        if options.capacity is None:
+            return None
+        return max(options.capacity // 2, min(options.transaction_capacity or 1, options.capacity))
+
+    @classmethod
+    def places(cls, options: FileOptions) -> tuple[Path, ...]:
+        return options.log_settings().directories
+
+    def prepare(self, directory: Path, producers: Sequence[str], consumers: Sequence[str], ring_bytes: int) -> None:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        per_lane = max((self.options.ring_bytes or ring_bytes) // max(len(producers), 1), 64 << 10)
+        if self.options.ring_bytes is None:
+            per_lane = max(per_lane, RING_BYTES_LEAST)
+        for producer in producers:
+            for consumer in consumers:
+                Lane.ensure(directory / lane_name(producer, consumer), per_lane).close()

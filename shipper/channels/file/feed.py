@@ -1,0 +1,86 @@
+"""A feed: a lane of a source worker as the writer of a file channel empties it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from shipper.durable.log import Entry, Log
+from shipper.ring.consumer import Consumer
+from shipper.ring.lane import Lane
+from shipper.ring.layout import PRODUCER_ASLEEP, Frame, lane_key
+from shipper.ring.puts import PutPage
+from shipper.ring.wait import Bell
+
+
+@dataclass(frozen=True)
+class FeedRoute:
+    """Where a lane lies that the writer empties, and who fills it.
+
+    Attributes:
+        producer: how the log knows the lane (`Log.put_of`): the same over restarts, never used for another lane.
+        bell: of the source worker.
+    """
+
+    path: Path
+    page: Path
+    producer: int
+    bell: Path
+
+
+class Feed:
+    """A lane of a source worker as the writer sees it."""
+
+    def __init__(self, channel: str, route: FeedRoute, writer: int, log: Log) -> None:
+        self.producer = route.producer
+        self.page = PutPage.ensure(route.page)
+        index = self.page.index(lane_key(channel, route.path.name))
+        self.consumer = Consumer(Lane.open(route.path), self.page, index, writer)
+        self.bell = Bell(route.bell)
+        self.steps = self.rows = self.size_bytes = self.taken_bytes = 0
+        self.overflowed: list[Path] = []
+        self.skips_to = log.put_of(route.producer)
+
+    @property
+    def asleep(self) -> bool:
+        """True when the source worker sleeps: for room, or until its put is safe."""
+        return bool(self.consumer.lane.words.load(PRODUCER_ASLEEP))
+
+    def stepped(self, frame: Frame, entry: Entry | None) -> None:
+        """The cursor is behind this frame."""
+        self.consumer.step()
+        self.steps += 1
+        self.rows += frame.rows
+        self.size_bytes += entry.size_bytes if entry is not None else 0
+        self.taken_bytes += frame.length
+
+    def back(self, steps: int, frames: Sequence[tuple[Frame, Entry]]) -> None:
+        """The last frames are not stepped over after all."""
+        self.consumer.rewind()
+        for _ in range(steps):
+            self.consumer.peek()
+            self.consumer.step()
+        self.steps = steps
+        for frame, entry in frames:
+            self.rows -= frame.rows
+            self.size_bytes -= entry.size_bytes
+            self.taken_bytes -= frame.length
+
+    def release(self, account: int) -> None:
+        """All that was stepped over is in the log, and safe."""
+        consumer = self.consumer
+        if consumer.moved:
+            consumer.book(account, self.rows, self.size_bytes, 0)
+            consumer.release(0)
+            # Dying here: the next writer says it.
+            consumer.publish_durable(consumer.committed)
+        for place in self.overflowed:
+            place.unlink(missing_ok=True)
+        self.overflowed.clear()
+        self.steps = self.rows = self.size_bytes = self.taken_bytes = 0
+
+    def close(self) -> None:
+        self.consumer.lane.close()
+        self.page.close()
+        self.bell.close()

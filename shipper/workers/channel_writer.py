@@ -1,0 +1,143 @@
+"""The hot loop of a channel's writer: append and sync what waits, keep the log in order, sleep until the bell rings.
+
+At the supervisor's word, when the sources have ended, it empties the lanes and says so; it stays as long as a sink
+holds a lane of the log, so that its last checkpoint has what they delivered, and ends then, or at the second word.
+"""
+
+from __future__ import annotations
+
+import time
+from _blake2 import blake2b  # hashlib would map all of OpenSSL
+from collections.abc import Callable
+from pathlib import Path
+
+from shipper.channels.file.feed import FeedRoute
+from shipper.channels.file.writer import LaneRoute, LogWriter, origins_of
+from shipper.channels.memory.salvage import Salvage
+from shipper.durable.board import HOLDER, Board, lane_at, lane_id
+from shipper.durable.log import Log
+from shipper.ring.wait import BUSY_SLEEP_S, IDLE_SLEEP_S
+from shipper.units import format_size
+from shipper.workers.control import Phase
+from shipper.workers.duty import Duty
+from shipper.workers.handover import hand_over_log
+from shipper.workers.logs import note, options_of, say_open
+from shipper.workers.spec import WorkerSpec
+
+_TICK_S = 1.0
+_FULL_TICK_S = 0.1
+
+Say = Callable[[str, str], None]
+
+
+def run(spec: WorkerSpec, duty: Duty, say: Say) -> None:
+    """Writes the log of one channel until the supervisor has said that it is enough.
+
+    Raises:
+        ConfigurationError: its directories can't be used.
+        ComponentFailed: the disk failed.
+    """
+    writer = open_writer(spec, say)
+    try:
+        _loop(spec, writer, duty, say)
+    finally:
+        writer.close()
+        _say_notes(writer.log, say)
+
+
+def open_writer(spec: WorkerSpec, say: Say) -> LogWriter:
+    """Opens the log, says what was found, and takes the lanes of the source workers over."""
+    assert spec.log is not None
+    options = options_of(spec.log)
+    names = [name for name, _, _ in spec.log.sinks]
+    log = Log.open(options.log_settings(options.keys()), names, origins_of)
+    try:
+        _say_found(log, say)
+        _free(spec, log.board, say)
+        feeds = [
+            FeedRoute(Path(t.path), Path(t.page), _producer(spec.common.run_id, Path(t.path).name), Path(t.bell))
+            for t in spec.takes
+        ]
+        lanes = [LaneRoute(lane_id(name), Path(bell)) for name, _, bell in spec.log.sinks]
+        writer = LogWriter(
+            spec.channel, log, feeds, lanes, spec.sink_id, sync_each=options.sync_each,
+            sync_interval_s=options.sync_interval_s,
+            keep_damaged=Salvage(Path(spec.common.state_dir) / "damaged", say),
+        )  # fmt: skip
+        say_open(Path(spec.common.run_dir), spec.channel, Path(spec.log.board), log.positions().values())
+        return writer
+    except BaseException:
+        log.close()
+        raise
+
+
+def _loop(spec: WorkerSpec, writer: LogWriter, duty: Duty, say: Say) -> None:
+    phase = Phase.READY
+    duty.phase(phase)
+    said = ""
+    now_s = found_s = time.monotonic()
+    tick_s = now_s + _TICK_S
+    while not duty.at_once() and not (phase == Phase.ENDING and not writer.is_read()):
+        if writer.step(now_s):
+            found_s = now_s
+        elif phase == Phase.READY and duty.stopping() and not writer.waiting():
+            writer.sync(now_s)
+            phase = Phase.ENDING
+            duty.phase(phase)
+        else:
+            _sleep(writer, duty, now_s - found_s)
+        now_s = time.monotonic()
+        if now_s >= tick_s:
+            tick_s = now_s + (_FULL_TICK_S if writer.full_because else _TICK_S)
+            writer.tick(now_s)
+            duty.progress()
+            _say_notes(writer.log, say)
+            if writer.full_because != said:
+                said = writer.full_because
+                say("warning" if said else "info", f"takes nothing more: {said}" if said else "takes events again")
+    # What is in a lane still is safe there, and the next writer goes on with it.
+
+
+def _sleep(writer: LogWriter, duty: Duty, idle_s: float) -> None:
+    writer.sleeping(True)
+    if writer.full_because or not writer.waiting():
+        short = idle_s < 1 or writer.full_because or writer.unreleased()
+        # Once the agent stops, `wait` does not sleep any more.
+        (duty.rest if duty.stopping() else duty.wait)(BUSY_SLEEP_S if short else IDLE_SLEEP_S)
+    writer.sleeping(False)
+
+
+def _producer(run_id: str, lane: str) -> int:
+    """How the log knows a lane: a run directory's id and a name in it are never used for two lanes."""
+    return int.from_bytes(blake2b(f"{run_id}/{lane}".encode(), digest_size=8).digest(), "little") or 1
+
+
+def _free(spec: WorkerSpec, board: Board, say: Say) -> None:
+    """Frees lanes whose holder died and is not in this configuration: nobody will come back to settle them."""
+    assert spec.log is not None
+    known = {0, *(sink for _, sink, _ in spec.log.sinks)}
+    holders = {board.words.load(lane_at(index) + HOLDER) for index in board.lanes().values()}
+    for holder in holders - known:
+        if hand_over_log(Path(spec.log.board), holder, note(spec, holder)):
+            say(
+                "warning", "a sink that took from it was killed and is not in this configuration: what it wrote and "
+                "did not commit is delivered once more",
+            )  # fmt: skip
+
+
+def _say_found(log: Log, say: Say) -> None:
+    found = log.recovered
+    places = ", ".join(str(path) for path in log.settings.directories)
+    if found.created:
+        say("info", f"a new log in {places}")
+    else:
+        say("info", f"{log.rows} events ({format_size(log.size_bytes)}) wait in {places}")
+    for line in found.notes:
+        say("warning", line)
+    for lost in found.lost:
+        say("error", f"records {lost.first} to {lost.last} are lost: {lost.why} ({lost.where})")
+
+
+def _say_notes(log: Log, say: Say) -> None:
+    for line in log.notes():
+        say("warning", line)

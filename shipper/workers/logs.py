@@ -1,0 +1,164 @@
+"""The log of a channel as the workers beside its writer see it: where it lies, and when it may be opened.
+
+A board may be there from before a reboot: it counts once a writer of this life of the machine has opened the log, and
+has said so in the run directory.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from shipper.batch.batch import Origin
+from shipper.channels.file.options import FileOptions
+from shipper.channels.file.take import FileTakeSide, LogLane, sequence_of
+from shipper.config.bind import component
+from shipper.durable.board import Board, lane_id
+from shipper.errors import ComponentFailed, DamagedData
+from shipper.workers.handover import note_of
+from shipper.workers.settled import boot_id
+from shipper.workers.spec import ChannelSpec, LogSpec, WorkerSpec
+
+_OPEN, _POSITIONS = "log.open", "log.positions"
+
+
+def options_of(found: LogSpec | ChannelSpec) -> FileOptions:
+    """The options of such a channel."""
+    _, options = component("channel", found.type, found.properties)
+    assert isinstance(options, FileOptions)
+    return options
+
+
+def run_id(spec: WorkerSpec) -> str:
+    """What names the commits of a sink worker: the run directory's, or the log's in this life of the machine."""
+    if spec.log is None:
+        return spec.common.run_id
+    board = Board.open(Path(spec.log.board))
+    found = f"{board.log_id.hex()}.{spec.common.boot_id}"
+    board.close()
+    return found
+
+
+def note(spec: WorkerSpec, sink: int) -> Path:
+    """Where the note about a hand-over lies: beside what it is about, so that it lives as long."""
+    return note_of(Path(spec.common.run_dir if spec.log is None else spec.common.state_dir), sink)
+
+
+def take_side(spec: WorkerSpec, say: Callable[[str, str], None]) -> FileTakeSide:
+    """The take side of a sink worker of a channel with a log."""
+    assert spec.log is not None
+    options = options_of(spec.log)
+    keys = options.keys()
+    settings = options.log_settings(keys)
+    routes = [LogLane(lane, name, home == spec.sink_id) for lane, (name, home) in lanes_of(spec.log).items()]
+    return FileTakeSide(
+        settings.board, settings.data_dirs, routes, spec.sink_id, Path(spec.log.writer_bell), keys=keys, say=say
+    )
+
+
+def lanes_of(log: LogSpec) -> dict[int, tuple[str, int]]:
+    """All lanes on the board: (name, the sink that it is home to). A lane whose own sink is gone is the first one's."""
+    named = {lane_id(name): (name, sink) for name, sink, _ in log.sinks}
+    board = Board.open(Path(log.board))
+    try:
+        return {lane: named.get(lane, (f"lane {lane:08x}", log.sinks[0][1])) for lane in board.lanes()}
+    finally:
+        board.close()
+
+
+def sequence(spec: WorkerSpec, sink: int) -> int:
+    """The largest sequence that a sink worker, this one or one before it, has committed in a log."""
+    assert spec.log is not None
+    board = Board.open(Path(spec.log.board))
+    try:
+        return sequence_of(board, sink)
+    finally:
+        board.close()
+
+
+def log_rows(channel: ChannelSpec) -> Callable[[], int]:
+    """Asks how many events are in a log, and not delivered."""
+    board = Board.open(options_of(channel).log_settings().board)
+    indices = tuple(board.lanes().values())
+
+    def rows() -> int:
+        # The heads first would let what is delivered meanwhile count; a little too much is never too little room.
+        return sum(board.tail(index).rows - board.head(index).rows for index in indices)
+
+    return rows
+
+
+# --- what the writer says when it has opened a log
+
+
+def say_open(run_dir: Path, channel: str, board: Path, positions: Iterable[Sequence[Any]]) -> None:
+    """Says that a log is open, and where each stream stands in it, for source workers whose own tables are gone."""
+    directory = run_dir / "channels" / channel
+    _write(directory / _POSITIONS, list(positions))
+    # Dying before this line: nobody opens the board, and the next writer says it.
+    _write(directory / _OPEN, [board.stat().st_ino, boot_id()])
+
+
+def are_open(spec: WorkerSpec) -> bool:
+    """True when all logs that a worker puts into or takes from are open, and have a lane for it to take from."""
+    run_dir = Path(spec.common.run_dir)
+    puts = [(channel.name, options_of(channel).log_settings().board) for channel in spec.channels if channel.logged]
+    if not all(_is_open(run_dir, name, board) for name, board in puts):
+        return False
+    if spec.kind != "sink" or (log := spec.log) is None:
+        return True
+    return _is_open(run_dir, log.name, Path(log.board)) and _has_lanes(log)
+
+
+def read_positions(directories: Sequence[Path]) -> list[Origin]:
+    """Where each stream stands in all of these channels: what one of them lacks must be read again for it.
+
+    Raises:
+        ComponentFailed: a writer has not said it.
+    """
+    found: list[dict[str, Origin]] = []
+    for directory in directories:
+        rows = _read(directory / _POSITIONS)
+        if rows is None:
+            raise ComponentFailed(f"where streams stand can't be read in {directory}")
+        found.append({row[0]: Origin(*row) for row in rows})
+    if not found:
+        return []
+    common = set(found[0]).intersection(*found[1:])
+    least = {name: min((streams[name] for streams in found), key=lambda origin: origin.end) for name in common}
+    return [least[name] for name in found[0] if name in least]
+
+
+def _is_open(run_dir: Path, channel: str, board: Path) -> bool:
+    said = _read(run_dir / "channels" / channel / _OPEN)
+    try:
+        return bool(said == [board.stat().st_ino, boot_id()])
+    except OSError:
+        return False
+
+
+def _has_lanes(log: LogSpec) -> bool:
+    try:
+        board = Board.open(Path(log.board))
+    except (OSError, DamagedData):
+        return False
+    known = board.lanes()
+    board.close()
+    return all(lane_id(name) in known for name, _, _ in log.sinks)
+
+
+def _write(path: Path, content: object) -> None:
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.write_bytes(orjson.dumps(content))
+    os.replace(fresh, path)
+
+
+def _read(path: Path) -> Any:
+    try:
+        return orjson.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,182 @@
+"""Agents with a file channel: nothing is lost and nothing comes twice, whatever is killed; and what else can happen."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from shipper.metrics.block import MetricsBlock, State
+from shipper.testing.agent import Agent
+from tests.workers.conftest import agent_of, alive, file_roll, seq, taildir, texts
+from tests.workers.test_kills import Writer, channel, judge
+
+ROUNDS = int(os.environ.get("SHIPPER_KILL_ROUNDS", "2"))
+
+pytestmark = pytest.mark.timeout(300 + 30 * ROUNDS)
+
+
+def logged(properties: str, directory: Path, *names: str, **options: object) -> str:
+    """The same agent with file channels in place of these memory channels."""
+    for name in names or ("c1",):
+        lines = {
+            "type": "file", "checkpointDir": directory / name / "checkpoint", "dataDirs": directory / name / "data",
+            "minimumRequiredSpace": "1m", "maxFileSize": "8m", **options,
+        }  # fmt: skip
+        text = "".join(f"a1.channels.{name}.{key} = {value}\n" for key, value in lines.items())
+        properties = properties.replace(f"a1.channels.{name}.type = memory\n", text)
+    return properties
+
+
+def delivered(one: Agent, lines: int, *names: str) -> bool:
+    """True when that many rows went through all of these channels."""
+    found = [channel(one, name) for name in names or ("c1",)]
+    return all(numbers["puts"] >= lines and not numbers["size"] for numbers in found)
+
+
+def living(one: Agent) -> int:
+    """How many workers live and have opened what they need."""
+    block = MetricsBlock.open(one.instance_dir() / "metrics")
+    open_ones = [w for w in block.sample().workers if w.state not in (State.STARTING, State.FAILED) and alive(w.pid)]
+    writers = [pid for name, pid in one.workers().items() if name.startswith("c") and alive(pid)]
+    return len(open_ones) + len(writers)
+
+
+def test_kills_lose_nothing_and_repeat_nothing(agent: Callable[..., Agent], tmp_path: Path) -> None:
+    seed = int(os.environ.get("SHIPPER_SEED", "30"))
+    chance = random.Random(seed)
+    (tmp_path / "in").mkdir()
+    text = agent_of(taildir("r1", "c1", tmp_path / "in"), file_roll("k1", "c1", tmp_path / "out"))
+    one = agent(logged(text, tmp_path / "log"))
+    writer = Writer(tmp_path / "in", seed)
+    writer.start()
+    one.start()
+    for _ in range(ROUNDS):
+        for victim in chance.sample(["r1", "k1", "c1", "r1", "k1", "c1", None], 7):
+            threading.Event().wait(chance.random() * 0.5)
+            one.kill(victim)
+            if victim is None:
+                one.start(wait=chance.random() < 0.5)
+    writer.ending.set()
+    writer.join()
+    one.until(lambda: living(one) == 3, "all workers are up again", 60)
+    one.until(lambda: delivered(one, writer.lines), "everything is delivered", 90)
+    assert one.stop() == 0, one.log()
+    judge(texts(tmp_path / "out"), writer)
+    assert "Traceback" not in one.log(), one.log()
+
+
+def test_the_loss_of_all_processes_and_of_the_run_directory(agent: Callable[..., Agent], tmp_path: Path) -> None:
+    """A power cut, as far as a test can: what was in memory is gone, and what is on disk is enough to go on."""
+    seed = int(os.environ.get("SHIPPER_SEED", "31"))
+    chance = random.Random(seed)
+    (tmp_path / "in").mkdir()
+    text = agent_of(taildir("r1", "c1", tmp_path / "in"), file_roll("k1", "c1", tmp_path / "out"))
+    one = agent(logged(text, tmp_path / "log"))
+    writer = Writer(tmp_path / "in", seed)
+    writer.start()
+    for _ in range(ROUNDS + 1):
+        one.start()
+        threading.Event().wait(chance.random())
+        left = one.children()
+        one.kill()
+        one.until_gone(left)
+        shutil.rmtree(one.run_dir)
+        one.run_dir.mkdir()
+    one.start()
+    writer.ending.set()
+    writer.join()
+    one.until(lambda: delivered(one, writer.lines), "everything is delivered", 90)
+    assert one.stop() == 0, one.log()
+    judge(texts(tmp_path / "out"), writer)
+
+
+def test_a_grid_of_both_kinds_of_channel(agent: Callable[..., Agent], tmp_path: Path) -> None:
+    """Two file channels and one in memory behind one source, two sinks at one of them: each has everything once."""
+    seed = int(os.environ.get("SHIPPER_SEED", "32"))
+    chance = random.Random(seed)
+    (tmp_path / "in").mkdir()
+    text = agent_of(
+        taildir("r1", "c1 c2 c3", tmp_path / "in", workers=2), file_roll("k1", "c1", tmp_path / "one"),
+        file_roll("k2", "c1", tmp_path / "two"), file_roll("k3", "c2", tmp_path / "three"),
+        file_roll("k4", "c3", tmp_path / "four"),
+        channels="c1 c2 c3", sinks="k1 k2 k3 k4",
+    )  # fmt: skip
+    one = agent(logged(text, tmp_path / "log", "c1", "c3"))
+    writer = Writer(tmp_path / "in", seed)
+    writer.start()
+    one.start()
+    for _ in range(ROUNDS):
+        for victim in chance.sample(["r1.0", "r1.1", "k1", "k2", "k3", "k4", "c1", "c3", None], 9):
+            threading.Event().wait(chance.random() * 0.4)
+            one.kill(victim)
+            if victim is None:
+                one.start(wait=chance.random() < 0.5)
+    writer.ending.set()
+    writer.join()
+    one.until(lambda: living(one) == 8, "all workers are up again", 60)
+    one.until(lambda: delivered(one, writer.lines, "c1", "c2", "c3"), "everything is delivered", 90)
+    assert one.stop() == 0, one.log()
+    judge(texts(tmp_path / "one") + texts(tmp_path / "two"), writer, ordered=False)
+    judge(texts(tmp_path / "three"), writer, ordered=False)
+    judge(texts(tmp_path / "four"), writer, ordered=False)
+    assert "Traceback" not in one.log(), one.log()
+
+
+def test_a_backlog_is_delivered_by_the_next_start(agent: Callable[..., Agent], tmp_path: Path) -> None:
+    """The sink can't write; the agent is stopped; the next one has all of it in its log, and delivers it."""
+    out = tmp_path / "out"
+    text = agent_of(seq("r1", "c1", 20_000), file_roll("k1", "c1", out))
+    one = agent(logged(text, tmp_path / "log"))
+    out.rmdir()
+    one.start(wait=False)
+    one.until(lambda: "r1: the source has reached its end" in one.log())
+    one.stop(signal.SIGTERM)
+    assert not list(one.run_dir.glob("a1-*/channels"))
+    out.mkdir()
+    began_s = time.monotonic()
+    one.start()
+    one.until(lambda: len(texts(out).splitlines()) == 20_000)
+    assert time.monotonic() - began_s < 20
+    assert one.stop() == 0
+    assert texts(out) == b"".join(b"%d\n" % number for number in range(20_000))
+
+
+def test_a_directory_of_flume_is_refused_and_not_touched(agent: Callable[..., Agent], tmp_path: Path) -> None:
+    data = tmp_path / "log" / "c1" / "data"
+    data.mkdir(parents=True)
+    (data / "log-1").write_bytes(b"\x7fevents of Flume")
+    (data / "log-1.meta").write_bytes(b"meta")
+    text = agent_of(seq("r1", "c1", 5), file_roll("k1", "c1", tmp_path / "out"))
+    one = agent(logged(text, tmp_path / "log")).start(wait=False)
+    one.until(lambda: "holds a file channel of Apache Flume (log-1, log-1.meta)" in one.log())
+    assert one.stop() in (0, 3)  # 0: it was being started once more just then
+    assert sorted(path.name for path in data.iterdir()) == ["log-1", "log-1.meta"]
+    assert (data / "log-1").read_bytes() == b"\x7fevents of Flume"
+
+
+def test_a_directory_in_use_is_refused(agent: Callable[..., Agent], tmp_path: Path) -> None:
+    text = agent_of(seq("r1", "c1", 5), file_roll("k1", "c1", tmp_path / "out"))
+    one = agent(logged(text, tmp_path / "log")).start()
+    other = agent(logged(text, tmp_path / "log")).start(wait=False)
+    other.until(lambda: "is in use by another process" in other.log())
+    assert other.stop() in (0, 3)
+    assert one.stop() == 0
+
+
+def test_two_channels_of_one_place_are_refused(agent: Callable[..., Agent], tmp_path: Path) -> None:
+    text = agent_of(
+        seq("r1", "c1 c2", 5), file_roll("k1", "c1", tmp_path / "out"), file_roll("k2", "c2", tmp_path / "two"),
+        channels="c1 c2", sinks="k1 k2",
+    )  # fmt: skip
+    text = text.replace(".type = memory", ".type = file")
+    one = agent(text, environment={"HOME": str(tmp_path)})
+    assert one.run() == 1
+    assert "c1 and c2 would both lie in" in one.log()
