@@ -138,17 +138,19 @@ class PutPage:
         words = self.words
         while True:
             state = self.state()
-            at = self._slots[state.number & 1]
-            *intake, checksum = words.read(at + _INTAKE_AT, len(Intake._fields) + 1)
-            lines = range(at + LINE_BYTES, at + (1 + len(state.lanes)) * LINE_BYTES, LINE_BYTES)
-            tally = PutTally(Intake(*intake), tuple(Offers(*words.read(line + _OFFERS_AT, 3)) for line in lines))
+            tally = self.tally_of(state)
             if words.observe(COMMITTED) != state.number:
                 continue
-            if checksum != _tally_checksum(
-                state.number, tally
-            ):  # nobody has counted yet: all that is there was offered
-                return state, PutTally(Intake(), tuple(Offers(lane.rows) for lane in state.lanes))
-            return state, tally
+            # Where nobody has counted yet, all that is there was offered.
+            return state, tally or PutTally(Intake(), tuple(Offers(lane.rows) for lane in state.lanes))
+
+    def tally_of(self, state: PutState) -> PutTally | None:
+        """The tally of a put that stands in one of the slots; None when none was written, or it is damaged."""
+        at = self._slots[state.number & 1]
+        *intake, checksum = self.words.read(at + _INTAKE_AT, len(Intake._fields) + 1)
+        lines = range(at + LINE_BYTES, at + (1 + len(state.lanes)) * LINE_BYTES, LINE_BYTES)
+        tally = PutTally(Intake(*intake), tuple(Offers(*self.words.read(line + _OFFERS_AT, 3)) for line in lines))
+        return tally if checksum == _tally_checksum(state.number, tally) else None
 
     def slots(self) -> list[PutState | None]:
         """Both slots as they stand, None for one that does not pass its checksum: for repair, while nobody puts."""

@@ -15,6 +15,7 @@ COMMITTED                 the two slots of the page: the later one whose frames 
 slot of the page          the slot before it, and the frames of the put that it lacks
 both slots of the page    each lane's commit slot, and the frames behind it
 key of a lane             the slot whose last frame stands in that lane
+tally of a slot           the tally before it (`recount.py`); it comes along where the slot before takes over
 ========================  =====================================================================================
 
 The file is long because each line of the table is a function that is used nowhere else.
@@ -51,6 +52,7 @@ from shipper.ring.layout import (
     slot_checksum,
 )
 from shipper.ring.puts import NO_LANE, PutPage, PutState
+from shipper.ring.recount import carry_take, forget_take, recount_puts, recount_take
 from shipper.shared.segment import Segment
 from shipper.shared.words import LINE_BYTES, Words
 
@@ -74,8 +76,7 @@ def repair_lane(path: Path) -> list[str]:
             said.append(f"{path}: its header was damaged and is repaired")
     lane = Lane.open(path)
     try:
-        if sentence := _repair_take(lane):
-            said.append(f"{path}: {sentence}")
+        said += [f"{path}: {sentence}" for sentence in (_repair_take(lane), recount_take(lane)) if sentence]
     finally:
         lane.close()
     return said
@@ -100,8 +101,7 @@ def repair_page(path: Path, lanes: Mapping[int, Path]) -> list[str]:
         for key, lane in opened.items():
             if _repair_key(page, key, lane, opened):
                 said.append(f"{path}: it did not know {lane.segment.path.name} any more, and does again")
-        if sentence := _repair_puts(page, opened):
-            said.append(f"{path}: {sentence}")
+        said += [f"{path}: {sentence}" for sentence in (_repair_puts(page, opened), recount_puts(page)) if sentence]
     finally:
         page.close()
         for lane in opened.values():
@@ -157,12 +157,15 @@ def _repair_take(lane: Lane) -> str:
         _store(words, generation, found)
         return "its last take commit was damaged and is repaired"
     if other is not None:
+        carry_take(words, generation)
         words.publish(GENERATION, generation + 1)
         return "its last take commit was damaged: what it said was delivered comes once more"
     first = _longest_chain(frames)
     rows = first.rows_after - first.rows if first else 0
     size_bytes, units = (first.size_bytes_after, first.units_after) if first else (0, 0)
-    _store(words, generation, CommitSlot(first.position if first else 0, 0, 0, 0, rows, size_bytes, units, 0))
+    slot = CommitSlot(first.position if first else 0, 0, 0, 0, rows, size_bytes, units, 0)
+    forget_take(words, generation, slot)
+    _store(words, generation, slot)
     return "both its take commits were damaged: all that is whole in it comes once more"
 
 

@@ -47,16 +47,30 @@ def read_take(lane: Lane) -> tuple[CommitSlot, TakeTally]:
     while True:
         generation = words.observe(GENERATION)
         slot = lane.committed()
-        at = TAKE_TALLY + (generation & 1) * _TAKE_TALLY_BYTES
-        *head, checksum = words.read(at, _HEAD_WORDS)
-        rest = words.read(at + LINE_BYTES, 4 * min(head[0], ACCOUNTS_MAX))
+        tally = take_of(words, generation)
         if words.observe(GENERATION) != generation:
             continue  # the tally may have been overwritten while it was read
-        if checksum != slot_checksum((generation, *head, *rest)):
-            return slot, TakeTally(before=slot.rows)
-        accounts = tuple(Account(*rest[i : i + 4]) for i in range(0, len(rest), 4))
-        _, before, expired, dropped, lost = head
-        return slot, TakeTally(before, expired, dropped, lost, accounts)
+        return slot, tally or TakeTally(before=slot.rows)
+
+
+def take_of(words: Words, generation: int) -> TakeTally | None:
+    """The tally that was written for the commit of that generation; None when what is there is of another, or none."""
+    tally, checksum = _take_as_it_stands(words, generation)
+    head, rest = _take_words(tally)
+    return tally if checksum == slot_checksum((generation, *head, *rest)) else None
+
+
+def unchecked_take(words: Words, generation: int) -> TakeTally:
+    """What stands where that generation has its tally, whatever it was written for: for repair."""
+    return _take_as_it_stands(words, generation)[0]
+
+
+def _take_as_it_stands(words: Words, generation: int) -> tuple[TakeTally, int]:
+    at = TAKE_TALLY + (generation & 1) * _TAKE_TALLY_BYTES
+    count, before, expired, dropped, lost, checksum = words.read(at, _HEAD_WORDS)
+    rest = words.read(at + LINE_BYTES, 4 * min(count, ACCOUNTS_MAX))
+    accounts = tuple(Account(*rest[i : i + 4]) for i in range(0, len(rest), 4))
+    return TakeTally(before, expired, dropped, lost, accounts), checksum
 
 
 def _take_words(tally: TakeTally) -> tuple[tuple[int, ...], tuple[int, ...]]:
