@@ -47,6 +47,8 @@ def test_every_way_to_name_the_agent_and_its_file(line: str) -> None:
     ("-no-reload-conf", {"reload": False}),
     ("--no-reload", {"reload": False}),
     ("-i 5", {"poll_interval_s": 5.0}),
+    ("--stop-deadline 8s", {"stop_deadline_s": 8.0}),
+    ("--stop-deadline=2min", {"stop_deadline_s": 120.0}),
     ("-i5", {"poll_interval_s": 5.0}),
     ("--poll-interval 2min", {"poll_interval_s": 120.0}),
     ("--poll-interval=500ms", {"poll_interval_s": 0.5}),

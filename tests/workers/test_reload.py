@@ -103,6 +103,26 @@ class TestWhatChanged:
         assert sorted(texts(tmp_path / "out1").split()) == sorted([*lines(0, 2000).split(), *lines(0, 1000).split()])
         assert texts(tmp_path / "out2") == lines(0, 1000)
 
+    def test_a_source_is_added_to_a_channel_with_a_log(self, agent: Make, tmp_path: Path) -> None:
+        """Its writer has one lane more; sink and source of the channel go on."""
+        for pipe in ("in1", "in2"):
+            write_lines(tmp_path / pipe / "a.log", 0, 1000)
+        log = (
+            f"a1.channels.c1.type = file\na1.channels.c1.checkpointDir = {tmp_path}/checkpoint\n"
+            f"a1.channels.c1.dataDirs = {tmp_path}/data\n"
+        )
+        rest = log + file_roll("k1", "c1", tmp_path / "out1") + taildir("r1", "c1", tmp_path / "in1")
+        head = "a1.channels = c1\na1.sinks = k1\na1.sources = r1"
+        one = agent(f"{head}\n{rest}").start()
+        before = one.workers()
+        change(one, f"{head} r2\n{rest}" + taildir("r2", "c1", tmp_path / "in2"))
+        assert "c1 starts again; r2 is started; k1, r1 go on" in one.log()
+        write_lines(tmp_path / "in1" / "a.log", 1000, 2000)
+        one.until(lambda: texts(tmp_path / "out1").count(b"\n") == 3000)
+        assert all(before[label] == one.workers()[label] for label in ("r1", "k1"))
+        assert one.stop() == 0, one.log()
+        assert sorted(texts(tmp_path / "out1").split()) == sorted([*lines(0, 2000).split(), *lines(0, 1000).split()])
+
     def test_what_waits_for_a_removed_sink_is_taken_by_the_one_that_is_left(self, agent: Make, tmp_path: Path) -> None:
         """k1 holds its lane and can't go on; the lines that wait there are k2's when it is gone."""
         write_lines(tmp_path / "in" / "a.log", 0, 500)

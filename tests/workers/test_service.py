@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -123,3 +125,47 @@ def test_a_target_that_is_down_at_the_start_does_not_keep_the_service_from_being
     one.until(lambda: words.extend(heard(manager)) or "READY=1" in words)
     one.until(lambda: words.extend(heard(manager)) or any("k1 failed" in word for word in words))
     assert one.stop() == 3
+
+
+@pytest.mark.nightly
+def test_the_watchdog_hears_nothing_while_a_worker_hangs(agent: Make, manager: socket.socket, tmp_path: Path) -> None:
+    """It takes half a minute until a worker counts as hanging."""
+    environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "3000000"}
+    one = agent(agent_of(seq("r1", "c1", 10**12), file_roll("k1", "c1", tmp_path / "out")), environment=environment)
+    one.start()
+    hanging = one.worker("k1")
+    os.kill(hanging, signal.SIGSTOP)
+    one.until(lambda: "k1 has made no step for" in one.log())
+    assert "the service manager is not told that all is well" in one.log()
+    heard(manager)
+    one.until(lambda: (one.log_file.stat().st_mtime < time.time() - 5) or "in 30 s)" in one.log())
+    assert "WATCHDOG=1" not in heard(manager)
+    os.kill(hanging, signal.SIGCONT)
+    one.until(lambda: "WATCHDOG=1" in heard(manager))
+    assert one.stop() == 0
+
+
+def test_the_pages_of_a_running_agent(agent: Make, tmp_path: Path) -> None:
+    """`/health` and `/ready`, of an agent that is well, and of one whose new configuration was refused."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    arguments = ["-Dflume.monitoring.type=http", f"-Dflume.monitoring.port={port}"]
+    properties = agent_of(seq("r1", "c1", 10), file_roll("k1", "c1", tmp_path / "out"))
+    one = agent(properties, arguments=arguments).start()
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def page(name: str) -> str:
+        with opener.open(f"http://127.0.0.1:{port}/{name}") as answer:
+            return str(answer.read().decode())
+
+    assert (page("health"), page("ready")) == ("ok\n", "ok\n")
+    one.file.write_text(properties + "a1.sinks.k1.sink.rollInterval = soon\n")
+    one.send(signal.SIGHUP)
+    one.until(lambda: page("health").startswith("degraded: the configuration of "))
+    assert page("ready") == "ok\n"
+    one.file.write_text(properties + "a1.sinks.k1.sink.rollInterval = 7\n")
+    one.send(signal.SIGHUP)
+    one.until(lambda: page("health") == "ok\n")
+    one.until(lambda: "runs the new configuration" in one.log())
+    assert '"SINK.k1"' in page("metrics")
+    assert one.stop() == 0
