@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from shipper.cli import channel_log
 from shipper.errors import ShipperError
 from shipper.units import format_seconds, format_size
 from shipper.workers import leftovers
@@ -23,6 +24,8 @@ app = typer.Typer(
     rich_markup_mode="rich" if sys.stdout.isatty() else None,
     help="Shows events that are left in channels of agents that do not run, and says what becomes of them.",
 )
+
+channel_log.add_to(app)
 
 _RunDir = Annotated[Path | None, typer.Option("--run-dir", help="Where the agent's shared memory lay, if given then.")]
 _StateDir = Annotated[Path | None, typer.Option("--state-dir", help="Where the agent's state lies, if given then.")]
@@ -59,12 +62,18 @@ def export_command(
     json_lines: Annotated[
         bool, typer.Option("--json-lines", help="One JSON object an event, with its headers; else one body a line.")
     ] = False,
+    data: channel_log.Data = None,
+    key: channel_log.KeyFiles = None,
     run_dir: _RunDir = None,
     state_dir: _StateDir = None,
 ) -> None:
-    """Writes the events of a leftover into files. They stay in the leftover too: see discard."""
+    """Writes the events of a leftover, or of a file channel, into files. They stay where they are: see discard."""
     from shipper.workers.leftover_events import export
 
+    if channel_log.is_log(Path(which)):
+        with _Told(f"export {which}"):
+            channel_log.export(Path(which), data, key, to, "json_lines" if json_lines else "text")
+        return
     found = _one(which, run_dir, state_dir)
     with _Told(f"export {_title(found)}"), leftovers.opened(found) as directory:
         to.mkdir(parents=True, exist_ok=True)

@@ -85,6 +85,7 @@ class NetcatSource(Source[NetcatOptions]):
 
     def __init__(self, options: NetcatOptions) -> None:
         super().__init__(options)
+        self.awaits_durable = options.ack_every_event
         self._loop: PolledLoop | None = None
         self._ok = "OK\n".encode(options.encoding)
         self._too_long = self._failed(

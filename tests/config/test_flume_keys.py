@@ -25,6 +25,13 @@ KEYS = {
     "source netcat": "bind port max-line-length ack-every-event encoding",
     "source seq": "totalEvents batchSize backoffSleepIncrement maxBackoffSleep",
     "channel memory": "capacity transactionCapacity keep-alive byteCapacity byteCapacityBufferPercentage",
+    "channel file": (
+        "checkpointDir useDualCheckpoints backupCheckpointDir compressBackupCheckpoint dataDirs transactionCapacity "
+        "checkpointInterval maxFileSize minimumRequiredSpace capacity keep-alive checkpointOnClose use-log-replay-v1 "
+        "use-fast-replay fsyncPerTransaction fsyncInterval encryption.activeKey encryption.cipherProvider "
+        "encryption.keyProvider encryption.keyProvider.keyStoreFile encryption.keyStorePasswordFile "
+        "encryption.keyProvider.keyStorePasswordFile encryption.keyProvider.keys encryption.keyProvider.keys."
+    ),
     "sink hdfs": (
         "hdfs.path hdfs.filePrefix hdfs.fileSuffix hdfs.inUsePrefix hdfs.inUseSuffix "
         "hdfs.emptyInUseSuffix hdfs.rollInterval hdfs.rollSize hdfs.rollCount hdfs.idleTimeout "

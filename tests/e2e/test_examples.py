@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 import socket
 import zlib
 from collections import Counter
@@ -185,6 +186,25 @@ def check_two_groups_two_channels(directory: Path) -> None:
     rows = [json.loads(line) for path in alerts() for line in path.read_bytes().splitlines()]
     assert Counter(row["body"].encode() for row in rows) == Counter(ERRORS)
     assert {row["headers"]["kind"] for row in rows} == {"error"}
+
+
+@example("tail-through-disk.properties")
+def check_tail_through_disk(directory: Path) -> None:
+    """What is in the channel outlives the machine: all processes are killed, and what was in memory is taken away."""
+    write_logs(directory)
+    (directory / "data").mkdir()
+    with agent(directory, "tail-through-disk.properties").start() as running:
+        running.until(lambda: lines_of(files_below(directory / "data")).total() > 1000)
+        left = running.children()
+        running.kill()
+        running.until_gone(left)
+        shutil.rmtree(running.instance_dir())
+        with (directory / "logs" / "access.log").open("ab") as log:
+            log.write(b"one more\n")
+        running.start()
+        running.until(lambda: b"one more" in lines_of(files_below(directory / "data")))
+        assert running.stop() == 0
+    assert lines_of(files_below(directory / "data")) == Counter([*ACCESS, *ERRORS, b"one more"])
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.properties")))

@@ -6,9 +6,11 @@ import os
 import random
 import shutil
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -180,3 +182,31 @@ def test_two_channels_of_one_place_are_refused(agent: Callable[..., Agent], tmp_
     one = agent(text, environment={"HOME": str(tmp_path)})
     assert one.run() == 1
     assert "c1 and c2 would both lie in" in one.log()
+
+
+def test_clients_are_answered_when_their_events_are_on_disk(agent: Callable[..., Agent], tmp_path: Path) -> None:
+    """Many clients with an event each share a sync; what was answered survives the loss of all that was in memory."""
+    out = tmp_path / "out"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    netcat = f"a1.sources.r1.type = netcat\na1.sources.r1.bind = 127.0.0.1\na1.sources.r1.port = {port}\n"
+    text = agent_of(netcat + "a1.sources.r1.channels = c1\n", file_roll("k1", "c1", out))
+    one = agent(logged(text, tmp_path / "log")).start()
+    answered = 0
+    with ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 30)) for _ in range(64)]
+        files = [client.makefile("rb") for client in clients]
+        for turn in range(20):
+            for number, client in enumerate(clients):
+                client.sendall(b"%d of %d\n" % (turn, number))
+            answered += sum(file.readline() == b"OK\n" for file in files)
+    left = one.children()
+    one.kill()
+    one.until_gone(left)
+    shutil.rmtree(one.instance_dir())
+    assert answered == 64 * 20
+    one.start()
+    one.until(lambda: len(texts(out).splitlines()) >= answered)
+    assert one.stop() == 0
+    rows = texts(out).splitlines()
+    assert sorted(rows) == sorted(b"%d of %d" % (turn, number) for turn in range(20) for number in range(64))
