@@ -23,6 +23,7 @@ from tests.workers.conftest import numbered
 
 ROLES = ("source", "sink", "supervisor", "group")
 _QUIET_S = 20.0
+_TAKE_BYTES = 2 << 20
 _ADDED = Path(__file__).parent / "added"
 #: root is not stopped by file modes, unless it puts these aside
 _BOUND_BY_MODES = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all")
@@ -37,7 +38,7 @@ class Outcome:
     rotations: int = 0
     deleted: int = 0
     looks: int = 0
-    cuts: int = 0
+    taken_back: int = 0
     took_s: float = 0.0
     faults: list[str] = field(default_factory=list)
 
@@ -45,7 +46,7 @@ class Outcome:
         killed = ", ".join(f"{role} {self.kills[role]}" for role in ROLES if self.kills[role])
         return (
             f"kills: {killed or 'none'}; {self.lines} lines, {self.rotations} rotations, {self.deleted} deletions; "
-            f"{self.looks} looks at the output, {self.cuts} saw a file shorter; {self.took_s:.0f} s"
+            f"{self.looks} looks at the output, {self.taken_back} takes were taken back; {self.took_s:.0f} s"
         )
 
 
@@ -61,9 +62,7 @@ def run(scenario: Scenario, home: Path, roles: list[str]) -> Outcome:
         home / "agent", scenario.properties(home), environment={"PYTHONPATH": path},
         before=_BOUND_BY_MODES if os.geteuid() == 0 and modes_bind else (),
     ) as one:  # fmt: skip
-        watcher = Watcher(
-            {home / "out" / sink.name: (sink.channel, KINDS[sink.kind]) for sink in scenario.sinks}, scenario.seed + 3
-        )
+        watcher = Watcher({home / "out" / sink.name: (sink.channel, KINDS[sink.kind]) for sink in scenario.sinks})
         load = Load(scenario, home, watcher)
         watcher.start()
         load.start()
@@ -91,7 +90,10 @@ def run(scenario: Scenario, home: Path, roles: list[str]) -> Outcome:
         watcher.end()
         outcome.lines = sum(stream.lines for stream in load.streams)
         outcome.rotations, outcome.deleted = load.rotations, load.deleted
-        outcome.looks, outcome.cuts = watcher.looks, watcher.cuts
+        outcome.looks, outcome.taken_back = watcher.looks, len(watcher.taken_back)
+        most = (outcome.kills.total() - outcome.kills["source"]) * len(scenario.labels("sink"))
+        if len(watcher.taken_back) > most or any(count > _TAKE_BYTES for count in watcher.taken_back):
+            outcome.faults.append(f"more than a take of each sink that died was taken back: {watcher.taken_back}")
         outcome.faults += watcher.wrong[:3]
         outcome.faults += judge(scenario, home, load.streams)
         log = one.log()

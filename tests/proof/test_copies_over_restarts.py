@@ -117,6 +117,19 @@ def test_a_copy_that_is_there_at_the_start_waits_for_the_truncation(world: TailW
     assert world.wait_and_read(source, 10) == NEW
 
 
+def test_an_inode_of_a_followed_file_that_is_another_file_now_is_left_alone(world: TailWorld) -> None:
+    """A log left its group and was deleted while nobody ran; a file beside the group has its inode."""
+    given = options(world, "app\\.log")
+    world.write("app.log", content(OLD))
+    source = world.start(given)
+    assert world.read(source) == OLD
+    source.close()
+    os.rename(world.logs / "app.log", world.logs / "other")
+    world.write("other", "no line of ours\n")
+    world.write("app.log", content(NEW))
+    assert world.wait_and_read(world.start(given, from_channel=True), 10) == NEW
+
+
 def test_a_new_file_with_the_same_content_is_read_after_a_while(world: TailWorld) -> None:
     """People do put the same lines into two files; without a truncation it is no copy."""
     given = options(world, "app\\.log.*")

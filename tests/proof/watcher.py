@@ -1,15 +1,20 @@
-"""A watcher: somebody who lists and follows the output all the while, and remembers every byte that he has seen."""
+"""A watcher: somebody who lists and follows the output all the while, and remembers every byte that he has seen.
+
+What has its final name never changes. Of a file that is being written, the bytes of a take that its sink did not live
+to commit are taken back; that is seen here, and counted.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
-import random
 import struct
 import threading
 import zlib
 from pathlib import Path
 
 import lz4.block
+import numpy as np
 
 
 def whole(kind: str, data: bytes, at: int = 0) -> tuple[bytes, int]:
@@ -51,32 +56,38 @@ def _blocks(data: bytes, at: int) -> tuple[bytes, int]:
 
 
 class SeenFile:
-    """One output file, as it was seen."""
+    """One output file: `data` is what was seen of it and whole, `taken_back` the bytes of that which went away."""
 
-    def __init__(self, path: Path, kind: str) -> None:
-        self.path = path
+    def __init__(self, kind: str) -> None:
         self.kind = kind
-        self.data = bytearray()  # up to what was whole
-        self.cuts = 0
+        self.data = b""
+        self.taken_back: list[int] = []
+        self._state = (0, 0)
 
-    def look(self, path: Path, again: bool) -> bytes:
-        """Reads what is new, and what is known too if `again`: the new text."""
-        self.path = path
+    def look(self, path: Path) -> bytes:
+        """The text that is new."""
         with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            state = (status.st_size, status.st_mtime_ns)
+            if state == self._state:
+                return b""
+            data = file.read()
+        self._state = state
+        known = self.data
+        if not data.startswith(known):
+            common = _common(known, data)
+            self.taken_back.append(len(known) - common)
             known = b""
-            if again:
-                known = file.read(len(self.data))
-            file.seek(len(self.data))
-            new = file.read()
-            size = os.fstat(file.fileno()).st_size
-        if size < len(self.data):
-            self.cuts += 1  # the sink that died had not committed it; it comes again, and must be the same
-            return b""
-        if again:
-            assert known == self.data[: len(known)], f"{path}: bytes that were seen have changed"
-        text, end = whole(self.kind, new)
-        self.data += new[:end]
+        text, end = whole(self.kind, data, len(known))
+        self.data = data[:end]
         return text
+
+
+def _common(one: bytes, other: bytes) -> int:
+    """Length of what both begin with."""
+    length = min(len(one), len(other))
+    differ = np.frombuffer(one, np.uint8, length) != np.frombuffer(other, np.uint8, length)
+    return int(differ.argmax()) if differ.any() else length
 
 
 class Watcher(threading.Thread):
@@ -91,7 +102,7 @@ class Watcher(threading.Thread):
         looks: how often all of it was listed.
     """
 
-    def __init__(self, kinds: dict[Path, tuple[str, str]], seed: int) -> None:
+    def __init__(self, kinds: dict[Path, tuple[str, str]]) -> None:
         super().__init__(daemon=True)
         self.kinds = kinds
         self.seen: dict[tuple[str, str], set[int]] = {}
@@ -99,34 +110,35 @@ class Watcher(threading.Thread):
         self.looks = 0
         self._files: dict[tuple[int, int], SeenFile] = {}
         self._final: dict[Path, tuple[int, int]] = {}
-        self._chance = random.Random(seed)
+        self._removed: list[int] = []
         self._ending = threading.Event()
 
     @property
-    def cuts(self) -> int:
-        """How often a file was seen shorter than before."""
-        return sum(file.cuts for file in self._files.values())
+    def taken_back(self) -> list[int]:
+        """How many bytes went away that had been seen, each time when some did."""
+        return self._removed + [count for file in self._files.values() for count in file.taken_back]
 
     def run(self) -> None:
         while not self._ending.wait(0.01):
-            self._try_look(again=self._chance.random() < 0.05)
+            self._try_look()
 
     def end(self) -> None:
         """The last look at everything."""
         self._ending.set()
         self.join()
-        self._try_look(again=True)
+        self._try_look()
 
-    def _try_look(self, *, again: bool) -> None:
+    def _try_look(self) -> None:
         try:
-            self._look(again=again)
+            self._look()
         except AssertionError as trouble:
             self.wrong.append(str(trouble))
         except Exception as trouble:  # what can't be read is wrong, too; and the others are looked at again
             self.wrong.append(f"{type(trouble).__name__}: {trouble}")
 
-    def _look(self, *, again: bool) -> None:
+    def _look(self) -> None:
         self.looks += 1
+        found = set()
         for directory, (channel, kind) in self.kinds.items():
             there = set()
             for path in list(directory.iterdir()):
@@ -135,11 +147,12 @@ class Watcher(threading.Thread):
                     identity = (status.st_dev, status.st_ino)
                     seen = self._files.get(identity)
                     if seen is None:
-                        seen = self._files[identity] = SeenFile(path, kind)
-                    text = seen.look(path, again)
+                        seen = self._files[identity] = SeenFile(kind)
+                    text = seen.look(path)
                 except FileNotFoundError:  # it was renamed meanwhile
                     continue
                 there.add(path)
+                found.add(identity)
                 self._note(channel, text)
                 if path.suffix != ".tmp":
                     known = self._final.setdefault(path, identity)
@@ -147,6 +160,19 @@ class Watcher(threading.Thread):
             for path in self._final:
                 gone = path.parent == directory and path not in there and not path.exists()
                 assert not gone, f"{path} is gone, and had its final name"
+        for identity in self._files.keys() - found - set(self._final.values()):
+            if not self._listed_again(identity):
+                self._removed.append(len(self._files.pop(identity).data))
+
+    def _listed_again(self, identity: tuple[int, int]) -> bool:
+        """True when a file was only missed because it got another name while the directory was read."""
+        for directory in self.kinds:
+            for path in directory.iterdir():
+                with contextlib.suppress(FileNotFoundError):
+                    status = path.stat()
+                    if (status.st_dev, status.st_ino) == identity:
+                        return True
+        return False
 
     def _note(self, channel: str, text: bytes) -> None:
         for row in text.splitlines():

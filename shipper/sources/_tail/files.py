@@ -140,7 +140,11 @@ class FileSet:
             return None
         places = _Places()
         place = places.of(identity, os.path.dirname(mark.path)) or places.of(identity, _real_directory(mark.path))
-        return self._adopt(place, group, mark.path) if place is not None else None
+        file = self._adopt(place, group, mark.path) if place is not None else None
+        if file is not None and mark.offset and not file.offset:
+            self.release(file)  # its inode is another file's now, and that one is none of ours
+            return None
+        return file
 
     def adopt_copy(self, path: str, original: WatchedFile, mark: Mark) -> WatchedFile | None:
         """The copy of a truncated file, to be read from where the original was left."""
