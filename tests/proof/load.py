@@ -94,7 +94,10 @@ class Load(threading.Thread):
     def _rotate(self, stream: Stream) -> None:
         path, now = self._path(stream), len(stream.begins) - 1
         rotated = path.with_name(f"{path.name}.{now}")
-        if self._chance.choice(self._scenario.rotations) == "rename":
+        way = self._chance.choice(self._scenario.rotations)
+        if way == "rename" and any(not self._came_out(stream, index) for index in stream.mixed if index > now - 5):
+            way = "copy"  # nobody renames a log whose last content has just been copied
+        if way == "rename":
             path.rename(rotated)
         else:
             shutil.copyfile(path, rotated)

@@ -131,7 +131,7 @@ class Scenario:
                 "command": "tail -n +1 -F " + " ".join(f"{logs}/{name}.log" for name in self.streams),
             }
         if self.source == "spooldir":
-            return {"type": "spooldir", "spoolDir": str(logs), "pollDelay": "20", "ignorePattern": r"^\..*$"}
+            return {"type": "spooldir", "spoolDir": str(logs), "pollDelay": "20", "ignorePattern": r"^\\..*$"}
         end = r"\\.log" if self.source == "TAILDIR beside" else r"\\.log.*"
         lines = {
             "type": "TAILDIR", "filegroups": " ".join(self.streams), "positionFile": str(home / "positions.json"),

@@ -1,86 +1,120 @@
-"""A storm: a writer that rotates its logs in every way that is in use, much more often than anybody does."""
+"""A storm: a writer that rotates a log in every way that is in use, much more often than anybody does."""
 
 from __future__ import annotations
 
-import gzip
 import os
 import random
 import shutil
-from collections import deque
+from collections import Counter
 from pathlib import Path
 
 from tests.proof.lines import Stream
 
-WAYS = ("rename", "copy", "chain", "rewrite", "gzip", "delete")
-_KEPT = 6
+WAYS = ("rename", "chain", "copy", "copy twice", "rewrite", "same length", "many at once")
+_KEPT = 8
 
 
 class Storm:
-    """A log `app.log` and its rotated files, `app.log.N` beside it; and what of its lines must come out.
+    """A log `app.log` whose rotated files stay in the group, and are deleted when they are old and were read.
 
-    `came_out` is asked before something is destroyed that a reader would need: a file that is deleted, or written anew
-    in place, must have been read. `destroyed` counts the lines that were written between two looks and truncated away
-    without a copy; they can't be had.
+    So inodes are used again all the time. What is written anew in place, without a copy, was read before, and a log is
+    not renamed while the copy of its last content is unread; everything else may be unread.
+
+    Attributes:
+        streams: `app`, and others that rotate with it when many do at once.
+        ways: how often it rotated in each way.
     """
 
     def __init__(self, logs: Path, seed: int) -> None:
         self.logs = logs
-        self.stream = Stream("app", thinned=False)
-        self.rotations = 0
-        self.destroyed: set[int] = set()
-        self.ways: dict[str, int] = dict.fromkeys(WAYS, 0)
+        self.streams = {"app": Stream("app", thinned=False)}
+        self.ways = Counter[str]()
         self.chance = random.Random(seed)
-        self._left: deque[tuple[int, Path]] = deque()
+        self._left: list[tuple[Stream, int, Path]] = []
+        self._copied: list[int] = []  # and not read yet
 
-    @property
-    def path(self) -> Path:
-        """The log."""
-        return self.logs / "app.log"
-
-    def write(self) -> None:
+    def write(self, stream: Stream | None = None) -> None:
         """Some more lines, the last one perhaps in two steps."""
-        block = self.stream.block(self.chance.randint(1, 20))
+        stream = stream or self.streams["app"]
+        block = stream.block(self.chance.randint(1, 20))
         cut = self.chance.randrange(len(block))
-        with self.path.open("ab", buffering=0) as file:
+        with (self.logs / f"{stream.name}.log").open("ab", buffering=0) as file:
             file.write(block[:cut])
             file.write(block[cut:])
 
-    def rotate(self, seen: set[int]) -> None:
+    def rotate(self, seen: dict[str, set[int]]) -> None:
         """One rotation of some kind; `seen` are the lines that were read."""
         way = self.chance.choice(WAYS)
-        now = len(self.stream.begins) - 1
-        all_read = self.stream.wanted(now) <= seen
-        before_read = now == 0 or self.stream.wanted(now - 1) <= seen
-        rotated = self.logs / f"app.log.{now}"
-        if way == "chain":
-            self._shift()
-            rotated = self.logs / "app.log.1"
-        if way == "rewrite":
-            if not all_read:  # what nobody had read by now is gone
-                self.destroyed |= self.stream.wanted(now) - seen
-            os.truncate(self.path, 0)
-        elif way == "copy" and before_read:
-            shutil.copyfile(self.path, rotated)
-            os.truncate(self.path, 0)
-            self._left.append((now, rotated))
-        else:
-            self.path.rename(rotated)
-            self._left.append((now, rotated))
+        stream = self.streams["app"]
+        now = len(stream.begins) - 1
+        if way in ("rewrite", "same length") and not stream.wanted(now) <= seen.get("app", set()):
+            way = "rename"
+        self._copied = [index for index in self._copied if not stream.wanted(index) <= seen.get("app", set())]
+        if not way.startswith("copy") and self._copied:
+            way = "copy"
+        path, rotated = self.logs / "app.log", self.logs / f"app.log.{now:06d}"
+        if way in ("rewrite", "same length"):
+            self._anew(stream, path, way)
+        elif way.startswith("copy") and path.stat().st_size:
+            self._copy(stream, path, rotated)
+            if way == "copy twice":
+                self.write()
+                self._copy(stream, path, self.logs / f"app.log.{now + 1:06d}")
+        elif way == "many at once":
+            self._many()
+        elif way in ("rename", "chain"):
+            if way == "chain":
+                self._shift()
+                rotated = self.logs / "app.log.1"
+            self._rename(stream, path, rotated)
         self.ways[way] += 1
-        self.rotations += 1
-        self.stream.next_file()
-        self._clear_away(way, seen)
+        self._clear_away(seen)
+
+    def _anew(self, stream: Stream, path: Path, way: str) -> None:
+        """The old lines go, others come at once: as many bytes, or whatever it is."""
+        size = path.stat().st_size
+        stream.next_file()
+        block = stream.block(self.chance.randint(1, 20))
+        while way == "same length" and len(block) < size:
+            block += stream.block(1)
+        with path.open("r+b", buffering=0) as file:
+            file.truncate(0)
+            file.write(block)
+
+    def _copy(self, stream: Stream, path: Path, rotated: Path) -> None:
+        shutil.copyfile(path, rotated)
+        os.truncate(path, 0)
+        self._left.append((stream, len(stream.begins) - 1, rotated))
+        self._copied.append(len(stream.begins) - 1)
+        stream.next_file()
+
+    def _rename(self, stream: Stream, path: Path, rotated: Path) -> None:
+        path.rename(rotated)
+        self._left.append((stream, len(stream.begins) - 1, rotated))
+        stream.next_file()
+
+    def _many(self) -> None:
+        """Twenty logs rotate in one moment."""
+        for number in range(20):
+            stream = self.streams.setdefault(f"app.{number}", Stream(f"app.{number}", thinned=False))
+            self.write(stream)
+            self._rename(
+                stream, self.logs / f"{stream.name}.log", self.logs / f"{stream.name}.log.{len(stream.begins):06d}"
+            )
 
     def _shift(self) -> None:
-        """logrotate's chain: every rotated file gets the next name, the oldest first."""
-        for place, (index, path) in enumerate(self._left):
-            target = self.logs / f"app.log.{len(self._left) - place + 1}.old"
-            path.rename(target)
-            self._left[place] = (index, target)
+        """logrotate's chain: `app.log.1` becomes `app.log.2` and so on, the last one first."""
+        for age in range(_KEPT + 1, 0, -1):
+            old, new = self.logs / f"app.log.{age}", self.logs / f"app.log.{age + 1}"
+            if old.exists():
+                while new.exists():
+                    new = new.with_name(f"{new.name}.older")
+                old.rename(new)
+                self._left = [(s, i, new if path == old else path) for s, i, path in self._left]
 
-    def _clear_away(self, way: str, seen: set[int]) -> None:
-        while len(self._left) > _KEPT and self.stream.wanted(self._left[0][0]) <= seen:
-            _, path = self._left.popleft()
-            if way == "gzip":  # beside the group's pattern
-                (self.logs / f"{self.rotations}.gz").write_bytes(gzip.compress(path.read_bytes(), 1))
-            path.unlink()
+    def _clear_away(self, seen: dict[str, set[int]]) -> None:
+        for entry in self._left[:-_KEPT]:
+            stream, index, path = entry
+            if stream.wanted(index) <= seen.get(stream.name, set()):
+                self._left.remove(entry)
+                path.unlink()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from shipper.sources._tail.positions import PositionStore, Remembered
 from tests.sources.conftest import TailWorld
 
 OLD = [f"line {number} of a log that is long enough to be known again by its content" for number in range(100)]
@@ -140,3 +141,32 @@ def test_a_new_file_with_the_same_content_is_read_after_a_while(world: TailWorld
     shutil.copy(world.logs / "app.log", world.logs / "app.log.1")
     source = world.start(given, from_channel=True)
     assert world.wait_and_read(source, 10) == OLD
+
+
+def test_a_position_file_that_another_worker_writes_in_this_moment_is_nobodys_hand(
+    world: TailWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else all that this worker reads would come twice: the file would count, and it is behind the channels."""
+    names = [f"app.log.{number}" for number in range(20)]
+    for name in names:
+        world.write(name, content(OLD))
+    sources = [world.start(worker=worker, workers=2) for worker in range(2)]
+    assert len([line for source in sources for line in world.read(source)]) == 20 * len(OLD)
+    for source in sources:
+        source.close()
+    first = world.start(worker=0, workers=2, from_channel=True)
+    loads = PositionStore.load
+
+    def interrupted(store: PositionStore, *, note: bool = True) -> Remembered:
+        found = loads(store, note=note)
+        if not writings:
+            writings.append("one")
+            world.append(next(file.path for file in first._tail._files).rpartition("/")[2], "more\n")  # type: ignore
+            world.wait_and_read(first, 5)
+            first.close()
+        return found
+
+    writings: list[str] = []
+    monkeypatch.setattr(PositionStore, "load", interrupted)
+    assert world.read(world.start(worker=1, workers=2, from_channel=True)) == []
+    assert "as " + str(world.position_file) not in world.words()

@@ -37,8 +37,8 @@ class Copies:
         self._queue = queue
         self.told: deque[EventBatch] = deque()
 
-    def go_on(self, file: WatchedFile, mark: Mark) -> None:
-        """What a truncated file had not given yet is read from its copy, if there is one.
+    def go_on(self, file: WatchedFile, mark: Mark) -> bool:
+        """What a truncated file had not given yet is read from its copy; False when there is none.
 
         That reading goes on there is the first thing the channels hear: a batch without rows. Dying before it is
         put, the channels still have the place in the old content, and the next start finds the copy by it; after it,
@@ -50,6 +50,7 @@ class Copies:
             self._queue(copy)
             moved = Origin(copy.stream, copy.offset, copy.offset, copy.mark_text)
             self.told.append(EventBatch.of([]).with_origins([moved]))
+        return copy is not None
 
     def suspect(self, file: WatchedFile, size: int) -> None:
         """Content that nobody has seen at this name may be the copy of a file that will be truncated in a moment."""

@@ -178,6 +178,8 @@ class FileSet:
 
     def grown(self, file: WatchedFile, stat: os.stat_result) -> bool:
         """True when there may be something to read: another size, or the same one written again."""
+        if stat.st_size < file.size:
+            file.destroyed_bytes = max(file.destroyed_bytes, file.size - file.offset)
         file.size = stat.st_size
         if stat.st_size != file.seen_to:
             file.changed_s = self._clock.monotonic_s()

@@ -316,7 +316,14 @@ class Tail:
             self._by_stream.pop(file.stream, None)
             self._files.release(file)
             return False
-        self._copies.go_on(file, Mark.of(file.offset, file.mark_text))
+        self._files.look(file)  # how long it is now
+        found = self._copies.go_on(file, Mark.of(file.offset, file.mark_text))
+        if file.destroyed_bytes > 0 and not found:
+            self._counters.add("files_lost")
+            self._say(
+                "error", f"{file.path} was truncated or written anew before {file.destroyed_bytes} bytes were read"
+            )
+        file.destroyed_bytes = 0
         self._say("info", f"{file.path} was truncated or written anew: reading it from its beginning")
         file.start_over()
         file.committed = 0

@@ -27,14 +27,15 @@ class WatchedFile:
         left_s: monotonic time when it was renamed or deleted; None while it stands where it was.
         size: bytes in it when it was last looked at.
         listed: it matches its group now.
+        destroyed_bytes: of its old content, seen and not read, after it was found shorter than before.
         modified_ns, read_ns: its time of change when it was last looked at, and at the look before it was last read.
         copy_of, copy_until_s: it looks like a copy of that file, and is not read before the time; None = it is none.
     """
 
     __slots__ = (
-        "anchor", "changed_s", "committed", "committed_anchor", "copy_of", "copy_until_s", "directory", "fd", "group",
-        "head", "identity", "key", "left_s", "listed", "modified_ns", "offset", "path", "place", "places", "queued",
-        "read_ns", "seen_to", "size", "skipping", "stream", "tail_due", "too_long_said",
+        "anchor", "changed_s", "committed", "committed_anchor", "copy_of", "copy_until_s", "destroyed_bytes",
+        "directory", "fd", "group", "head", "identity", "key", "left_s", "listed", "modified_ns", "offset", "path",
+        "place", "places", "queued", "read_ns", "seen_to", "size", "skipping", "stream", "tail_due", "too_long_said",
     )  # fmt: skip
 
     def __init__(self, key: FileKey, stream: str, path: str, group: FileGroup) -> None:
@@ -50,6 +51,7 @@ class WatchedFile:
         self.offset = 0
         self.seen_to = 0
         self.size = 0
+        self.destroyed_bytes = 0
         self.committed = 0
         self.committed_anchor = anchor_text(0, 0, 0, 0, False, printable(path))
         self.head = b""
