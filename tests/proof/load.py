@@ -82,11 +82,11 @@ class Load(threading.Thread):
         if self._scenario.source == "TAILDIR":
             return True
         now = len(stream.begins) - 1
-        before = now == 0 or self._came_out(stream, now - 1)
-        seen = self._watcher.seen
-        return before and any(
-            not stream.wanted(now).isdisjoint(seen.get((channel, stream.name), ())) for channel in self._scenario.routes
-        )
+        return (now == 0 or self._came_out(stream, now - 1)) and self._begun(stream, now)
+
+    def _begun(self, stream: Stream, index: int) -> bool:
+        seen, wanted = self._watcher.seen, stream.wanted(index)
+        return any(not wanted.isdisjoint(seen.get((channel, stream.name), ())) for channel in self._scenario.routes)
 
     def _came_out(self, stream: Stream, index: int | None) -> bool:
         return came_out(self._scenario, self._watcher, stream, index)
@@ -95,7 +95,7 @@ class Load(threading.Thread):
         path, now = self._path(stream), len(stream.begins) - 1
         rotated = path.with_name(f"{path.name}.{now}")
         way = self._chance.choice(self._scenario.rotations)
-        if way == "rename" and any(not self._came_out(stream, index) for index in stream.mixed if index > now - 5):
+        if way == "rename" and now - 1 in stream.mixed and not self._begun(stream, now):
             way = "copy"  # nobody renames a log whose last content has just been copied
         if way == "rename":
             path.rename(rotated)

@@ -18,7 +18,7 @@ class Storm:
     """A log `app.log` whose rotated files stay in the group, and are deleted when they are old and were read.
 
     So inodes are used again all the time. What is written anew in place, without a copy, was read before, and a log is
-    not renamed while the copy of its last content is unread; everything else may be unread.
+    not renamed between a copy and the next look at it; everything else may be unread.
 
     Attributes:
         streams: `app`, and others that rotate with it when many do at once.
@@ -31,7 +31,7 @@ class Storm:
         self.ways = Counter[str]()
         self.chance = random.Random(seed)
         self._left: list[tuple[Stream, int, Path]] = []
-        self._copied: list[int] = []  # and not read yet
+        self._copied = False  # and the log was not read since
 
     def write(self, stream: Stream | None = None) -> None:
         """Some more lines, the last one perhaps in two steps."""
@@ -49,8 +49,9 @@ class Storm:
         now = len(stream.begins) - 1
         if way in ("rewrite", "same length") and not stream.wanted(now) <= seen.get("app", set()):
             way = "rename"
-        self._copied = [index for index in self._copied if not stream.wanted(index) <= seen.get("app", set())]
-        if not way.startswith("copy") and self._copied:
+        if self._copied and not stream.wanted(now).isdisjoint(seen.get("app", ())):
+            self._copied = False
+        if self._copied and not way.startswith("copy"):
             way = "copy"
         path, rotated = self.logs / "app.log", self.logs / f"app.log.{now:06d}"
         if way in ("rewrite", "same length"):
@@ -85,7 +86,7 @@ class Storm:
         shutil.copyfile(path, rotated)
         os.truncate(path, 0)
         self._left.append((stream, len(stream.begins) - 1, rotated))
-        self._copied.append(len(stream.begins) - 1)
+        self._copied = True
         stream.next_file()
 
     def _rename(self, stream: Stream, path: Path, rotated: Path) -> None:

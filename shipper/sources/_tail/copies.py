@@ -106,7 +106,8 @@ def copies_of(file: WatchedFile, mark: Mark) -> Iterator[str]:
             continue
         try:
             stat = os.fstat(fd)
-            fresh = stat.st_mtime_ns >= file.read_ns if file.read_ns else mark.strong
+            proven = mark.strong or file.group.matches(path)  # of those in the group we know whether we read them
+            fresh = stat.st_mtime_ns >= file.read_ns if file.read_ns else proven
             if fresh and stats.S_ISREG(stat.st_mode) and mark.head_bytes and mark.fits(fd, stat.st_size):
                 yield path
         finally:
