@@ -33,6 +33,7 @@ _CHANNEL_LINES = {
     "expired": "expired: longer in the channel than maxAge",
     "lost": "lost: in parts of the channel that did not pass their checks",
     "vanished": "gone with the memory of the channel (power cut); a source that can replay has read them again",
+    "discarded": "thrown away by a person (shipper channel discard)",
     "before": "taken by an older build, which kept no ledger",
 }  # fmt: skip
 

@@ -30,7 +30,6 @@ from shipper.ring.layout import (
 )
 from shipper.ring.puts import PutPage
 from shipper.ring.tally import HANDED_OVER, read_take, write_take
-from shipper.shared.tally import TakeTally
 from shipper.shared.words import LINE_BYTES, full_fence
 
 
@@ -70,11 +69,11 @@ class Consumer:
         self.lost_bytes = 0
         self.keep_damaged: Callable[[Path, int, tuple[memoryview, ...]], None] | None = None
         self._epoch = 0
-        self._slot = lane.committed()
+        self._slot, self._tally = read_take(lane)
         self._cursor = self._slot.position
         self._peeked: Frame | None = None
         self._after = self._slot
-        self._tally = self._tally_after = TakeTally()
+        self._tally_after = self._tally
         self._seen_put = -1
         self._tail = 0
 

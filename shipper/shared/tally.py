@@ -8,6 +8,9 @@ from typing import NamedTuple
 #: More sinks than that at one lane share the last account, whose sink is 0.
 ACCOUNTS_MAX = 8
 
+#: The account of what a person has thrown away (`shipper channel discard`), under `aside`. No sink has an even word.
+DISCARDED = 2
+
 
 class Account(NamedTuple):
     """What one sink has done with rows of a lane.

@@ -3,7 +3,8 @@
 Two equations, each between counts that different code keeps, hold at every moment::
 
     offered to a channel    =  accepted + dropped (onFull = dropNewest) + refused (by an optional channel)
-    accepted by a channel   =  in it + delivered + set aside + expired + dropped (dropOldest) + lost + before + vanished
+    accepted by a channel   =  in it + delivered + set aside + expired + dropped (dropOldest) + lost + discarded
+                               + before + vanished
 
 where what is in a channel is what was put and not yet taken. The left sides are counted where rows are routed and where
 frames are stepped over, the right sides where a frame is written and where a sink said that it has the rows. Both
@@ -29,7 +30,7 @@ from shipper.ring.lane import Lane
 from shipper.ring.layout import CommitSlot, lane_key
 from shipper.ring.puts import PutPage, PutState
 from shipper.ring.tally import HANDED_OVER, read_take
-from shipper.shared.tally import Intake, PutTally, TakeTally
+from shipper.shared.tally import DISCARDED, Intake, PutTally, TakeTally
 from shipper.workers.holdings import LaneFile, lane_files
 
 #: So many streams of a source worker are named; the others are in its total.
@@ -43,7 +44,7 @@ LaneNumbers = tuple[Numbers, list[tuple[int, Numbers]]]
 CHANNEL = (
     "offered", "refused", "dropped_new", "accepted", "accepted_bytes", "taken", "taken_bytes", "in_channel",
     "in_channel_bytes", "delivered", "delivered_bytes", "set_aside", "expired", "dropped_old", "lost", "before",
-    "vanished", "handed_over",
+    "vanished", "handed_over", "discarded",
 )  # fmt: skip
 #: Of a source: the fields of `Intake`.
 SOURCE = Intake._fields[:8]
@@ -120,8 +121,8 @@ def put_difference(numbers: Numbers) -> int:
 def take_difference(numbers: Numbers) -> int:
     """Rows that left the channel and of which nobody knows what became; less than 0: more was delivered than came."""
     get = numbers.get
-    known = ("delivered", "set_aside", "expired", "dropped_old", "lost", "before", "vanished", "in_channel")
-    return get("accepted", 0) - sum(get(name, 0) for name in known)
+    known = ("delivered", "set_aside", "expired", "dropped_old", "lost", "discarded", "before", "vanished")
+    return get("accepted", 0) - get("in_channel", 0) - sum(get(name, 0) for name in known)
 
 
 def read(run_dir: Path) -> Ledger:
@@ -182,6 +183,9 @@ def _lane_numbers(
     )  # fmt: skip
     sinks = []
     for account in tally.accounts:
+        if account.sink == DISCARDED:
+            numbers["discarded"] += account.aside
+            continue
         done = {"delivered": account.rows, "delivered_bytes": account.size_bytes, "set_aside": account.aside}
         sinks.append((account.sink, done))
         _add(numbers, done)

@@ -82,6 +82,18 @@ class LedgerBook:
             self.data["last"] = found.as_data()
         self._store(self.data, closed)
 
+    def amend(self, run_id: str, run_dir: Path) -> None:
+        """Writes down what a person has done with the channels of the last run, while no agent runs.
+
+        Args:
+            run_dir: its lanes as they are now, wherever they lie for the moment.
+        """
+        if run_id and self.data.get("run") == run_id:
+            found = read(run_dir)
+            if not found.damaged:
+                self.data["last"] = found.as_data()
+            self._store(self.data, closed=True)
+
     def total(self) -> Ledger:
         """All counts: of the run that there is now, or was last, and of those before."""
         total = self._present()

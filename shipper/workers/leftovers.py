@@ -23,9 +23,11 @@ from shipper.ring.lane import Lane
 from shipper.ring.layout import CONSUMER_ROLE, HOLDER, LANE_KEYS, lane_key
 from shipper.ring.puts import PutPage
 from shipper.shared.segment import Segment
+from shipper.shared.tally import DISCARDED
 from shipper.workers import parked_file, parking
 from shipper.workers.holdings import Holding, LaneFile, holdings, lane_files
 from shipper.workers.instance import Instance, Place, remove_empty
+from shipper.workers.ledger_book import LedgerBook
 from shipper.workers.parked_file import ParkedFile
 
 RUN_DIRECTORY, PARKED, ASIDE = "run directory", "parked", "set aside"
@@ -158,6 +160,8 @@ def _reader(file: LaneFile, stack: contextlib.ExitStack) -> Consumer:
 def discard(run_dir: Path, channel: str) -> int:
     """Commits everything that waits in a channel, without delivering it; events. Nobody may work with the lanes.
 
+    The ledger has them as thrown away by a person, in the very words of the commit.
+
     Dying in here: the lanes before are empty, the others as they were.
 
     Raises:
@@ -168,8 +172,10 @@ def discard(run_dir: Path, channel: str) -> int:
         if not consumer.lane.segment.try_lock(CONSUMER_ROLE):
             raise ComponentFailed(f"a process still works with {consumer.lane.segment.path}")
         before = consumer.lane.committed()
-        while consumer.peek() is not None:
+        while (frame := consumer.peek()) is not None:
+            rows = frame.rows - consumer.rows_done
             consumer.step()
+            consumer.book(DISCARDED, 0, 0, rows)
         if consumer.moved:
             consumer.release(before.sequence)
         events += consumer.lane.committed().rows - before.rows
@@ -180,6 +186,8 @@ def discard(run_dir: Path, channel: str) -> int:
 def tidy(found: Leftover, state_dir: Path, run_dir: Path, held: Sequence[Holding]) -> None:
     """Puts a leftover away after a change: removed if nothing needs it, parked as small as it is now."""
     instance = _instance(found, state_dir, run_dir)
+    # Dying before this: the commits say what was thrown away. After it: the book says it too.
+    LedgerBook(state_dir / "ledger.json").amend(_run_id(run_dir), run_dir)
     needed = any(one.events or one.damaged for one in held) or any(_holder(file) for file in lane_files(run_dir))
     if found.kind == RUN_DIRECTORY:
         if needed:

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from shipper.cli.main import main
+from shipper.shared.tally import DISCARDED
 from shipper.workers import parking
+from shipper.workers.ledger import mismatch
+from shipper.workers.ledger_book import LedgerBook
 from tests.workers.rings import CONFIGURATION, Rings
 
 KINDS = ["parked", "in its run directory"]
@@ -143,3 +146,41 @@ def test_a_leftover_of_an_agent_that_is_just_starting_is_not_touched(
     assert shipper(tmp_path, "discard", "a1", "--yes") == 1
     assert "is running: stop it first" in capsys.readouterr().err
     rings.instance.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("channel", ["c1", "all"])
+def test_what_a_person_throws_away_is_in_the_ledger(
+    tmp_path: Path, kind: str, channel: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Now, and after the next start: nothing is lost without a word, nothing is called gone with the memory."""
+    two = CONFIGURATION.replace("channels = c1", "channels = c1 c2") + "a1.channels.c2.type = memory\n"
+    rings = Rings(tmp_path, two)
+    book = LedgerBook(rings.instance.state_dir / "ledger.json")
+    book.open_run(rings.instance.run_id(), rings.instance.run_dir, "a1", rings.file, {})
+    rings.put(b"one", b"two")
+    rings.put(b"other", channel="c2")
+    rings.end_workers()
+    book.save(closed=kind == "parked")
+    if kind == "parked":
+        assert parking.put_away(rings.instance, rings.file, True)
+    rings.instance.close()
+    assert shipper(tmp_path, "discard", "a1", "--yes", *(["--channel", channel] if channel != "all" else [])) == 0
+    for again in (False, True):
+        if again:
+            rings = Rings(tmp_path, two, start=False)
+            rings.instance.claim()
+            parking.take_back(rings.instance)
+            rings.build()
+            LedgerBook(book.path).open_run(rings.instance.run_id(), rings.instance.run_dir, "a1", rings.file, {})
+        found = LedgerBook(book.path).total()
+        numbers = found.channels["c1"]
+        assert (numbers["discarded"], numbers["in_channel"], numbers["vanished"]) == (2, 0, 0)
+        other = found.channels["c2"]
+        assert (other["discarded"], other["in_channel"]) == ((0, 1) if channel == "c1" else (1, 0))
+        assert not any(map(mismatch, found.channels.values()))
+        assert f"{DISCARDED:016x}" not in found.sinks
+    rings.end()
+    capsys.readouterr()
+    assert main(["ledger", "-n", "a1", "--state-dir", f"{tmp_path}/state"]) == 0
+    assert "2              thrown away by a person (shipper channel discard)" in capsys.readouterr().out
