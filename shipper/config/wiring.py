@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from shipper import registry
 from shipper.config import topology
 from shipper.config.agents import Component
 from shipper.config.field import Options, declarations
@@ -47,6 +49,7 @@ class Wiring:
         bound = (self._source(name, *parts) for name, parts in self.agent.sources.items())
         sources = tuple(source for source in bound if source is not None)
         groups = tuple(self._sinks())
+        self._alone()
         asked = {channel for _, listed in self.agent.sources.values() for channel in listed}
         asked |= {channel for _, channel in self.agent.sinks.values()}
         used = {channel for source in sources for channel in source.channels} | {group.channel for group in groups}
@@ -67,6 +70,22 @@ class Wiring:
             strict_batch = checked.keys.strict_batch or getattr(checked.options, "strict_batch", False)
             plan = ChannelPlan(name=name, type=found.name, properties=checked.properties, strict_batch=strict_batch)
             self._channels[name] = plan, checked.options
+
+    def _alone(self) -> None:
+        """No two channels may lie in the same directory."""
+        owners: dict[Path, str] = {}
+        for name, (plan, options) in self._channels.items():
+            kind = registry.find("channel", plan.type)
+            clashes = {}
+            for place in kind.places(options) if kind is not None else ():
+                if (owner := owners.setdefault(place, name)) != name:
+                    clashes[owner] = place
+            for owner, place in clashes.items():
+                message = (
+                    f"The channels {owner} and {name} would both lie in {place}: give each of them a checkpointDir and "
+                    f"dataDirs of its own."
+                )
+                self.problems.append(self.agent.channels[name].first.problem("error", message))
 
     def _source(self, name: str, component: Component, listed: tuple[str, ...]) -> SourcePlan | None:
         found = self._find("source", component, "type")

@@ -5,6 +5,8 @@ as those of a memory channel do (`channels/memory/take.py`): a lane's home is th
 
 What was taken is a view of the log's file, where the kernel keeps it: checked once, and valid as long as somebody holds
 it.
+
+The file is long because a transaction and the leases that it is drawn from change together.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from shipper.channels.channel import TakeTransaction
 from shipper.durable.board import GENERATION, Board, Head, lane_at
 from shipper.durable.keys import Keys
 from shipper.durable.reader import Reader
+from shipper.errors import ComponentFailed
 from shipper.ring.wait import Bell
 
 
@@ -156,6 +159,7 @@ class FileTakeSide:
     ) -> None:
         self.sink = sink
         self.board = Board.open(board)
+        self._path, self._inode = board, board.stat().st_ino
         self.writer = Bell(writer)
         self._say = say
         self._said = 0
@@ -246,7 +250,13 @@ class FileTakeSide:
             self._lanes[index].mark_synced(head)
 
     def sleeping(self, asleep: bool) -> None:
-        """Says on every lane that this worker holds or is home to whether it sleeps."""
+        """Says on every lane that this worker holds or is home to whether it sleeps.
+
+        Raises:
+            ComponentFailed: the writer has made another board, in place of one that was damaged.
+        """
+        if asleep and self._path.stat().st_ino != self._inode:
+            raise ComponentFailed(f"{self._path} was made anew: this worker starts again, and opens the new one")
         for lane in self._lanes:
             if lane.reader.held or lane.home:
                 lane.reader.sleeping(asleep)

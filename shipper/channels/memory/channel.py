@@ -30,8 +30,8 @@ def _on_full(value: str) -> str:
     found: str = _FULL.parse(value)
     if found == "spill":
         raise ValueError(
-            "spilling needs the file channel as overflow, and this build has none yet; write block, dropNewest or "
-            "dropOldest"
+            "a memory channel that spills to disk is not in this build yet; write block, dropNewest or dropOldest, or "
+            "type = file: its log takes what its sinks can't"
         )
     return found
 
