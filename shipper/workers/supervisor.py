@@ -121,7 +121,7 @@ class Supervisor:
         os.set_blocking(log_read_fd, False)
         self._selector.register(log_read_fd, selectors.EVENT_READ, lambda: self._hear(log_read_fd))
         self._stop_asked = 0
-        self._outdated = False
+        self._outdated = self._hanging = False
         self._signals = Signals()
         self._selector.register(self._signals.fileno, selectors.EVENT_READ, self._signalled)
         self._files = WatchedFiles(command.files, command.poll_interval_s, command.reload)
@@ -233,8 +233,9 @@ class Supervisor:
             hanging = [finding.sentence for finding in findings(now) if finding.level == Level.DEAD]
             if not hanging:
                 self._service.alive()
-            for sentence in hanging:
-                log.say("ERROR", "agent", f"{sentence}; the service manager is not told that all is well")
+            elif not self._hanging:
+                log.say("ERROR", "agent", f"{hanging[0]}: until it goes on, the service manager gets no sign of life")
+            self._hanging = bool(hanging)
         if time.monotonic() - self._status_s >= _STATUS_EVERY_S:
             self._status_s = time.monotonic()
             wrong = [finding.sentence for finding in findings(now)]

@@ -143,6 +143,24 @@ class TestWhatChanged:
         assert delivered() == lines(0, 1500).split()
         assert texts(tmp_path / "two").endswith(b"1499\n")
 
+    def test_what_a_removed_sink_held_when_it_had_to_be_killed_is_taken_by_another(
+        self, agent: Make, tmp_path: Path
+    ) -> None:
+        """Nobody will ever come back to settle it; its lane is opened to the sink that is new."""
+        source = taildir("r1", "c1", tmp_path / "in1")
+        write_lines(tmp_path / "in1" / "a.log", 0, 500)
+        one = agent(agent_of(source, file_roll("k1", "c1", tmp_path / "one"))).start()
+        one.until(lambda: texts(tmp_path / "one").count(b"\n") == 500)
+        os.kill(one.worker("k1"), signal.SIGSTOP)
+        write_lines(tmp_path / "in1" / "a.log", 500, 1500)
+        one.until(lambda: counter(one, "r1", "EventAcceptedCount") == 1500)
+        change(one, agent_of(source, file_roll("k2", "c1", tmp_path / "two"), sinks="k2"))
+        assert "k1 did not end in time and is killed" in one.log()
+        one.until(lambda: texts(tmp_path / "two").count(b"\n") >= 1000)
+        assert one.stop() == 0, one.log()
+        assert texts(tmp_path / "one") == lines(0, 500)
+        assert texts(tmp_path / "two") == lines(500, 1500)
+
     def test_a_removed_pipeline_is_stopped_in_order_and_emptied(self, agent: Make, tmp_path: Path) -> None:
         """What its source had read is delivered before its sink ends; and nobody else waits for that."""
         write_lines(tmp_path / "in1" / "a.log", 0, 200_000)
