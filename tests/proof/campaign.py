@@ -22,6 +22,7 @@ from tests.proof.watcher import Watcher, whole
 from tests.workers.conftest import numbered
 
 ROLES = ("source", "sink", "supervisor", "group")
+WRITER = "writer"  # of a file channel
 _QUIET_S = 20.0
 _TAKE_BYTES = 2 << 20
 _ADDED = Path(__file__).parent / "added"
@@ -43,7 +44,7 @@ class Outcome:
     faults: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        killed = ", ".join(f"{role} {self.kills[role]}" for role in ROLES if self.kills[role])
+        killed = ", ".join(f"{role} {self.kills[role]}" for role in (*ROLES, WRITER) if self.kills[role])
         return (
             f"kills: {killed or 'none'}; {self.lines} lines, {self.rotations} rotations, {self.deleted} deletions; "
             f"{self.looks} looks at the output, {self.taken_back} takes were taken back; {self.took_s:.0f} s"
@@ -78,9 +79,9 @@ def run(scenario: Scenario, home: Path, roles: list[str]) -> Outcome:
         if held is not None:
             held.chmod(0o755)
         load.end()
-        workers = len(scenario.labels("source") + scenario.labels("sink"))
+        workers = set(scenario.labels("source") + scenario.labels("sink"))
         try:
-            one.until(lambda: len(one.workers()) == workers, "all workers are up again", 60)
+            one.until(lambda: workers <= one.workers().keys(), "all workers are up again", 60)
             one.until(lambda: _rests(scenario, watcher, load), "everything is delivered", 180)
             code = one.stop()
             if code:
@@ -111,7 +112,7 @@ def run(scenario: Scenario, home: Path, roles: list[str]) -> Outcome:
 
 
 def _kill(one: Agent, scenario: Scenario, role: str, chance: random.Random) -> None:
-    if role in ("source", "sink"):
+    if role in ("source", "sink", "writer"):
         one.kill(chance.choice(scenario.labels(role)))
         return
     if role == "group":

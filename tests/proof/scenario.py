@@ -90,7 +90,9 @@ class Scenario:
         )
 
     def labels(self, role: str) -> list[str]:
-        """Labels of the workers of a role, `source` or `sink`."""
+        """Labels of the workers of a role: `source`, `sink`, or `writer` of a file channel."""
+        if role == "writer":
+            return list(self.routes)
         if role == "source":
             return ["r1"] if self.source_workers == 1 else ["r1.0", "r1.1"]
         return [s.name if s.workers == 1 else f"{s.name}.{w}" for s in self.sinks for w in range(s.workers)]

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.proof.campaign import ROLES, Outcome, run
+from tests.proof.campaign import ROLES, WRITER, Outcome, run
 from tests.proof.scenario import SOURCES, TOPOLOGIES, Scenario
 
 FIRST_SEED = int(os.environ.get("SHIPPER_SEED", "1"))
@@ -32,6 +32,16 @@ def test_no_line_is_lost_or_comes_twice(number: int, tmp_path: Path) -> None:
     topology, source = TOPOLOGIES[number % len(TOPOLOGIES)], SOURCES[number % len(SOURCES)]
     scenario = Scenario.of(FIRST_SEED + number, topology=topology, source=source)
     outcome = run(scenario, tmp_path, [*ROLES, *ROLES])
+    print(f"{scenario}\n{outcome}")
+    assert not outcome.faults, "\n".join([str(scenario), *outcome.faults])
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("number", range(2))
+def test_no_line_is_lost_or_comes_twice_with_a_file_channel(number: int, tmp_path: Path) -> None:
+    """And the writer of the channel is killed, too."""
+    scenario = Scenario.of(FIRST_SEED + number, topology=TOPOLOGIES[number], source=SOURCES[number], channel="file")
+    outcome = run(scenario, tmp_path, [*ROLES, WRITER, WRITER])
     print(f"{scenario}\n{outcome}")
     assert not outcome.faults, "\n".join([str(scenario), *outcome.faults])
 
