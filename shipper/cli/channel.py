@@ -124,6 +124,7 @@ def adopt_command(
     state_dir: _StateDir = None,
 ) -> None:
     """Gives the events of a leftover to another agent: its next start delivers them."""
+    from shipper.config.bind import agent_names
     from shipper.workers.instance import find
 
     found = _one(which, run_dir, state_dir)
@@ -132,6 +133,8 @@ def adopt_command(
         _fail(f"{_title(found)} is what agent {name} of {file} left: just start it, and it takes that back")
     if not file.is_file():
         _fail(f"there is no file {file}: an agent is known by its name and its first configuration file")
+    if (there := agent_names([file])) and name not in there:
+        _fail(f"there is no agent {name} in {file}, which has {', '.join(there)}: nobody would deliver the events")
     target.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _Told(f"adopt {_title(found)}"), leftovers.claimed(_state_of(found, state_dir), found.name):
         target.claim()

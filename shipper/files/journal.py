@@ -308,7 +308,8 @@ class Journal:
         record = _framed(sequence, self._committed, payload)
         try:
             _write_all(self._descriptor, record)
-        except OSError:
+        except OSError as problem:
+            problem.filename = os.fspath(self.path)  # it lies on another disk than the files it is about
             # Half a record would hide all that come after it.
             os.ftruncate(self._descriptor, self._size)
             raise
@@ -350,7 +351,8 @@ class Journal:
             if self.syncs:
                 os.fsync(descriptor)
             os.rename(fresh, self.path)
-        except OSError:
+        except OSError as problem:
+            problem.filename = os.fspath(self.path)
             if descriptor >= 0:
                 os.close(descriptor)
             if not self._size:  # a journal without its first words would not be read again

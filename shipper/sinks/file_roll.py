@@ -16,6 +16,7 @@ What differs from Flume, and why:
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -89,7 +90,7 @@ class FileRollSink(RollingSink[FileRollOptions]):
     def open(self, context: SinkContext) -> None:
         self._directory = directory = os.path.abspath(self.options.directory)
         if not os.path.exists(directory):
-            raise ComponentFailed(f"sink.directory = {directory} does not exist: mkdir -p {directory}")
+            raise ComponentFailed(f"sink.directory = {directory} does not exist: mkdir -p {shlex.quote(directory)}")
         if not os.path.isdir(directory):
             raise ComponentFailed(f"sink.directory = {directory} is a file: name a directory")
         plan = RollingPlan(

@@ -13,7 +13,7 @@ import errno
 import os
 import shlex
 from _blake2 import blake2b  # hashlib would map all of OpenSSL into the supervisor
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -176,7 +176,7 @@ def state_place(wanted: Path | None, environment: Mapping[str, str] = os.environ
 def run_places(environment: Mapping[str, str] = os.environ) -> list[Path]:
     """All places where a run directory of this user may lie: for looking running agents up."""
     places = [run_place(None, environment).path, Path("/run/shipper"), SHARED_MEMORY / f"shipper-{os.getuid()}"]
-    return [place for place in dict.fromkeys(places) if place.is_dir()]
+    return _seen(places)
 
 
 def state_places(environment: Mapping[str, str] = os.environ) -> list[Path]:
@@ -184,7 +184,12 @@ def state_places(environment: Mapping[str, str] = os.environ) -> list[Path]:
     places = [state_place(None, environment).path, Path("/var/lib/shipper")]
     with contextlib.suppress(RuntimeError):
         places.append(Path(environment.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "shipper")
-    return [place for place in dict.fromkeys(places) if place.is_dir()]
+    return _seen(places)
+
+
+def _seen(places: Iterable[Path]) -> list[Path]:
+    """Those that are there. One that this user may not look into, as root's home is after `su`, is none of its own."""
+    return [place for place in dict.fromkeys(places) if os.path.isdir(place)]
 
 
 def free_memory_bytes(run_dir: Path) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,6 +47,9 @@ def export(run_dir: Path, channel: str, directory: Path, serializer: str) -> Ite
             size_bytes = file.tell()
         try:
             os.link(fresh, path)  # unlike a rename, never replaces what is there
+        except FileExistsError:
+            what = "is there already, and is not replaced; give another directory"
+            raise FileExistsError(errno.EEXIST, what, str(path)) from None
         finally:
             fresh.unlink()
         yield path, events, size_bytes

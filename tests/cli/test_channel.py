@@ -66,7 +66,7 @@ def test_events_are_written_out_and_stay(tmp_path: Path, kind: str, capsys: pyte
     assert f"{path}: 2 events, 8 B" in capsys.readouterr().out
     assert [p.name for p in path.parent.iterdir()] == [path.name]
     assert shipper(tmp_path, "export", "a1", "--to", f"{tmp_path}/out") == 1, "files are never overwritten"
-    assert f"{path}: File exists" in capsys.readouterr().err.replace(f"{path.parent}/.{path.name}.new", str(path))
+    assert f"{path}: is there already, and is not replaced" in capsys.readouterr().err
     assert shipper(tmp_path, "export", "a1", "--to", f"{tmp_path}/out", "--json-lines") == 0
     lines = path.with_suffix(".jsonl").read_text().splitlines()
     assert [json.loads(line)["body"] for line in lines] == ["one", "two"]
@@ -128,6 +128,16 @@ def test_another_agent_delivers_what_it_adopts(
     assert new.put_side().last_origins() == []
     assert not list(new.instance.state_dir.glob("*.parked"))
     new.end()
+
+
+def test_an_agent_that_is_not_in_the_file_adopts_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its events would wait for a start that never comes."""
+    old = left(tmp_path, "parked", b"one")
+    moved = tmp_path / "moved.properties"
+    moved.write_text(CONFIGURATION)
+    assert shipper(tmp_path, "adopt", old.instance.name, "-n", "a2", "-f", str(moved)) == 1
+    assert f"there is no agent a2 in {moved}, which has a1" in capsys.readouterr().err
+    assert shipper(tmp_path, "adopt", old.instance.name, "-n", "a1", "-f", str(moved)) == 0
 
 
 def test_an_unknown_leftover_names_those_that_are_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
+from shipper.files import journal as journals
 from shipper.files.journal import AGREES, CHANNEL_LOST, JOURNAL_LOST, OTHER_RUN, Journal, Progress
 
 
@@ -196,3 +199,17 @@ def test_a_journal_of_many_open_files_is_not_rewritten_every_time(
         journal.confirm()
         journal.append([Progress(number, turn, turn, turn) for number in numbers[:1000]])
     assert len(rewritten) <= 2
+
+
+@pytest.mark.parametrize("when", ["at its start", "later"])
+def test_a_full_disk_under_the_journal_is_named(tmp_path: Path, when: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The state directory may lie on another disk than the files: a person must not make room on the wrong one."""
+
+    def full(descriptor: int, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    journal = None if when == "at its start" else Journal(tmp_path / "j", 0)
+    monkeypatch.setattr(journals, "_write_all", full)
+    with pytest.raises(OSError, match="No space left on device") as raised:
+        begun(journal or Journal(tmp_path / "j", 0))
+    assert raised.value.filename == str(tmp_path / "j")

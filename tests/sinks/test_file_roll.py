@@ -166,7 +166,7 @@ def test_after_a_death_the_open_file_is_gone_on_with_until_its_time_is_over(tmp_
 
 def test_a_missing_directory_is_answered_with_the_command_that_makes_it(tmp_path: Path) -> None:
     sink = FileRollSink(FileRollOptions(directory=str(tmp_path / "no such")))
-    with pytest.raises(ComponentFailed, match=re.escape(f"mkdir -p {tmp_path / 'no such'}")):
+    with pytest.raises(ComponentFailed, match=re.escape(f"mkdir -p '{tmp_path}/no such'")):
         sink.open(sink_context(tmp_path / "state"))
     sink.close()
     assert not (tmp_path / "no such").exists()

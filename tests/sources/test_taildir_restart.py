@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 
@@ -150,6 +151,30 @@ def test_another_agent_with_the_same_position_file_makes_nothing_come_twice(worl
     with (tmp_path / "logs2" / "app.log").open("a") as log:
         log.write("their 2\n")
     assert run(tmp_path / "state2", their_group) == ["their 2"]
+
+
+def test_an_agent_without_files_leaves_the_position_file_of_another_alone(world, tmp_path):
+    """Its directory is still empty. What it would write there makes the other agent read everything anew."""
+    (tmp_path / "logs2").mkdir()
+    their_group = {"filegroups.g": f"{tmp_path}/logs2/app\\.log.*"}
+    our_state = world.state
+
+    def run(state, group):
+        world.state = state
+        source = world.start(group)
+        rows = world.read(source)
+        source.close()
+        return rows
+
+    world.write("app.log", "our 1\n")
+    assert run(our_state, {}) == ["our 1"]
+    assert run(tmp_path / "state2", their_group) == []
+    assert run(tmp_path / "state2", their_group) == []
+    world.append("app.log", "our 2\n")
+    assert run(our_state, {}) == ["our 2"]
+    (tmp_path / "logs2" / "app.log").write_text("their 1\n")
+    assert run(tmp_path / "state2", their_group) == ["their 1"]
+    assert run(our_state, {}) == []
 
 
 def test_a_decision_by_hand_outlives_a_kill(world):
@@ -335,3 +360,16 @@ def test_a_disk_that_was_renumbered_at_reboot_is_the_same_disk(world, monkeypatc
     found += world.read(world.start())
     assert found == ["one more", "two more"]
     assert "from its beginning" not in world.words()
+
+
+def test_a_full_disk_under_the_positions_is_named(world, monkeypatch):
+    def full(descriptor, data, offset):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    world.write("app.log", "a1\n")
+    source = world.start()
+    world.read(source)
+    with monkeypatch.context() as broken:
+        broken.setattr(positions.os, "pwrite", full)
+        source.close()
+    assert f"writing positions to {world.state}" in world.words()

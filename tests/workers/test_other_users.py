@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shipper.errors import ConfigurationError
-from shipper.workers.instance import find
+from shipper.workers.instance import find, state_places
 from tests.workers.conftest import is_root
 
 SOMEBODY = 54321
@@ -56,3 +56,26 @@ def test_the_command_in_the_message_mends_it(tmp_path: Path, parents: str) -> No
     assert command is not None, said
     subprocess.run(command[1], shell=True, check=True)
     assert claim_as_somebody(tmp_path) == ""
+
+
+def test_a_home_that_may_not_be_looked_into_is_no_place_of_this_user(tmp_path: Path) -> None:
+    """`su` and `sudo` may leave HOME as it was; the commands that look agents up go on without it."""
+    tmp_path.chmod(0o700)
+    read_fd, write_fd = os.pipe()
+    if (pid := os.fork()) == 0:
+        try:
+            os.setgid(SOMEBODY)
+            os.setuid(SOMEBODY)
+            os.environ["HOME"] = str(tmp_path)
+            os.environ.pop("XDG_STATE_HOME", None)
+            places = state_places({})
+            os.write(write_fd, b"there" if any(tmp_path in place.parents for place in places) else b"not there")
+        except OSError as problem:
+            os.write(write_fd, str(problem).encode())
+        finally:
+            os._exit(0)
+    os.close(write_fd)
+    with os.fdopen(read_fd) as answer:
+        said = answer.read()
+    os.waitpid(pid, 0)
+    assert said == "not there"

@@ -169,6 +169,10 @@ class Memory:
             self._save_store(known, self._written, sync=sync)
         else:
             listed = [FlumePosition(f.key.inode, self._json_offset(f), f.path) for f in known if f.listed]
+            if not listed and self._is_anothers():
+                if self._save_store(known, self._written, sync=sync):
+                    self.changed = self._json_due = False
+                return
             content = flume_positions.render(listed if self._alone else self._with_siblings(listed))
             written = flume_positions.fingerprint(content)
             # Until the first one is written there is none.
@@ -185,6 +189,16 @@ class Memory:
         self.changed = self._json_due = False
 
     # --- inside
+
+    def _is_anothers(self) -> bool:
+        """True when the JSON is not as we wrote it. Who reads no file has nothing to say in it: an empty list would
+        tell the other agent, which has the same default, to read all of its files anew.
+        """
+        try:
+            content = flume_positions.read(self._json_path) if self._json_path is not None else None
+        except OSError:
+            return False  # the write that follows says what is wrong with it
+        return bool(content) and flume_positions.fingerprint(content or b"") not in self._written
 
     def _save_store(self, files: Iterable[WatchedFile], written: set[tuple[int, int]], *, sync: bool) -> bool:
         known = list(files)

@@ -115,6 +115,9 @@ class PositionStore:
             os.ftruncate(fd, len(text))
             if sync:
                 os.fdatasync(fd)
+        except OSError as problem:
+            problem.filename = os.fspath(path)  # a descriptor has no name, and a person needs to know which disk
+            raise
         finally:
             os.close(fd)
         if new:
