@@ -67,9 +67,13 @@ def findings(now: Sample, notices: Sequence[str] = ()) -> list[Finding]:
     return sorted(found, key=lambda finding: -finding.level)
 
 
-def unready(now: Sample) -> list[str]:
-    """The components that have not started, or don't run, a sentence each."""
-    waiting = (State.STARTING, State.FAILED, State.STOPPING)
+def unready(now: Sample, started: bool = False) -> list[str]:
+    """The components that have not started, or don't run, a sentence each.
+
+    Args:
+        started: it is known that all have opened what they need; a worker's first step may still be to come.
+    """
+    waiting = {State.STARTING, State.FAILED, State.STOPPING} - ({State.STARTING} if started else set())
     found = [worker for worker in now.workers if worker.state in waiting and not _is_over(worker)]
     return [f"{_who(worker, now)} is {worker.state.name.lower()}: {worker.waits_for}".removesuffix(": ")
             for worker in found]  # fmt: skip

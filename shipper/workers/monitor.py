@@ -76,8 +76,9 @@ class Monitor:
         return server
 
     def _ready(self) -> tuple[bool, str]:
-        lines = unready(self._observer.block.sample())
-        if not lines and not self._all_ready():
+        started = self._all_ready()
+        lines = unready(self._observer.block.sample(), started)
+        if not lines and not started:
             lines.append("not every component has started")
         return not lines, "\n".join(lines)
 

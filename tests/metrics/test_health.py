@@ -117,6 +117,7 @@ def test_a_component_that_failed_is_alive_but_not_ready(agent: Any) -> None:
 def test_an_agent_is_not_ready_before_all_have_started(agent: Any) -> None:
     agent.source.state(State.BUSY)
     assert unready(agent.block.sample()) == ["k1 is starting"]
+    assert unready(agent.block.sample(), started=True) == [], "its first step is still to come"
     agent.sink.state(State.BUSY)
     assert answers(agent, ready=False)[1] == (False, "not every component has started")
     assert answers(agent)[1] == (True, "")
