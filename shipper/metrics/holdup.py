@@ -166,7 +166,7 @@ def _waiting(worker: WorkerSample, siblings: Sequence[Spent], now_ms: int) -> st
         return f"{_who(worker, siblings)} has hung in one step for {format_seconds(stuck_ms / 1000)}"
     since = format_seconds(max(0, now_ms - worker.state_since_ms) / 1000)
     reason = worker.waits_for.removeprefix(f"{worker.name}: ")
-    if reason != worker.waits_for:  # the message of a failure, not the name of a thing
+    if reason != worker.waits_for or reason.startswith("could not "):  # the message of a failure, not a thing's name
         return f"{_who(worker, siblings)} can't deliver, {since}: {reason}"
     return f"{_who(worker, siblings)} waits for {reason or 'its target'}, {since}"
 

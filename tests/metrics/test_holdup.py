@@ -69,6 +69,10 @@ def test_the_message_of_a_failure_is_told_as_one() -> None:
     assert sentence(STUCK_SOURCE, sink, **FULL)[1] == (
         "c1 full for 4 min: k1 can't deliver, 12 s: can't open /out: no space left on device"
     )
+    sink = worker(Kind.SINK, "k1", State.WAITING_TARGET, 12, "could not write to /out/x: No space left on device")
+    assert sentence(STUCK_SOURCE, sink, **FULL)[1] == (
+        "c1 full for 4 min: k1 can't deliver, 12 s: could not write to /out/x: No space left on device"
+    )
 
 
 def test_a_full_channel_with_a_busy_sink_says_that_the_sink_is_the_slowest_part() -> None:
