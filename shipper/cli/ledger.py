@@ -164,7 +164,8 @@ def _channel(numbers: Numbers) -> Iterator[tuple[int, int, str]]:
     get = numbers.get
     yield get("accepted", 0), get("accepted_bytes", 0), "accepted"
     yield get("delivered", 0), get("delivered_bytes", 0), "delivered"
-    yield get("in_channel", 0), get("in_channel_bytes", 0), "in the channel"
+    waiting, size_bytes = get("in_channel", 0) + get("in_log", 0), get("in_channel_bytes", 0) + get("in_log_bytes", 0)
+    yield waiting, size_bytes, "in the channel"
     yield get("set_aside", 0), -1, "set aside"
     for key, text in _CHANNEL_LINES.items():
         if get(key):

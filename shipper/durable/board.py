@@ -25,6 +25,7 @@ All numbers are little-endian u64; words of different writers stand on lines of 
       1024    HOLDER: sink id; 0 = nobody, nothing of it is unsettled   holder
       1152    WANTED: 1 = give this lane back when you can              the lane's home
       1280    READER_EPOCH: + 1 when a process takes the lane           holder
+      1408    whatever the holder keeps beside its commits, to the end  holder
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ ACCOUNTS_MAX = 8
 
 #: The account of what a person has thrown away (`shipper channel discard`), under `aside`. No sink has an even word.
 DISCARDED = 2
+#: The account of what a channel's writer has put into its log; what became of it there, the log's board says.
+LOGGED = 4
 
 
 class Account(NamedTuple):

@@ -21,6 +21,7 @@ from shipper.units import format_size
 from shipper.workers.control import Phase
 from shipper.workers.duty import Duty
 from shipper.workers.handover import hand_over_log
+from shipper.workers.log_books import note_base
 from shipper.workers.logs import note, options_of, say_open
 from shipper.workers.spec import WorkerSpec
 
@@ -64,6 +65,7 @@ def open_writer(spec: WorkerSpec, say: Say) -> LogWriter:
             sync_interval_s=options.sync_interval_s,
             keep_damaged=Salvage(Path(spec.common.state_dir) / "damaged", say),
         )  # fmt: skip
+        note_base(Path(spec.common.run_dir) / "channels" / spec.channel, Path(spec.log.board))
         say_open(Path(spec.common.run_dir), spec.channel, Path(spec.log.board), log.positions().values())
         return writer
     except BaseException:

@@ -11,6 +11,8 @@ frames are stepped over, the right sides where a frame is written and where a si
 stand in the words that a commit puts in force (`shared/tally.py`), so they agree after any death; a difference is a
 defect or a damaged page, and it is shown.
 
+`in_log` are rows that a file channel keeps on disk: they have not vanished when the memory is gone.
+
 `vanished` are rows that were in a channel whose memory is gone (a power cut): a source that can replay reads them
 again. `before` are rows of a time in which nobody counted.
 """
@@ -30,7 +32,8 @@ from shipper.ring.lane import Lane
 from shipper.ring.layout import CommitSlot, lane_key
 from shipper.ring.puts import PutPage, PutState
 from shipper.ring.tally import HANDED_OVER, read_take
-from shipper.shared.tally import DISCARDED, Intake, PutTally, TakeTally
+from shipper.shared.tally import DISCARDED, LOGGED, Intake, PutTally, TakeTally
+from shipper.workers import log_books
 from shipper.workers.holdings import LaneFile, lane_files
 
 #: So many streams of a source worker are named; the others are in its total.
@@ -44,7 +47,7 @@ LaneNumbers = tuple[Numbers, list[tuple[int, Numbers]]]
 CHANNEL = (
     "offered", "refused", "dropped_new", "accepted", "accepted_bytes", "taken", "taken_bytes", "in_channel",
     "in_channel_bytes", "delivered", "delivered_bytes", "set_aside", "expired", "dropped_old", "lost", "before",
-    "vanished", "handed_over", "discarded",
+    "vanished", "handed_over", "discarded", "in_log", "in_log_bytes",
 )  # fmt: skip
 #: Of a source: the fields of `Intake`.
 SOURCE = Intake._fields[:8]
@@ -122,7 +125,7 @@ def take_difference(numbers: Numbers) -> int:
     """Rows that left the channel and of which nobody knows what became; less than 0: more was delivered than came."""
     get = numbers.get
     known = ("delivered", "set_aside", "expired", "dropped_old", "lost", "discarded", "before", "vanished")
-    return get("accepted", 0) - get("in_channel", 0) - sum(get(name, 0) for name in known)
+    return get("accepted", 0) - get("in_channel", 0) - get("in_log", 0) - sum(get(name, 0) for name in known)
 
 
 def read(run_dir: Path) -> Ledger:
@@ -139,7 +142,24 @@ def read(run_dir: Path) -> Ledger:
         source = page_path.name.rpartition(".")[0]
         if streams := _streams(page_path.with_name(f"{page_path.name}.positions")):
             found.streams[source] = newest({**found.streams.get(source, {}), **streams})
+    for name, numbers in found.channels.items():
+        _add_log(found, run_dir / "channels" / name, numbers)
     return found
+
+
+def _add_log(found: Ledger, directory: Path, numbers: Numbers) -> None:
+    """Adds what became of rows in a channel's log since this run began: they left it by the commits of its sinks."""
+    try:
+        of_log, sinks = log_books.since(directory)
+    except (DamagedData, OSError) as problem:
+        found.damaged.append(str(problem))
+        return
+    gone = of_log.pop("taken", 0)
+    _add(numbers, of_log)
+    _add(numbers, {"in_log": -gone, "in_log_bytes": -of_log.pop("taken_bytes", 0)})
+    for sink, done in sinks.items():
+        _add(found.sinks.setdefault(sink, {}), done)
+        _add(numbers, done)
 
 
 def newest(streams: dict[str, int]) -> dict[str, int]:
@@ -183,6 +203,10 @@ def _lane_numbers(
     )  # fmt: skip
     sinks = []
     for account in tally.accounts:
+        if account.sink == LOGGED:
+            numbers["in_log"] += account.rows
+            numbers["in_log_bytes"] += account.size_bytes
+            continue
         if account.sink == DISCARDED:
             numbers["discarded"] += account.aside
             continue

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from shipper.cli import ledger
 from shipper.metrics.block import MetricsBlock, State
 from shipper.testing.agent import Agent
 from tests.workers.conftest import agent_of, alive, file_roll, seq, taildir, texts
@@ -210,3 +211,29 @@ def test_clients_are_answered_when_their_events_are_on_disk(agent: Callable[...,
     assert one.stop() == 0
     rows = texts(out).splitlines()
     assert sorted(rows) == sorted(b"%d of %d" % (turn, number) for turn in range(20) for number in range(64))
+
+
+def test_the_ledger_counts_what_is_in_the_log(agent: Callable[..., Agent], tmp_path: Path) -> None:
+    """A backlog is in the channel, also over a stop and the loss of the run directory; and then it is delivered."""
+    out = tmp_path / "out"
+    text = agent_of(seq("r1", "c1", 5_000), file_roll("k1", "c1", out))
+    one = agent(logged(text, tmp_path / "log"))
+    out.rmdir()
+    one.start(wait=False)
+    one.until(lambda: "r1: the source has reached its end" in one.log())
+    one.stop()
+
+    def numbers() -> tuple[int, int, int, int]:
+        [found] = ledger.find("a1", None, one.state_dir)
+        of = found.total.channels["c1"]
+        return of["accepted"], of["in_channel"] + of["in_log"], of["delivered"], ledger.mismatch(of)
+
+    assert numbers() == (5_000, 5_000, 0, 0)
+    out.mkdir()
+    one.start()
+    one.until(lambda: len(texts(out).splitlines()) >= 5_000)
+    one.until(lambda: numbers()[1] == 0)
+    accepted, _, gone, difference = numbers()
+    assert (gone, difference) == (accepted, 0)
+    assert one.stop() == 0
+    assert numbers() == (accepted, 0, accepted, 0)

@@ -12,6 +12,7 @@ from shipper.ring.lane import Lane
 from shipper.ring.layout import PRODUCER_ASLEEP, Frame, lane_key
 from shipper.ring.puts import PutPage
 from shipper.ring.wait import Bell
+from shipper.shared.tally import LOGGED
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,11 @@ class Feed:
             self.size_bytes -= entry.size_bytes
             self.taken_bytes -= frame.length
 
-    def release(self, account: int) -> None:
+    def release(self) -> None:
         """All that was stepped over is in the log, and safe."""
         consumer = self.consumer
         if consumer.moved:
-            consumer.book(account, self.rows, self.size_bytes, 0)
+            consumer.book(LOGGED, self.rows, self.size_bytes, 0)
             consumer.release(0)
             # Dying here: the next writer says it.
             consumer.publish_durable(consumer.committed)

@@ -19,11 +19,13 @@ from typing import NamedTuple
 from shipper.batch import wire
 from shipper.batch.batch import EventBatch
 from shipper.channels.channel import TakeTransaction
+from shipper.channels.file import tally
 from shipper.durable.board import GENERATION, Board, Head, lane_at
 from shipper.durable.keys import Keys
 from shipper.durable.reader import Reader
 from shipper.errors import ComponentFailed
 from shipper.ring.wait import Bell
+from shipper.shared.tally import TakeTally, sink_key
 
 
 class LogLane(NamedTuple):
@@ -48,6 +50,8 @@ class _Leased:
         self.name = route.name
         self.reader = reader
         self._inherits = False
+        self._tally = self._tally_after = TakeTally()
+        self._lost_rows = 0
 
     def try_hold(self) -> bool:
         """Takes the lane if it may be taken; True when this process holds it now."""
@@ -56,7 +60,33 @@ class _Leased:
             head, synced = reader.committed, reader.board.synced_head(reader.index)
             # Another sink committed here, and died before it had said that what it wrote is durable.
             self._inherits = head.sink not in (0, reader.sink) and synced.seq < head.seq
+            self._tally = self._tally_after = tally.read(reader.board, reader.index)[1]
+            self._lost_rows = reader.lost_rows
         return reader.held
+
+    def book(self, sink: int, rows: int, size_bytes: int, aside: int) -> None:
+        """Says of rows before the cursor that a sink has delivered or set them aside. Stored with the commit."""
+        self._tally_after = self._tally_after.booked(sink, rows, size_bytes, aside)
+
+    def release(self, sequence: int) -> bool:
+        """Commits, with the tally; True when the writer sleeps and wants to know.
+
+        Dying between the two: the tally is of a generation that never was.
+        """
+        reader = self.reader
+        lost = reader.lost_rows - self._lost_rows
+        after = self._tally_after._replace(lost=self._tally_after.lost + lost)
+        tally.write_next(reader.board, reader.index, after)
+        # Whether the target still has the rows after a power cut is said later (`mark_synced`).
+        asleep = reader.release(sequence, synced=False)
+        self._tally = self._tally_after = after
+        self._lost_rows = reader.lost_rows
+        return asleep
+
+    def rewind(self) -> None:
+        """Goes back to the last commit."""
+        self.reader.rewind()
+        self._tally_after = self._tally
 
     def mark_synced(self, head: Head | None = None) -> None:
         """What was committed up to `head` (None: up to now) survives the death of the machine."""
@@ -108,7 +138,8 @@ class FileTake(TakeTransaction):
         return ("", 0) if lane is None else (lane.name, self._side.generation(lane.name) or 0)
 
     def book(self, sink: str, rows: int, size_bytes: int, aside: int) -> None:
-        """Rows that were set aside are in the quarantine file, and count as delivered in the log."""
+        if self._lane is not None:
+            self._lane.book(sink_key(sink), rows, size_bytes, aside)
 
     @property
     def more(self) -> bool:
@@ -119,18 +150,17 @@ class FileTake(TakeTransaction):
         """Forgets all that was taken, but stays open: the same rows come again."""
         self._must_be("OPEN", "put_back")
         if self._lane is not None:
-            self._lane.reader.rewind()
+            self._lane.rewind()
         self.rows = self.size_bytes = 0
 
     def do_commit(self) -> None:
-        # Whether the target still has the rows after a power cut is said later (`publish_durable`).
         lane = self._lane
-        if lane is not None and lane.reader.moved and lane.reader.release(self.sequence, synced=False):
+        if lane is not None and lane.reader.moved and lane.release(self.sequence):
             self._side.writer.ring()
 
     def do_rollback(self) -> None:
         if self._lane is not None:
-            self._lane.reader.rewind()
+            self._lane.rewind()
 
 
 class FileTakeSide:
@@ -202,8 +232,8 @@ class FileTakeSide:
         """Commits a sink sequence without taking anything. Between transactions."""
         for lane in self._lanes:
             if lane.reader.held:
-                lane.reader.rewind()
-                lane.reader.release(sequence, synced=False)
+                lane.rewind()
+                lane.release(sequence)
                 return
 
     def waiting(self) -> bool:

@@ -35,7 +35,6 @@ from shipper.durable.log import Entry, Log, Position
 from shipper.errors import ComponentFailed
 from shipper.ring.layout import OVERFLOW, Frame
 from shipper.ring.wait import Bell
-from shipper.shared.tally import sink_key
 from shipper.shared.words import full_fence
 
 #: A lane has its turn until so many bytes were taken from it; then the next one has.
@@ -96,7 +95,6 @@ class LogWriter:
     ) -> None:
         self.log = log
         self.full_because = ""
-        self._account = sink_key(channel)
         self._sync_each = sync_each
         self._sync_interval_s = sync_interval_s
         self._sync_s = 0.0
@@ -145,7 +143,7 @@ class LogWriter:
         self.log.sync()
         self._unsynced_bytes = 0
         for feed in self._feeds:
-            feed.release(self._account)
+            feed.release()
         full_fence()
         for feed in self._feeds:
             if feed.asleep:
