@@ -31,6 +31,7 @@ import orjson
 from isal import isal_zlib
 
 from shipper.batch.batch import Origin
+from shipper.errors import ComponentFailed
 from shipper.workers.heads import Head
 from shipper.workers.settled import sync_directory
 
@@ -133,17 +134,27 @@ class Positions:
     # --- inside
 
     def _keep(self) -> None:
-        """Dying in here: there is the copy before, or none. It counts only if the run is settled after this end."""
+        """Dying in here: there is the copy before, or none. It counts only if the run is settled after this end.
+
+        Raises:
+            ComponentFailed: it can't be written; then this worker has not ended in order, and its run is not settled.
+        """
         if self._copy is None:
             return
         content = {"run": self._run_id, "streams": [tuple(_row(origin)) for origin in self.streams.values()]}
         fresh = self._copy.with_name(f"{self._copy.name}.new")
-        with fresh.open("wb") as file:
-            file.write(_line(content))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(fresh, self._copy)
-        sync_directory(self._copy.parent)
+        try:
+            with fresh.open("wb") as file:
+                file.write(_line(content))
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(fresh, self._copy)
+            sync_directory(self._copy.parent)
+        except OSError as problem:
+            raise ComponentFailed(
+                f"can't keep the positions in {self._copy.parent}: {problem.strerror}; make room there. Until the next "
+                f"start in order the run directory keeps them"
+            ) from problem
 
     def _read(self, data: bytes, left: Callable[[str], Head] | None) -> None:
         names = {head.name: index for index, head in enumerate(self._heads)}

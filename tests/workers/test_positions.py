@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from shipper.batch.batch import Origin
+from shipper.errors import ComponentFailed
 from shipper.workers.positions import Positions
 
 
@@ -84,3 +87,10 @@ def test_a_kept_table_counts_only_when_its_run_is_settled(tmp_path: Path) -> Non
     settled = opened("run 1")
     assert settled.streams == {"s": last}
     assert settled.durable() == [last], "the source is told"
+
+
+def test_a_table_that_can_not_be_kept_says_where_and_what_to_do(tmp_path: Path) -> None:
+    copy = tmp_path / "full" / "channel-0.kept"
+    table = Positions(tmp_path / "p", [], copy=copy, run_id="run")
+    with pytest.raises(ComponentFailed, match=r"can't keep the positions in .*/full: No such file.*; make room there"):
+        table.close()
