@@ -44,8 +44,12 @@ def list_command(run_dir: _RunDir = None, state_dir: _StateDir = None) -> None:
         ]
         for one in found for held in one.channels
     ]  # fmt: skip
-    if not rows:
+    files = _unclaimed_files(state_dir)
+    if not rows and not files:
         typer.echo("No channel holds events that no running agent owns.")
+    for instance, sink, sentence in files:
+        typer.echo(f"{instance} sink {sink}: {sentence}")
+    if not rows:
         return
     head = ["LEFTOVER", "CHANNEL", "EVENTS", "BYTES", "AGE", "OF", "WHERE"]
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
@@ -171,6 +175,16 @@ def _one(which: str, run_dir: Path | None, state_dir: Path | None) -> Leftover:
     if not found:
         _fail("no channel holds events that no running agent owns")
     _fail(f"there is no leftover '{which}'; there are {', '.join(_title(one) for one in found)}")
+
+
+def _unclaimed_files(state_dir: Path | None) -> list[tuple[str, str, str]]:
+    from shipper.workers.instance import state_places
+    from shipper.workers.orphans import unclaimed
+
+    instances = sorted(
+        path for place in ([state_dir] if state_dir else state_places()) for path in place.glob("*-*") if path.is_dir()
+    )
+    return [(path.name, sink, sentence) for path in instances for sink, sentence in unclaimed(path)]
 
 
 def _channels(found: Leftover, wanted: str | None) -> list[str]:

@@ -453,6 +453,23 @@ class Journal:
                 record.progress = one
 
 
+def open_files(path: Path) -> list[str]:
+    """The files that a journal's process was writing when it ended, by their names then. Nothing is changed.
+
+    Raises:
+        OSError: there is no journal, or it can't be read.
+    """
+    data = path.read_bytes()
+    names: dict[int, str] = {}
+    for _, _, payload in _records(data)[0] if data.startswith(MAGIC) else ():
+        if "snapshot" in payload:
+            names = {row[0]: row[2] for row in payload["snapshot"]}
+        names.update((number, name) for number, _, name, *_ in payload.get("new", ()))
+        for number in payload.get("gone", ()):
+            names.pop(number, None)
+    return list(names.values())
+
+
 def _record(row: list[Any]) -> FileRecord:
     number, key, path, final, opened_ms, recipe, identity, progress = row
     known = Progress(*progress) if progress else None

@@ -2,8 +2,8 @@
 
 If it ended in order, its files have their names. If it was killed, they are under their in-use names, perhaps with
 rows behind what was committed; those rows wait in the lanes that other workers take over. So the first worker of the
-same sink settles them, through the verbs by which the departed one would have done it itself: `open` cuts the files
-to what counts, `close` ends and renames them.
+same sink, or where that is gone of the same channel (`orphans.py`), settles them, through the verbs by which the
+departed one would have done it itself: `open` cuts the files to what counts, `close` ends and renames them.
 
 The journal stays, and says that all of it is settled: should the worker come back, it goes on from there. Dying
 anywhere in here, the next start does the rest.
@@ -25,24 +25,28 @@ from shipper.sinks.sink import Sink, SinkContext
 from shipper.workers import logs
 from shipper.workers.grid import sink_worker_id
 from shipper.workers.handover import committed_before
+from shipper.workers.orphans import JOURNAL, Orphan, orphan
 from shipper.workers.spec import ComponentSpec, WorkerSpec
-
-_JOURNAL = "files.journal"
 
 
 def settle(spec: WorkerSpec, say: Callable[[str, str], None]) -> None:
-    """Settles the files of the workers that departed from this one's sinks. Only the first worker does."""
-    if spec.index:
-        return
-    for found in spec.sinks:
-        for index, state_dir in _departed(spec, found):
-            try:
-                _settle_one(spec, found, index, state_dir, say)
-            except (ShipperError, OSError) as problem:
-                say(
-                    "error", f"files of worker {found.name}.{index}, which this configuration does not start any more, "
-                    f"keep their in-use names: {problem}; the next start tries again",
-                )  # fmt: skip
+    """Settles the files of the workers that departed: from this one's sinks (only the first does), and orphans."""
+    departed = [
+        Orphan(place, spec.name, index, spec.channel, found, ()) for found in spec.sinks if not spec.index
+        for index, place in _departed(spec, found)
+    ]  # fmt: skip
+    orphans = [found for place in spec.orphans if (found := orphan(Path(place))) is not None]
+    for one in (*departed, *orphans):
+        try:
+            _settle_one(spec, one, say)
+        except (ShipperError, OSError) as problem:
+            say(
+                "error", f"files of worker {one.place.name}, which this configuration does not start any more, keep "
+                f"their in-use names: {problem}; the next start tries again",
+            )  # fmt: skip
+        else:
+            if one.files:
+                say("info", f"{len(one.files)} files of sink {one.place.name}, which is gone, are settled")
 
 
 def _departed(spec: WorkerSpec, found: ComponentSpec) -> Iterator[tuple[int, Path]]:
@@ -51,18 +55,18 @@ def _departed(spec: WorkerSpec, found: ComponentSpec) -> Iterator[tuple[int, Pat
     prefix = first.name.removesuffix("0")
     for place in sorted(first.parent.glob(f"{glob.escape(prefix)}*")):
         index = place.name.removeprefix(prefix)
-        if index.isdigit() and int(index) >= spec.count and (place / _JOURNAL).exists():
+        if index.isdigit() and int(index) >= spec.count and (place / JOURNAL).exists():
             yield int(index), place
 
 
-def _settle_one(
-    spec: WorkerSpec, found: ComponentSpec, index: int, state_dir: Path, say: Callable[[str, str], None]
-) -> None:
+def _settle_one(spec: WorkerSpec, one: Orphan, say: Callable[[str, str], None]) -> None:
+    found = one.sink
+    assert found is not None, "nobody settles what is not described"
     kind, options = component("sink", found.type, found.properties)
     sink: Sink[object] = kind(options)  # type: ignore[type-var]
     context = SinkContext(
-        name=found.name, clock=SystemClock(), counters=Counters.private(), state_dir=state_dir, say=say, worker=index,
-        workers=index + 1, committed_sequence=_committed(spec, index), run_id=logs.run_id(spec),
+        name=found.name, clock=SystemClock(), counters=Counters.private(), state_dir=one.place, say=say,
+        worker=one.index, workers=one.index + 1, committed_sequence=_committed(spec, one), run_id=logs.run_id(spec),
         boot_id=spec.common.boot_id,
     )  # fmt: skip
     try:
@@ -71,9 +75,9 @@ def _settle_one(
         sink.close()
 
 
-def _committed(spec: WorkerSpec, index: int) -> int:
+def _committed(spec: WorkerSpec, one: Orphan) -> int:
     """The largest sequence that the departed worker committed."""
-    departed = sink_worker_id(spec.name, index)
+    departed = sink_worker_id(one.title, one.index)
     sequence = committed_before(logs.note(spec, departed))
     if spec.log is not None:
         return max(sequence, logs.sequence(spec, departed))

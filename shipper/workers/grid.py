@@ -34,6 +34,7 @@ from shipper.workers.control import WORKERS_MAX
 from shipper.workers.handover import free
 from shipper.workers.instance import Instance
 from shipper.workers.mending import mend, say_unclaimed
+from shipper.workers.orphans import share_out
 from shipper.workers.plan_channels import channels_of, properties_of, ring_bytes
 from shipper.workers.settled import boot_id, settled_run
 from shipper.workers.sharing import sharing
@@ -228,6 +229,8 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False, live: bool = 
         line = len(specs) + 1
         shares = tuple(replace(share, line=line) for share in spec.shares)
         specs.append(replace(spec, line=line, shares=shares))
+    if not live:
+        specs = share_out(specs, state_dir)
     sinks = tuple(specs[len(logs) : others])
     grid = Grid(tuple(specs[others:]), sinks, channels, tuple(lanes), tuple(specs[: len(logs)]))
     if not live:

@@ -22,6 +22,7 @@ from shipper.workers.control import Control, Phase
 from shipper.workers.departed import settle as settle_departed
 from shipper.workers.duty import Duty
 from shipper.workers.kin import FINISHED, GAVE_UP, STOPPED, be_deaf, call_oneself
+from shipper.workers.orphans import remember
 from shipper.workers.spec import WorkerSpec
 
 
@@ -98,6 +99,8 @@ def _run_sink(spec: WorkerSpec, entries: dict[str, Entry], duty: Duty) -> int:
     parts = assemble.sink_parts(spec, entries, duty, _sayer(spec))
     _listen_to_libraries(spec)
     settle_departed(spec, _sayer(spec))
+    # Dying before this: no journal of this configuration is there yet, and what was there is settled.
+    remember(spec)
     # The lanes that the dead worker held stay closed to others until every sink has settled its target.
     members = [member.sink for member in parts.members.values()]
     with _closing(*members, parts.side):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -98,6 +98,7 @@ class WorkerSpec:
         page: path of a source's put page.
         max_age_s, drops_oldest: of the channel that a sink takes from: what it gives up in place of delivering it.
         log: of a writer; of a sink that takes from such a channel.
+        orphans: state directories of sinks that are gone, and whose files this worker settles before it begins.
         shares: the sources that take turns in this worker, each as a spec of its own; empty where it has one.
     """
 
@@ -123,6 +124,7 @@ class WorkerSpec:
     max_age_s: float = 0.0
     drops_oldest: bool = False
     log: LogSpec | None = None
+    orphans: tuple[str, ...] = field(default=(), compare=False)
     shares: tuple[WorkerSpec, ...] = ()
 
     @property
@@ -165,6 +167,7 @@ class WorkerSpec:
         )  # fmt: skip
         if (log := values["log"]) is not None:
             values["log"] = LogSpec(**{**log, "sinks": tuple((name, key, bell) for name, key, bell in log["sinks"])})
+        values["orphans"] = tuple(values["orphans"])
         values["shares"] = tuple(cls.from_json(share) for share in values["shares"])
         return cls(**values)
 
