@@ -58,7 +58,10 @@ def test_files_of_a_renamed_sink_are_settled_by_its_successor(
         one.kill("k2")
         one.kill()
     one.start(wait=False)
-    everything = lambda: delivered(out) + delivered(other)  # noqa: E731
+
+    def everything() -> bytes:
+        return delivered(out) + delivered(other)
+
     one.until(lambda: everything().count(b"\n") >= TOTAL, "everything is delivered", 90)
     assert not list(out.glob("*.tmp"))
     assert one.stop() == 0, one.log()
