@@ -151,19 +151,21 @@ class Agent:
         return self.workers()[label]
 
     def kill(self, label: str | None = None) -> int:
-        """SIGKILL for a worker, or the supervisor when `label` is None; the process id that was."""
+        """SIGKILL for a worker, or the supervisor when `label` is None; the process id that was. It is dead then."""
         pid = self.worker(label) if label else self.pid
         os.kill(pid, signal.SIGKILL)
         if label is None:
             assert self._process is not None
             self._process.wait()
+        else:
+            self.until_gone([pid])
         return pid
 
     @staticmethod
     def until_gone(pids: Sequence[int], timeout_s: float = 20) -> None:
-        """Waits until none of these processes lives any more."""
+        """Waits until none of these processes lives any more; one that waits to be buried does not."""
         deadline_s = time.monotonic() + timeout_s
-        while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        while any(_lives(pid) for pid in pids):
             if time.monotonic() > deadline_s:
                 raise AgentFailed(f"some of {pids} live on")
             time.sleep(_LOOK_EVERY_S)
@@ -203,3 +205,10 @@ class Agent:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         shutil.rmtree(self.run_dir, ignore_errors=True)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False

@@ -227,7 +227,7 @@ class TestMaxAge:
 
 @pytest.mark.parametrize(
     ("value", "told"),
-    [("spill", "spilling needs the file channel as overflow"), ("dropNewset", "did you mean dropNewest?")],
+    [("spill", "a memory channel that spills to disk is not in this build yet"), ("dropNewset", "did you mean dropNewest?")],
 )
 def test_what_is_not_there_is_refused_with_the_reason(value: str, told: str) -> None:
     options, findings = read_options(MemoryOptions, {"onFull": value})

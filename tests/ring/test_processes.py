@@ -135,7 +135,7 @@ def test_every_byte_goes_across_while_both_sides_are_killed(tmp_path: Path, chil
     The producer goes on at the number that the page says; the consumer writes what it took into a file before it
     commits, and cuts the file to what was committed when it comes back.
     """
-    numbers, out = 1200, tmp_path / "out"
+    numbers, out = 5000, tmp_path / "out"
     out.touch()
     home = tmp_path / "ring"
     home.mkdir()
