@@ -13,10 +13,10 @@ import typer
 
 from shipper.cli import channel_log
 from shipper.errors import ShipperError
+from shipper.instance import leftovers
+from shipper.instance.holdings import holdings
+from shipper.instance.leftovers import Leftover
 from shipper.units import format_seconds, format_size
-from shipper.workers import leftovers
-from shipper.workers.holdings import holdings
-from shipper.workers.leftovers import Leftover
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -72,7 +72,7 @@ def export_command(
     state_dir: _StateDir = None,
 ) -> None:
     """Writes the events of a leftover, or of a file channel, into files. They stay where they are: see discard."""
-    from shipper.workers.leftover_events import export
+    from shipper.instance.leftover_events import export
 
     if channel_log.is_log(Path(which)):
         with _Told(f"export {which}"):
@@ -129,7 +129,7 @@ def adopt_command(
 ) -> None:
     """Gives the events of a leftover to another agent: its next start delivers them."""
     from shipper.config.bind import agent_names
-    from shipper.workers.instance import find
+    from shipper.instance.instance import find
 
     found = _one(which, run_dir, state_dir)
     target = find(name, file, run_dir=run_dir, state_dir=state_dir)
@@ -155,7 +155,7 @@ def adopt_command(
 
 
 def _find(run_dir: Path | None, state_dir: Path | None) -> list[Leftover]:
-    from shipper.workers.instance import run_places, state_places
+    from shipper.instance.instance import run_places, state_places
 
     runs = [run_dir] if run_dir is not None else run_places()
     states = [state_dir] if state_dir is not None else state_places()
@@ -178,7 +178,7 @@ def _one(which: str, run_dir: Path | None, state_dir: Path | None) -> Leftover:
 
 
 def _unclaimed_files(state_dir: Path | None) -> list[tuple[str, str, str]]:
-    from shipper.workers.instance import state_places
+    from shipper.instance.instance import state_places
     from shipper.workers.orphans import unclaimed
 
     instances = sorted(
@@ -205,7 +205,7 @@ def _whose(found: Leftover) -> str:
 
 
 def _state_of(found: Leftover, state_dir: Path | None) -> Path:
-    from shipper.workers.instance import state_places
+    from shipper.instance.instance import state_places
 
     if found.kind != leftovers.RUN_DIRECTORY:
         return found.place.parent

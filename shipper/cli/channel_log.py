@@ -55,7 +55,7 @@ def add_to(app: typer.Typer) -> None:
 
 def export(directory: Path, data: list[Path] | None, key: list[str] | None, to: Path, serializer: str) -> None:
     """Writes the events that wait in a file channel into files. They stay in the channel too."""
-    from shipper.workers import log_events
+    from shipper.instance import log_events
 
     checkpoint_dir, data_dirs = _places(directory, data)
     to.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """`shipper ledger`: what became of every event, for a running agent and after it stopped; 0 when all are accounted for.
 
 A table a pipeline: what the source read, what each of its channels accepted, what every sink delivered or set aside.
-The last line of a channel is the difference of the two equations of `workers/ledger.py`: 0, or something is wrong.
+The last line of a channel is the difference of the two equations of `instance/ledger.py`: 0, or something is wrong.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shipper.instance.instance import state_places
+from shipper.instance.ledger import Ledger, Numbers, mismatch, put_difference, take_difference
+from shipper.instance.ledger_book import LedgerBook
 from shipper.units import format_size
-from shipper.workers.instance import state_places
-from shipper.workers.ledger import Ledger, Numbers, mismatch, put_difference, take_difference
-from shipper.workers.ledger_book import LedgerBook
 
 _GREEN, _RED, _OFF = "\x1b[32m", "\x1b[31m", "\x1b[0m"
 

@@ -86,7 +86,7 @@ def _run(command: AgentCommand, on_running: Callable[[], None] | None = None) ->
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             from shipper.cli.view import TerminalView
-            from shipper.workers import supervisor
+            from shipper.supervisor import supervisor
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         view = TerminalView(command.system, command.background, on_running)

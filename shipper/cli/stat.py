@@ -95,7 +95,7 @@ def places(run_dir: Path | None) -> list[Path]:
     """Where run directories are looked for."""
     if run_dir is not None:
         return [run_dir]
-    from shipper.workers.instance import run_places
+    from shipper.instance.instance import run_places
 
     return run_places()
 

@@ -15,6 +15,7 @@ from shipper.channels.memory.take import TakeRoute
 from shipper.channels.memory.take import TakeSide as MemoryTakeSide
 from shipper.clock import Clock, SystemClock
 from shipper.config.bind import component
+from shipper.instance.handover import committed_before
 from shipper.metrics.block import Entry, State
 from shipper.pipeline.deliver import Delivery, GroupSink
 from shipper.pipeline.ingest import Ingest
@@ -24,7 +25,6 @@ from shipper.sources.source import Source, SourceContext, Waiter
 from shipper.workers import logs
 from shipper.workers.durable_head import DurableHead
 from shipper.workers.duty import Duty
-from shipper.workers.handover import committed_before
 from shipper.workers.heads import LaneHead, LeftHead
 from shipper.workers.positions import Positions
 from shipper.workers.spec import WorkerSpec

@@ -16,12 +16,12 @@ from shipper.channels.file.writer import LaneRoute, LogWriter, origins_of
 from shipper.channels.memory.salvage import Salvage
 from shipper.durable.board import HOLDER, Board, lane_at, lane_id
 from shipper.durable.log import Log
+from shipper.instance.handover import hand_over_log
+from shipper.instance.log_books import note_base
 from shipper.ring.wait import BUSY_SLEEP_S, IDLE_SLEEP_S
 from shipper.units import format_size
 from shipper.workers.control import Phase
 from shipper.workers.duty import Duty
-from shipper.workers.handover import hand_over_log
-from shipper.workers.log_books import note_base
 from shipper.workers.logs import note, options_of, say_open
 from shipper.workers.spec import WorkerSpec
 

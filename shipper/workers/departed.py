@@ -19,12 +19,12 @@ from pathlib import Path
 from shipper.clock import SystemClock
 from shipper.config.bind import component
 from shipper.errors import ShipperError
+from shipper.instance.handover import committed_before
 from shipper.metrics.counters import Counters
 from shipper.ring.lane import Lane
 from shipper.sinks.sink import Sink, SinkContext
 from shipper.workers import logs
 from shipper.workers.grid import sink_worker_id
-from shipper.workers.handover import committed_before
 from shipper.workers.orphans import JOURNAL, Orphan, orphan
 from shipper.workers.spec import ComponentSpec, WorkerSpec
 

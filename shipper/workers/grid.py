@@ -28,15 +28,15 @@ from shipper.channels.channel import Channel
 from shipper.channels.memory.channel import lane_name, lane_names
 from shipper.config.plan import ChannelPlan, ComponentPlan, Plan
 from shipper.errors import ConfigurationError
+from shipper.instance.handover import free
+from shipper.instance.instance import Instance
+from shipper.instance.mending import mend, say_unclaimed
+from shipper.instance.settled import boot_id, settled_run
 from shipper.ring.layout import lane_key
 from shipper.ring.puts import PutPage
 from shipper.workers.control import WORKERS_MAX
-from shipper.workers.handover import free
-from shipper.workers.instance import Instance
-from shipper.workers.mending import mend, say_unclaimed
 from shipper.workers.orphans import share_out
 from shipper.workers.plan_channels import channels_of, properties_of, ring_bytes
-from shipper.workers.settled import boot_id, settled_run
 from shipper.workers.sharing import sharing
 from shipper.workers.spec import ChannelSpec, Common, ComponentSpec, LaneSpec, LogSpec, WorkerSpec
 

@@ -19,8 +19,8 @@ from shipper.channels.file.take import FileTakeSide, LogLane, sequence_of
 from shipper.config.bind import component
 from shipper.durable.board import Board, lane_id
 from shipper.errors import ComponentFailed, DamagedData
-from shipper.workers.handover import note_of
-from shipper.workers.settled import boot_id
+from shipper.instance.handover import note_of
+from shipper.instance.settled import boot_id
 from shipper.workers.spec import ChannelSpec, LogSpec, WorkerSpec
 
 _OPEN, _POSITIONS = "log.open", "log.positions"

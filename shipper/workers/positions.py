@@ -32,8 +32,8 @@ from isal import isal_zlib
 
 from shipper.batch.batch import Origin
 from shipper.errors import ComponentFailed
+from shipper.instance.settled import sync_directory
 from shipper.workers.heads import Head
-from shipper.workers.settled import sync_directory
 
 _REWRITE_BYTES = 1 << 20
 _WAITING_MOST = 1024

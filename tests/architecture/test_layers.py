@@ -23,7 +23,9 @@ LAYERS = [
     ["implementations"],
     ["pipeline"],
     ["config"],
+    ["instance"],
     ["workers"],
+    ["supervisor"],
     ["cli", "testing"],
 ]  # fmt: skip
 CONTRACTS = {
@@ -149,7 +151,7 @@ def test_ring_and_batch_meet_in_channels_only() -> None:
     for name in modules():
         found = {other.split(".")[0] for other in imported_by(name)} & {"ring", "batch"}
         if len(found) == 2:
-            assert name.split(".")[0] in ("channels", "workers"), name
+            assert name.split(".")[0] in ("channels", "instance", "workers", "supervisor"), name
         if name.split(".")[0] in ("ring", "shared"):
             assert "batch" not in found, name
 
@@ -168,7 +170,7 @@ def test_what_the_supervisor_imports_is_small() -> None:
     import subprocess
     import sys
 
-    script = "import sys, shipper.workers.supervisor, shipper.cli.run; print(*sys.modules)"
+    script = "import sys, shipper.supervisor.supervisor, shipper.cli.run; print(*sys.modules)"
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT).stdout
     heavy = {"pyarrow", "numpy", "uvloop", "typer", "asyncio", "multiprocessing", "hashlib", "ssl"}
     assert not heavy & set(found.split())
@@ -198,7 +200,7 @@ def test_a_family_folder_says_what_it_is_and_no_more() -> None:
 def test_all_shared_words_are_stored_in_one_file() -> None:
     """The order of stores is an assumption about the machine: it lives in `shared/words.py` alone."""
     for name, path in modules().items():
-        if name.split(".")[0] in ("ring", "channels", "pipeline", "workers"):
+        if name.split(".")[0] in ("ring", "channels", "pipeline", "instance", "workers", "supervisor"):
             assert '.cast("Q")' not in path.read_text(), name
             assert "pack_into" not in path.read_text().replace("unpack_from", ""), name
 

@@ -9,8 +9,8 @@ import pytest
 from shipper.api import EventBatch, Origin
 from shipper.channels.memory.channel import MemoryOptions
 from shipper.config.field import read_options
+from shipper.instance.ledger import Numbers, mismatch, worker_numbers
 from shipper.shared.tally import Intake, Offers
-from shipper.workers.ledger import Numbers, mismatch, worker_numbers
 from tests.channels.conftest import Memory
 
 Make = Callable[..., Memory]
@@ -227,7 +227,10 @@ class TestMaxAge:
 
 @pytest.mark.parametrize(
     ("value", "told"),
-    [("spill", "a memory channel that spills to disk is not in this build yet"), ("dropNewset", "did you mean dropNewest?")],
+    [
+        ("spill", "spills to disk is not in this build yet"),
+        ("dropNewset", "did you mean dropNewest?"),
+    ],
 )
 def test_what_is_not_there_is_refused_with_the_reason(value: str, told: str) -> None:
     options, findings = read_options(MemoryOptions, {"onFull": value})

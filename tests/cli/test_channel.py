@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from shipper.cli.main import main
+from shipper.instance import parking
+from shipper.instance.ledger import mismatch
+from shipper.instance.ledger_book import LedgerBook
 from shipper.shared.tally import DISCARDED
-from shipper.workers import parking
-from shipper.workers.ledger import mismatch
-from shipper.workers.ledger_book import LedgerBook
 from tests.workers.rings import CONFIGURATION, Rings
 
 KINDS = ["parked", "in its run directory"]

@@ -32,7 +32,7 @@ def imported(code: str) -> set[str]:
 @pytest.mark.parametrize("code", [
     "from shipper.cli.main import main; main(['agent', '-h'])",
     "from shipper.cli.main import main; main(['version'])",
-    "import shipper.cli.run, shipper.cli.view, shipper.workers.supervisor",
+    "import shipper.cli.run, shipper.cli.view, shipper.supervisor.supervisor",
     "import shipper.metrics.block, shipper.metrics.export, shipper.metrics.server, shipper.metrics.observer",
     "from shipper.cli.stat import stat; stat('nobody')",
     "from shipper.cli.health import health; health('nobody')",

@@ -11,7 +11,7 @@ import pytest
 from shipper.metrics.block import State, monotonic_ms
 from shipper.metrics.health import NOTICES, Finding, Level, findings, unready
 from shipper.metrics.observer import Observer
-from shipper.workers.monitor import Monitor
+from shipper.supervisor.monitor import Monitor
 
 
 def ago(seconds: float) -> int:

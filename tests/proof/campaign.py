@@ -12,9 +12,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from shipper.instance.ledger import mismatch
+from shipper.instance.ledger_book import LedgerBook
 from shipper.testing.agent import Agent, AgentFailed
-from shipper.workers.ledger import mismatch
-from shipper.workers.ledger_book import LedgerBook
 from tests.proof.lines import Stream, line
 from tests.proof.load import Load, came_out
 from tests.proof.scenario import KINDS, Scenario

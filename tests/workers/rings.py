@@ -12,8 +12,8 @@ from shipper.channels.memory.put import LaneRoute, PutSide, open_put_side
 from shipper.channels.memory.take import TakeRoute, TakeSide
 from shipper.config.bind import load
 from shipper.config.field import read_options
+from shipper.instance.instance import Instance, find
 from shipper.workers.grid import Grid, build
-from shipper.workers.instance import Instance, find
 from shipper.workers.positions import Positions
 from shipper.workers.spec import WorkerSpec
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from shipper.workers.handover import committed_before, hand_over, note_of
+from shipper.instance.handover import committed_before, hand_over, note_of
 from tests.channels.conftest import Memory
 
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
+from shipper.instance.ledger import Ledger, mismatch
+from shipper.instance.ledger_book import LedgerBook
 from shipper.shared.tally import sink_key
 from shipper.testing.agent import Agent
-from shipper.workers.ledger import Ledger, mismatch
-from shipper.workers.ledger_book import LedgerBook
 from tests.workers.conftest import agent_of, file_roll, seq, taildir, texts
 from tests.workers.test_kills import Writer, judge
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shipper.errors import ConfigurationError
-from shipper.workers.instance import find, state_places
+from shipper.instance.instance import find, state_places
 from tests.workers.conftest import is_root
 
 SOMEBODY = 54321

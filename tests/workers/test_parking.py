@@ -15,10 +15,10 @@ import pytest
 from shipper import log
 from shipper.batch.batch import Origin
 from shipper.errors import ConfigurationError
+from shipper.instance import parked_file, parking
+from shipper.instance.parked_file import ParkedFile
 from shipper.metrics.block import MetricsBlock
 from shipper.testing.agent import Agent
-from shipper.workers import parked_file, parking
-from shipper.workers.parked_file import ParkedFile
 from tests.workers.conftest import agent_of, seq, taildir, texts
 from tests.workers.rings import CONFIGURATION, Rings
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from shipper.errors import ComponentFailed
+from shipper.supervisor.launch import Template
 from shipper.testing.agent import Agent
-from shipper.workers.launch import Template
 from tests.workers.conftest import agent_of, file_roll, taildir
 
 

@@ -13,10 +13,10 @@ import pytest
 
 from shipper.cli.health import health
 from shipper.config.plan import ChannelPlan, Plan
+from shipper.supervisor.reload import restart_needed
+from shipper.supervisor.watched import WatchedFiles
 from shipper.testing.agent import Agent
 from shipper.testing.fakes import ManualClock
-from shipper.workers.reload import restart_needed
-from shipper.workers.watched import WatchedFiles
 from tests.workers.conftest import agent_of, file_roll, seq, taildir, texts
 
 Make = Callable[..., Agent]

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from shipper.supervisor.service import Service
 from shipper.testing.agent import Agent
 from shipper.testing.fakes import ManualClock
-from shipper.workers.service import Service
 from tests.workers.conftest import agent_of, file_roll, seq
 
 Make = Callable[..., Agent]

@@ -17,9 +17,9 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from shipper import log
+from shipper.supervisor.fleet import PATIENCE_S, Fleet, Worker
+from shipper.supervisor.reload import Difference
 from shipper.workers.control import Order
-from shipper.workers.fleet import PATIENCE_S, Fleet, Worker
-from shipper.workers.reload import Difference
 
 
 class Waiting(Protocol):

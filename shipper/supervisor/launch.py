@@ -17,8 +17,8 @@ from shipper import log
 from shipper.config.plan import Plan
 from shipper.config.problem import Problem
 from shipper.errors import ComponentFailed
+from shipper.supervisor.service import OURS
 from shipper.workers import kin
-from shipper.workers.service import OURS
 from shipper.workers.spec import WorkerSpec
 from shipper.workers.stamp import STAMP
 

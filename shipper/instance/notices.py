@@ -12,8 +12,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from shipper import log
+from shipper.instance.holdings import holdings
 from shipper.metrics.health import NOTICES
-from shipper.workers.holdings import holdings
 
 _LOOK_EVERY_S = 30.0
 

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from shipper import log
 from shipper.errors import ComponentFailed
+from shipper.instance.handover import hand_over, hand_over_log, note_of
 from shipper.metrics.block import Entry, State
 from shipper.ring.wait import Bell
+from shipper.supervisor.launch import OtherBuild, Template
 from shipper.workers.control import Control, Order, Phase
-from shipper.workers.handover import hand_over, hand_over_log, note_of
 from shipper.workers.kin import FINISHED, STOPPED
-from shipper.workers.launch import OtherBuild, Template
 from shipper.workers.spec import WorkerSpec
 
 _BACKOFF_MOST_S = 30.0

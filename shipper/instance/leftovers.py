@@ -17,6 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shipper.errors import ComponentFailed, ConfigurationError, DamagedData
+from shipper.instance import parked_file, parking
+from shipper.instance.holdings import Holding, LaneFile, holdings, lane_files
+from shipper.instance.instance import Instance, Place, remove_empty
+from shipper.instance.ledger_book import LedgerBook
+from shipper.instance.parked_file import ParkedFile
 from shipper.metrics.block import MetricsBlock
 from shipper.ring.consumer import Consumer
 from shipper.ring.lane import Lane
@@ -24,11 +29,6 @@ from shipper.ring.layout import CONSUMER_ROLE, HOLDER, LANE_KEYS, lane_key
 from shipper.ring.puts import PutPage
 from shipper.shared.segment import Segment
 from shipper.shared.tally import DISCARDED
-from shipper.workers import parked_file, parking
-from shipper.workers.holdings import Holding, LaneFile, holdings, lane_files
-from shipper.workers.instance import Instance, Place, remove_empty
-from shipper.workers.ledger_book import LedgerBook
-from shipper.workers.parked_file import ParkedFile
 
 RUN_DIRECTORY, PARKED, ASIDE = "run directory", "parked", "set aside"
 

@@ -7,9 +7,9 @@ from collections.abc import Collection
 from pathlib import Path
 
 from shipper import log
+from shipper.instance.holdings import holdings, lane_files
 from shipper.ring.layout import lane_key
 from shipper.ring.repair import repair_lane, repair_page
-from shipper.workers.holdings import holdings, lane_files
 
 
 def mend(run_dir: Path) -> None:

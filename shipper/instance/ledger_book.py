@@ -23,9 +23,9 @@ from typing import Any
 import orjson
 
 from shipper import log
+from shipper.instance.instance import Instance
+from shipper.instance.ledger import Ledger, read
 from shipper.shared.tally import sink_key
-from shipper.workers.instance import Instance
-from shipper.workers.ledger import Ledger, read
 
 VERSION = 1
 _UNKNOWN_MAX = 20

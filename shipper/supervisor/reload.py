@@ -22,7 +22,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from shipper.config.plan import Plan
-from shipper.workers.fleet import Worker
+from shipper.supervisor.fleet import Worker
 from shipper.workers.grid import Grid
 from shipper.workers.spec import Common, WorkerSpec
 

@@ -21,21 +21,22 @@ from collections.abc import Callable, Sequence
 
 from shipper import log
 from shipper.errors import ComponentFailed, ConfigurationError
+from shipper.instance import instance as instances
+from shipper.instance import parking
+from shipper.instance.notices import Notices
 from shipper.metrics.health import Level, findings
+from shipper.supervisor.ending import Waiting, end_all, end_some
+from shipper.supervisor.fleet import Fleet, Worker
+from shipper.supervisor.launch import Loaded, OtherBuild, Template
+from shipper.supervisor.person import Command, View
+from shipper.supervisor.reload import difference, restart_needed
+from shipper.supervisor.running import Running, is_poisoned
+from shipper.supervisor.service import Service
+from shipper.supervisor.signals import Signals
+from shipper.supervisor.watched import WatchedFiles
 from shipper.units import format_size
-from shipper.workers import instance as instances
-from shipper.workers import kin, parking
-from shipper.workers.ending import Waiting, end_all, end_some
-from shipper.workers.fleet import Fleet, Worker
+from shipper.workers import kin
 from shipper.workers.grid import build
-from shipper.workers.launch import Loaded, OtherBuild, Template
-from shipper.workers.notices import Notices
-from shipper.workers.person import Command, View
-from shipper.workers.reload import difference, restart_needed
-from shipper.workers.running import Running, is_poisoned
-from shipper.workers.service import Service
-from shipper.workers.signals import Signals
-from shipper.workers.watched import WatchedFiles
 
 CLEAN, CONFIGURATION, GAVE_UP = 0, 1, 3
 #: No exit code: the agent has ended in order, to be started again with the program that lies on the disk now.

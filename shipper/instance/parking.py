@@ -34,17 +34,17 @@ from pathlib import Path
 
 from shipper import log
 from shipper.errors import ComponentFailed, ConfigurationError, DamagedData
+from shipper.instance import parked_file
+from shipper.instance.holdings import Holding, LaneFile, holdings, lane_files
+from shipper.instance.instance import Instance, remove_empty
+from shipper.instance.parked_file import ParkedFile, Source
+from shipper.instance.settled import note_settled
 from shipper.ring.lane import Lane
 from shipper.ring.layout import CONSUMER_ROLE, PRODUCER_ROLE, RING, lane_key
 from shipper.ring.puts import NO_LANE, PutPage
 from shipper.ring.waiting import Extent, frame_at, waiting
 from shipper.shared.segment import Segment
 from shipper.units import format_size
-from shipper.workers import parked_file
-from shipper.workers.holdings import Holding, LaneFile, holdings, lane_files
-from shipper.workers.instance import Instance, remove_empty
-from shipper.workers.parked_file import ParkedFile, Source
-from shipper.workers.settled import note_settled
 
 #: Of the files in a run directory, those that are made anew at each start.
 _MADE_ANEW = ("control", "metrics", "bells")

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from shipper.instance.ledger import CHANNEL, mismatch, worker_numbers
+from shipper.instance.log_meter import LogMeter
 from shipper.ring.lane import Lane
 from shipper.ring.layout import lane_key, pad_length
 from shipper.ring.puts import PutPage
 from shipper.workers.grid import Grid
-from shipper.workers.ledger import CHANNEL, mismatch, worker_numbers
-from shipper.workers.log_meter import LogMeter
 
 
 class Meters:

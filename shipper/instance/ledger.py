@@ -28,13 +28,13 @@ from typing import Any
 import orjson
 
 from shipper.errors import DamagedData
+from shipper.instance import log_books
+from shipper.instance.holdings import LaneFile, lane_files
 from shipper.ring.lane import Lane
 from shipper.ring.layout import CommitSlot, lane_key
 from shipper.ring.puts import PutPage, PutState
 from shipper.ring.tally import HANDED_OVER, read_take
 from shipper.shared.tally import DISCARDED, LOGGED, Intake, PutTally, TakeTally
-from shipper.workers import log_books
-from shipper.workers.holdings import LaneFile, lane_files
 
 #: So many streams of a source worker are named; the others are in its total.
 STREAMS_MAX = 20

@@ -13,9 +13,9 @@ from shipper.batch.batch import EventBatch
 from shipper.channels.memory import overflow
 from shipper.clock import SystemClock
 from shipper.config.bind import component
+from shipper.instance.leftovers import reading
 from shipper.ring.consumer import Consumer
 from shipper.ring.layout import OVERFLOW
-from shipper.workers.leftovers import reading
 
 _SUFFIXES = {"text": "log", "json_lines": "jsonl"}
 

@@ -13,18 +13,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from shipper.config.plan import Plan
+from shipper.instance.instance import Instance
+from shipper.instance.ledger_book import Bookkeeper
 from shipper.metrics.block import Entry, Kind, MetricsBlock
 from shipper.metrics.observer import Observer
 from shipper.ring.wait import Bell
+from shipper.supervisor.fleet import Fleet, Worker
+from shipper.supervisor.launch import Loaded
+from shipper.supervisor.meters import Meters
+from shipper.supervisor.monitor import Monitor
+from shipper.supervisor.reload import Difference
 from shipper.workers.control import WORKERS_MAX, Control
-from shipper.workers.fleet import Fleet, Worker
 from shipper.workers.grid import Grid, build
-from shipper.workers.instance import Instance
-from shipper.workers.launch import Loaded
-from shipper.workers.ledger_book import Bookkeeper
-from shipper.workers.meters import Meters
-from shipper.workers.monitor import Monitor
-from shipper.workers.reload import Difference
 from shipper.workers.spec import WorkerSpec
 
 #: The metrics block has room for so many times the entries that it begins with, and some more: a file may grow.
