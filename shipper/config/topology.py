@@ -7,7 +7,8 @@ error. Three things are better than in Flume, each with a warning that shows the
 - `channels` of a sink is read as `channel`;
 - `channel` of a source is read as `channels`.
 
-Whether a type exists and what its options mean is not asked here: see `bind.py`.
+Whether a type exists and what its options mean is not asked here: see `bind.py`. The file is long because every way to
+be left out has a sentence of its own.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class Agent:
         sources: name -> (component, names of its channels).
         sinks: name -> (component, name of its channel).
         groups: name -> (component, names of its sinks).
+        unlinked: sources and sinks that are left out for want of a channel; their options are looked at all the same.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Agent:
     sources: dict[str, tuple[Component, tuple[str, ...]]] = field(default_factory=dict)
     sinks: dict[str, tuple[Component, str]] = field(default_factory=dict)
     groups: dict[str, tuple[Component, tuple[str, ...]]] = field(default_factory=dict)
+    unlinked: list[Component] = field(default_factory=list)
 
 
 def judge(raw: RawAgent) -> tuple[Agent, list[Problem]]:
@@ -60,13 +63,21 @@ class _Judging:
         self.agent.channels = dict(self._listed("channels"))
         if not self.agent.channels:
             self._no_channels()
+            for list_name in ("sources", "sinks"):
+                there = self.raw.components[list_name]
+                named = [there[name] for name in self.raw.names(list_name) if name in there]
+                self.agent.unlinked += [component for component in named if component.get("type") is not None]
             return
         for name, source in self._listed("sources"):
             if channels := self._channels_of_source(source):
                 self.agent.sources[name] = source, channels
+            else:
+                self.agent.unlinked.append(source)
         for name, sink in self._listed("sinks"):
             if channel := self._channel_of_sink(sink):
                 self.agent.sinks[name] = sink, channel
+            else:
+                self.agent.unlinked.append(sink)
         self._groups()
         for list_name in ("sources", "sinks"):
             if list_name not in self.raw.lists:

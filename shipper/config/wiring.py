@@ -2,12 +2,14 @@
 
 One walk: channels first, because sources and sinks need one that runs; then sources with their interceptors and
 selectors; then sinks, alone or in groups. A component that can't work is left out, with a problem that says why.
+One that is left out for want of a channel is read all the same, so that a person sees everything at once. The file is
+long because it is one walk over every family of components.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,8 @@ class Wiring:
         bound = (self._source(name, *parts) for name, parts in self.agent.sources.items())
         sources = tuple(source for source in bound if source is not None)
         groups = tuple(self._sinks())
+        for component in self.agent.unlinked:
+            self._unlinked(component)
         self._alone()
         asked = {channel for _, listed in self.agent.sources.values() for channel in listed}
         asked |= {channel for _, channel in self.agent.sinks.values()}
@@ -94,10 +98,8 @@ class Wiring:
         interceptors = self._interceptors(component)
         if found is None:
             return None
-        own = PollableSourceKeys if found.name in POLLABLE else SourceKeys
-        link = "channels" if "channels" in component.settings else "channel"
-        known = ("type", link, "interceptors", "interceptors.", "selector.")
-        checked = self._check(component, found, own, topology=known)
+        own = _source_keys(found)
+        checked = self._check(component, found, own, topology=_source_links(component))
         if not channels:
             self._drop(component.first, f"{component.titled} has no channel that runs.", component.title)
         if checked.options is None or selector is None or interceptors is None or not channels:
@@ -121,6 +123,22 @@ class Wiring:
             light=found.type.light,
             listens=found.type.listens,
         )
+
+    def _unlinked(self, component: Component) -> None:
+        """What is wrong within a component that is left out already: nothing of it is worse than that."""
+        said = len(self.problems)
+        is_source = component.list == "sources"
+        found = self._find("source" if is_source else "sink", component, "type")
+        if is_source:
+            self._selector(component, ())
+            self._interceptors(component)
+            if found is not None:
+                self._check(component, found, _source_keys(found), topology=_source_links(component))
+        elif found is not None:
+            self._check(component, found, SinkKeys, topology=_sink_links(component))
+        for number, problem in enumerate(self.problems[said:], said):
+            if problem.severity == "error":
+                self.problems[number] = replace(problem, severity="dropped")
 
     def _selector(self, source: Component, channels: tuple[str, ...]) -> ComponentPlan | None:
         found = self._find("selector", source, "selector.type", default="replicating")
@@ -179,8 +197,7 @@ class Wiring:
         found = self._find("sink", component, "type")
         if found is None:
             return None
-        link = "channel" if "channel" in component.settings else "channels"
-        checked = self._check(component, found, SinkKeys, topology=("type", link))
+        checked = self._check(component, found, SinkKeys, topology=_sink_links(component))
         if channel not in self._channels:
             self._drop(component.first, f"Channel {channel} of {component.title} does not run.", component.title)
             return None
@@ -275,6 +292,20 @@ class Wiring:
 
     def _drop(self, setting: Property, message: str, loser: str, severity: str = "dropped") -> None:
         self.problems.append(setting.problem(severity, message, consequence=f"{loser} is left out"))
+
+
+def _source_keys(found: Found) -> type[Options]:
+    return PollableSourceKeys if found.name in POLLABLE else SourceKeys
+
+
+def _source_links(source: Component) -> tuple[str, ...]:
+    """The keys of a source that are no options of its class."""
+    link = "channels" if "channels" in source.settings else "channel"
+    return ("type", link, "interceptors", "interceptors.", "selector.")
+
+
+def _sink_links(sink: Component) -> tuple[str, ...]:
+    return ("type", "channel" if "channel" in sink.settings else "channels")
 
 
 def _number(declared_by: type[Options], options: Options, keys: Sequence[str]) -> tuple[str, int] | None:

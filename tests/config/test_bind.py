@@ -450,3 +450,27 @@ def test_placeholders_are_resolved_before_anything_is_judged(complete: str, writ
     assert problems == []
     assert plan is not None
     assert plan.groups[0].sinks[0].properties["sink.directory"] == "/d/x"
+
+
+def test_what_is_left_out_for_its_channel_is_read_all_the_same(load_text: LoadText) -> None:
+    """One look shows everything: a misspelt key does not hide behind a channel that is not there."""
+    _, problems = load_text(
+        "a.sources = r s\na.channels = c d\na.sinks = k l\n"
+        "a.channels.c.type = memory\na.channels.d.type = memory\n"
+        "a.sources.r.type = seq\na.sources.r.channels = c\n"
+        "a.sources.s.type = seq\na.sources.s.batchSiz = 5\na.sources.s.interceptors = i\n"
+        "a.sources.s.interceptors.i.type = timestam\n"
+        "a.sinks.l.type = hdfs\na.sinks.l.channel = c\na.sinks.l.hdfs.path = /tmp/x\n"
+        "a.sinks.k.type = hdfs\na.sinks.k.channel = c9\na.sinks.k.hdfs.path = /tmp/x\n"
+        "a.sinks.k.hdfs.timeZone = Mars/Olympus\na.sinks.k.hdfs.rolInterval = 5\n"
+    )
+    keys = {problem.key for problem in problems}
+    for key in ("sources.s.batchSiz", "sources.s.interceptors.i.type", "sinks.k.channel", "sinks.k.hdfs.timeZone"):
+        assert f"a.{key}" in keys, key
+    assert "a.sinks.k.hdfs.rolInterval" in keys
+    assert not [problem for problem in problems if problem.severity == "error"]
+
+
+def test_without_any_channel_sources_and_sinks_are_read_too(load_text: LoadText) -> None:
+    _, problems = load_text("a.sources = s\na.sources.s.type = seq\na.sources.s.batchSiz = 5\n")
+    assert "a.sources.s.batchSiz" in {problem.key for problem in problems}
