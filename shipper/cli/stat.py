@@ -2,6 +2,7 @@
 
 It finds the agent's run directory by name, maps the metrics block read-only, looks at it twice and shows the
 difference. It asks nobody: it works while workers hang, and it can't disturb them.
+The file is long because each kind of row has words of its own.
 """
 
 from __future__ import annotations
@@ -70,6 +71,9 @@ def stat(name: str | None = None, run_dir: Path | None = None, as_json: bool = F
         print(json.dumps([as_data(agent) for agent in found], indent=2, ensure_ascii=False))
         return 0 if found else 1
     if not found:
+        if parked := stopped(name):
+            print("\n".join(parked))
+            return 0
         wanted = f"agent {name}" if name else "an agent"
         looked = ", ".join(str(place) for place in places(run_dir)) or "the usual places"
         print(f"shipper stat: no sign of {wanted} of this user in {looked}.", file=sys.stderr)
@@ -89,6 +93,22 @@ def look(name: str | None, run_dir: Path | None, look_s: float = LOOK_S) -> list
     if running:
         time.sleep(look_s)
     return [_stat(block, earlier) for block, earlier in zip(blocks, before, strict=True)]
+
+
+def stopped(name: str | None) -> list[str]:
+    """What agents of that name, which do not run, have parked: one sentence each."""
+    if name is None:
+        return []
+    from shipper.instance import leftovers
+    from shipper.instance.instance import state_places
+
+    return [
+        f"agent {name} of {one.file} has stopped; "
+        f"{_counted(sum(held.events for held in one.channels), 'event', 'events')}"
+        f" of {', '.join(held.channel for held in one.channels)} parked: its next start delivers them"
+        for one in leftovers.find([], state_places())
+        if one.agent == name and one.kind == leftovers.PARKED and one.channels
+    ]
 
 
 def places(run_dir: Path | None) -> list[Path]:

@@ -125,6 +125,9 @@ def _hold_up(before: Sample, now: Sample, channel: str) -> HoldUp:
     return HoldUp(channel, False, _flowing(channel, fill, sources, sinks))
 
 
+#: More components than these are not spelt out in a sentence.
+_MANY = 6
+
 Spent = tuple[WorkerSample, Mapping[State, float]]
 
 
@@ -173,7 +176,8 @@ def _waiting(worker: WorkerSample, siblings: Sequence[Spent], now_ms: int) -> st
 
 def _failed(worker: WorkerSample) -> str:
     verb = "has stopped" if worker.state == State.STOPPED else "failed"
-    return f"{verb}: {worker.waits_for}" if worker.waits_for else verb
+    reason = worker.waits_for.removeprefix(f"{worker.name}: ")
+    return f"{verb}: {reason}" if reason else verb
 
 
 def _who(worker: WorkerSample, siblings: Sequence[Spent]) -> str:
@@ -199,9 +203,15 @@ def _flowing(channel: str, fill: float, sources: Sequence[Spent], sinks: Sequenc
         return f"{channel} {fill:.0%} full: {_who(worker, everybody)} is the slowest part, busy {share:.0%} of the time"
     if fill < 0.01 and sources and all(spent.get(State.WAITING_INPUT, 0.0) >= BUSY_SHARE for _, spent in sources):
         names = list(dict.fromkeys(worker.name for worker, _ in sources))
-        return f"{channel} empty: {', '.join(names)} {'wait' if len(names) > 1 else 'waits'} for input"
-    parts = ", ".join(f"{_who(worker, everybody)} {spent.get(State.BUSY, 0.0):.0%}" for worker, spent in everybody)
+        return f"{channel} empty: {_few(names)} {'wait' if len(names) > 1 else 'waits'} for input"
+    busiest = sorted(everybody, key=lambda pair: -pair[1].get(State.BUSY, 0.0)) if len(everybody) > _MANY else everybody
+    parts = _few([f"{_who(worker, everybody)} {spent.get(State.BUSY, 0.0):.0%}" for worker, spent in busiest])
     return f"{channel} {fill:.0%} full, flowing; busy: {parts}"
+
+
+def _few(names: Sequence[str]) -> str:
+    """All of a few, or the first two of many."""
+    return ", ".join(names) if len(names) <= _MANY else f"{', '.join(names[:2])} and {len(names) - 2} more"
 
 
 def _around(before: Sample, now: Sample, channel: str, kind: Kind) -> list[tuple[WorkerSample | None, WorkerSample]]:

@@ -194,3 +194,16 @@ def test_what_a_person_throws_away_is_in_the_ledger(
     capsys.readouterr()
     assert main(["ledger", "-n", "a1", "--state-dir", f"{tmp_path}/state"]) == 0
     assert "2              thrown away by a person (shipper channel discard)" in capsys.readouterr().out
+
+
+def test_stat_and_health_say_that_an_agent_has_stopped_and_what_is_parked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rings = left(tmp_path, "parked", b"one", b"two", b"three")
+    monkeypatch.setattr("shipper.instance.instance.state_places", lambda: [tmp_path / "state"])
+    said = f"agent a1 of {rings.file} has stopped; 3 events of c1 parked: its next start delivers them\n"
+    assert main(["stat", "a1", "--run-dir", f"{tmp_path}/run"]) == 0
+    assert capsys.readouterr().out == said
+    assert main(["health", "a1", "--run-dir", f"{tmp_path}/run"]) == 2
+    assert capsys.readouterr().out == f"CRITICAL - {said}"
+    assert main(["health", "a2", "--run-dir", f"{tmp_path}/run"]) == 3

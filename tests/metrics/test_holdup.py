@@ -205,3 +205,9 @@ def test_the_observer_stores_the_channels_numbers_for_other_processes(agent: Any
     assert agent.block.sample().channels["c1"]["full_since_ms"] == 0
     assert observer.before.channels["c1"]["takes"] == 1
     assert observer.now.channels["c1"]["takes"] == 100
+
+
+def test_of_many_components_a_sentence_names_two() -> None:
+    sources = tuple(worker(Kind.SOURCE, f"s{n}", State.WAITING_INPUT, 5) for n in range(1, 41))
+    found = sentence(*sources)[1]
+    assert found == "c1 empty: s1, s2 and 38 more wait for input"
