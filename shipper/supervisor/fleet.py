@@ -258,7 +258,9 @@ class Fleet:
         if self._control.phase(spec.line) == Phase.FAILED:
             how = "could not go on"
         for entry in worker.entries:
-            entry.stopped(now_ms, State.FAILED, how)
+            left = entry.sample()  # a worker that gave up has said why; one that was killed could not
+            why = left.waits_for if left.told and left.state == State.FAILED else ""
+            entry.stopped(now_ms, State.FAILED, why or how)
         if stopping:
             worker.over = True
             log.say("WARN", spec.label, f"the worker {how} while it was to stop")

@@ -193,6 +193,10 @@ class TestWhatChanged:
         sink = "a1.sinks.k1.type = file_roll\na1.sinks.k1.channel = c1\na1.sinks.k1.sink.directory = "
         one = agent(agent_of(seq("r1", "c1", 50), f"{sink}{tmp_path}/missing\n")).start(wait=False)
         one.until(lambda: "k1: the worker could not go on" in one.log())
+        from shipper.metrics.block import MetricsBlock
+
+        shown = next(w for w in MetricsBlock.view(one.instance_dir() / "metrics").sample().workers if w.name == "k1")
+        assert f"{tmp_path}/missing" in shown.waits_for, "the worker's own sentence stays"
         (tmp_path / "out").mkdir()
         change(one, agent_of(seq("r1", "c1", 50), f"{sink}{tmp_path}/out\n"))
         one.until(lambda: texts(tmp_path / "out").count(b"\n") == 50)
