@@ -83,8 +83,8 @@ def put_away(instance: Instance, file: Path, in_order: bool) -> bool:
 
     Args:
         file: the agent's first configuration file, for whoever finds what was parked.
-        in_order: False when a worker was killed: what it had committed must be found by its next one, also when no
-            events wait.
+        in_order: False when a worker was killed or had given up: what it had committed must be found by its
+            next one, also when no events wait.
 
     Returns:
         False when the rows had to stay where they are. The person has been told.
@@ -106,7 +106,7 @@ def put_away(instance: Instance, file: Path, in_order: bool) -> bool:
     if parked.events:
         log.say("WARN", "agent", f"parked {parked} in {parked.path}; the next start of this agent takes them back")
     else:
-        log.say("INFO", "agent", f"what the killed workers had committed is kept in {parked.path}")
+        log.say("INFO", "agent", f"no events wait; how far the workers were is kept in {parked.path}")
     try:
         remove_empty(instance.run_dir)
     except (OSError, ComponentFailed) as problem:
@@ -188,6 +188,12 @@ def take_back(instance: Instance) -> Parked | None:
     if found.events:
         log.say("INFO", "agent", f"took back {found}, parked {_when(parked)}")
     return found
+
+
+def say_survived(held: Sequence[Holding]) -> None:
+    """Says what a start goes on with that finds the run directory of an agent that was killed."""
+    if found := [f"{one.events} in {one.channel}" for one in held if one.events]:
+        log.say("INFO", "agent", f"goes on with the events that a killed agent left: {', '.join(found)}")
 
 
 def take_adopted(instance: Instance) -> None:

@@ -23,6 +23,7 @@ from shipper import log
 from shipper.errors import ComponentFailed, ConfigurationError
 from shipper.instance import instance as instances
 from shipper.instance import parking
+from shipper.instance.holdings import holdings
 from shipper.instance.notices import Notices
 from shipper.metrics.health import Level, findings
 from shipper.supervisor.ending import Waiting, end_all, end_some
@@ -69,7 +70,9 @@ def run(command: Command, view: View) -> int:
             return CLEAN
         instance = instances.find(command.agent, command.files[0], run_dir=command.run_dir, state_dir=command.state_dir)
         instance.claim()
-        parking.take_back(instance)
+        survived = holdings(instance.run_dir) if (instance.run_dir / "channels").is_dir() else ()
+        if parking.take_back(instance) is None:
+            parking.say_survived(survived)
         parking.take_adopted(instance)
     except BaseException:
         template.close()

@@ -16,6 +16,7 @@ from shipper import log
 from shipper.batch.batch import Origin
 from shipper.errors import ConfigurationError
 from shipper.instance import parked_file, parking
+from shipper.instance.holdings import holdings
 from shipper.instance.parked_file import ParkedFile
 from shipper.metrics.block import MetricsBlock
 from shipper.testing.agent import Agent
@@ -118,13 +119,16 @@ def test_an_empty_channel_is_removed(tmp_path: Path, said: list[tuple[str, str, 
     rings.instance.close()
 
 
-def test_an_empty_channel_is_kept_for_a_worker_that_was_killed(tmp_path: Path) -> None:
+def test_an_empty_channel_is_kept_for_a_worker_that_was_killed(
+    tmp_path: Path, said: list[tuple[str, str, str]]
+) -> None:
     """Its next process finds there what it had committed; a reboot in between changes nothing."""
     rings = Rings(tmp_path)
     rings.put(b"a", origin=ORIGIN)  # killed before it could write its position table
     assert rings.take(sequence=5) == [b"a"]
     rings.end_workers(in_order=False)
     assert parking.put_away(rings.instance, rings.file, False)
+    assert said[-1][2].startswith("no events wait; how far the workers were is kept in ")
     rings.instance.close()
     shutil.rmtree(tmp_path / "run")
     rings = started(tmp_path)
@@ -459,3 +463,12 @@ def test_a_channel_that_is_taken_out_of_the_file_is_kept_and_said(
     rings = started(tmp_path)
     assert rings.drain() == LINES[TAKEN:]
     rings.end()
+
+
+def test_a_start_says_that_it_goes_on_with_what_a_killed_agent_left(
+    tmp_path: Path, said: list[tuple[str, str, str]]
+) -> None:
+    rings, _ = stopped(tmp_path)
+    parking.say_survived(holdings(rings.instance.run_dir))
+    assert said[-1] == ("INFO", "agent", "goes on with the events that a killed agent left: 300 in c1")
+    rings.instance.close()
