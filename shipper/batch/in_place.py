@@ -113,6 +113,7 @@ def complete(batch: EventBatch, memory: memoryview) -> int | None:
         return None
     head = _HEAD
     memory[:HEAD_BYTES] = head.bytes
+    # Nobody reads these bytes before the put is committed: `pack_into`, which clears them first, does no harm here.
     struct.pack_into("<q", memory, head.body_length, body_length)
     struct.pack_into("<q", memory, head.rows, batch.rows)
     struct.pack_into("<2q", memory, head.node, batch.rows, 0)

@@ -55,7 +55,8 @@ class Shell:
         for name in ("run", "state"):
             (directory / name).mkdir()
         environment = {
-            **os.environ, "HOME": str(directory), "PATH": f"{program.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT),
+            **os.environ, "HOME": str(directory), "PATH": f"{program.parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
             "RUNTIME_DIRECTORY": str(directory / "run"), "STATE_DIRECTORY": str(directory / "state"),
         }  # fmt: skip
         self.process = subprocess.Popen(
