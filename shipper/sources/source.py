@@ -55,8 +55,8 @@ class SourceContext:
         state_dir: where this source may keep files of its own.
         strict: True when `strictBatch` makes Flume's batchSize literal.
         room: memory for a block of at most so many bytes, where it costs the channel no copy; None when there is none
-            now. It is the source's until it asks for the next; only a batch of the whole block, from its first byte
-            on, stays where it is.
+            now. It is the source's until it asks for the next, or a batch of its was committed; only a batch of the
+            whole block, from its first byte on, stays where it is.
         say: one line for the person, the same text at most once in 30 s: `say("warning", "...")`.
     """
 
