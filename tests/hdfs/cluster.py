@@ -1,0 +1,425 @@
+"""A cluster: a real HDFS on this machine, each NameNode and DataNode a process that can be killed and frozen.
+
+All listen on 127.0.0.1, on ports below those that the kernel gives to anybody. All that is known of a cluster lies in
+its folder, so that several processes of a test run can share it: each makes a `Cluster` of the same folder. Questions
+go to the NameNode's web port where they can (milliseconds); Hadoop's own tools cost a JVM each (a second or two).
+
+As a program it starts a cluster for a person who wants to try it, says where it is, and ends it when its input ends::
+
+    python tests/hdfs/cluster.py --libraries JARS FOLDER
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import json
+import os
+import pwd
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.parse
+import urllib.request
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from hdfs import settings
+from hdfs.daemon import Daemon, until
+from hdfs.settings import LOOPBACK, NAMESERVICE
+
+_PORTS = range(11_000, 32_000)  # below what the kernel hands out
+_JAVA = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-Djava.net.preferIPv4Stack=true")
+_TOOL_S = 100
+_WEB_S = 20
+_NAMENODE = "org.apache.hadoop.hdfs.server.namenode.NameNode"
+_DATANODE = "org.apache.hadoop.hdfs.server.datanode.DataNode"
+
+
+class Cluster:
+    """An HDFS.
+
+    Args:
+        libraries: the folder with the jars of `hadoop-client-minicluster`.
+        home: the folder of everything that it is.
+        datanodes: how many there are.
+        namenodes: one, or two of which one is active.
+        replication: how many DataNodes a block goes to, unless its writer wants another number.
+        own: more settings, for its servers and its clients.
+        java: more flags of each JVM.
+        watched: the cluster ends with this process; 0 = with the one that calls.
+        formatted: a folder in which an empty NameNode's storage is kept for the next cluster.
+
+    Attributes:
+        conf_dir: what a client is told, for `HADOOP_CONF_DIR` or `-c`.
+        conf_dir_without_web: the same, but for the web port: nothing listens on the one that is named.
+    """
+
+    def __init__(
+        self,
+        libraries: Path,
+        home: Path,
+        *,
+        datanodes: int = 1,
+        namenodes: int = 1,
+        replication: int = 1,
+        own: Mapping[str, str] | None = None,
+        java: Sequence[str] = (),
+        watched: int = 0,
+        formatted: Path | None = None,
+    ) -> None:
+        self.home = home
+        self.conf_dir = home / "client"
+        self.conf_dir_without_web = home / "client-without-web"
+        self._libraries = libraries
+        self._own = {"dfs.replication": str(replication), **(own or {})}
+        self._java = (*_JAVA, *java)
+        self._formatted = formatted
+        home.mkdir(parents=True, exist_ok=True)
+        with exclusive(home / "ports"):
+            ports = self._ports(namenodes, datanodes)
+        self._rpc, self._web, self._closed = ports["rpc"], ports["web"], ports["closed"]
+        watched = watched or os.getpid()
+        self.namenodes = [
+            Daemon(f"nn{n}", self._namenode(n), home, home / f"nn{n}", watched) for n in range(1, namenodes + 1)
+        ]
+        self.datanodes = [
+            Daemon(f"dn{n}", self._datanode(n, ports["data"][n - 1]), home, home / f"dn{n}", watched)
+            for n in range(1, datanodes + 1)
+        ]
+
+    # --- where it is
+
+    @property
+    def uri(self) -> str:
+        """`hdfs://127.0.0.1:PORT`, or `hdfs://ns1` with two NameNodes."""
+        return f"hdfs://{LOOPBACK}:{self._rpc[0]}" if len(self._rpc) == 1 else f"hdfs://{NAMESERVICE}"
+
+    @property
+    def port(self) -> int:
+        """The port of the (first) NameNode."""
+        return int(self._rpc[0])
+
+    @property
+    def web(self) -> str:
+        """`http://127.0.0.1:PORT` of the (active) NameNode."""
+        return f"http://{LOOPBACK}:{self._web[self.active() if len(self._web) > 1 else 0]}"
+
+    def folder(self) -> str:
+        """A name for a folder that nothing has yet."""
+        return f"/t-{uuid.uuid4().hex[:12]}"
+
+    # --- starting and ending
+
+    def start(self, datanodes: int | None = None) -> Cluster:
+        """Starts what does not run, thaws what is frozen, and waits until files can be written. As often as wanted.
+
+        Args:
+            datanodes: only so many of them run then; by default all.
+        """
+        with exclusive(self.home / "start"):
+            if not (self.home / "conf").is_dir():
+                self._configure()
+            if not (self.home / "nn1").is_dir():
+                self._format()
+            for surplus in self.datanodes[len(self.datanodes) if datanodes is None else datanodes :]:
+                surplus.kill()
+            for daemon in [*self.namenodes, *self.datanodes[:datanodes]]:
+                daemon.start()
+            self.until_ready()
+        return self
+
+    def until_ready(self) -> None:
+        """Waits until a NameNode is active and out of safe mode, and knows all DataNodes that run."""
+        running = [datanode for datanode in self.datanodes if datanode.pid]
+        for namenode in self.namenodes:
+            namenode.until_said("IPC Server Responder: starting")
+        if len(self.namenodes) > 1 and self.active() < 0:
+            self.fail_over(0)
+        for datanode in running:
+            datanode.until_said("successfully registered with NN", len(self.namenodes))
+        until(lambda: self._serves(len(running)), f"files can be written to the cluster in {self.home}")
+
+    def stop(self) -> None:
+        """Kills all of it."""
+        for daemon in [*self.datanodes, *self.namenodes]:
+            daemon.kill()
+
+    def start_namenode(self, number: int = 1) -> None:
+        """Starts one, and waits until files can be written."""
+        self.namenodes[number - 1].start()
+        self.until_ready()
+
+    def kill_namenode(self, number: int = 1) -> None:
+        """SIGKILL."""
+        self.namenodes[number - 1].kill()
+
+    def start_datanode(self, number: int = 1) -> None:
+        """Starts or thaws one, and waits until the NameNode knows it."""
+        self.datanodes[number - 1].start()
+        self.until_ready()
+
+    def kill_datanode(self, number: int = 1) -> None:
+        """SIGKILL."""
+        self.datanodes[number - 1].kill()
+
+    def active(self) -> int:
+        """Which NameNode is active, from 0; -1 when none is."""
+        return next((n for n in range(len(self._web)) if self._state(n) == "active"), -1)
+
+    def fail_over(self, to: int) -> None:
+        """Makes that NameNode (from 0) the active one, as a person does whose other one is dead."""
+        tool = "org.apache.hadoop.hdfs.tools.DFSHAAdmin"
+        self.tool(tool, "-transitionToActive", "--forceactive", f"nn{to + 1}", answer=b"Y\n")
+        until(lambda: self.active() == to, f"nn{to + 1} is active")
+
+    # --- Hadoop's own tools: a JVM each
+
+    def tool(self, name: str, *arguments: str, check: bool = True, answer: bytes = b"",
+             user: str | None = None, native: Path | None = None) -> subprocess.CompletedProcess[bytes]:  # fmt: skip
+        """Runs a class of Hadoop's as a client of this cluster.
+
+        Args:
+            user: who asks; by default who runs the tests, and is the superuser.
+            native: the folder with Hadoop's native library.
+        """
+        options = [f"-Djava.library.path={native}"] if native else []
+        command = self._command("client", *options, heap="256m")
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("HADOOP_")}
+        environment |= {"HADOOP_USER_NAME": user} if user else {}
+        done = subprocess.run(
+            [*command, name, *arguments], input=answer, capture_output=True, timeout=_TOOL_S, env=environment,
+            check=False,
+        )  # fmt: skip
+        assert done.returncode == 0 or not check, (done.stdout + done.stderr).decode(errors="replace")[-4000:]
+        return done
+
+    def shell(self, *arguments: str, check: bool = True, user: str | None = None) -> str:
+        """What `hdfs dfs ARGUMENTS` prints."""
+        done = self.tool("org.apache.hadoop.fs.FsShell", *arguments, check=check, user=user)
+        return (done.stdout + (b"" if check else done.stderr)).decode(errors="replace")
+
+    def admin(self, *arguments: str) -> str:
+        """What `hdfs dfsadmin ARGUMENTS` prints."""
+        return self.tool("org.apache.hadoop.hdfs.tools.DFSAdmin", *arguments).stdout.decode()
+
+    def text(self, paths: Sequence[str], native: Path | None = None) -> dict[str, bytes]:
+        """What `hdfs dfs -text` prints of each file, by its path. All files cost one JVM."""
+        if not paths:
+            return {}
+        line = f"--- {uuid.uuid4().hex} ---\n".encode()
+        with tempfile.NamedTemporaryFile() as border:  # stands between them: the shell prints them in one run
+            border.write(line)
+            border.flush()
+            names = [name for path in paths for name in (path, f"file://{border.name}")]
+            done = self.tool("org.apache.hadoop.fs.FsShell", "-text", *names, native=native)
+        return dict(zip(paths, done.stdout.split(line)[:-1], strict=True))
+
+    # --- questions to the web port: no JVM
+
+    def rest(self, method: str, path: str, operation: str, user: str | None = None, **more: object) -> Any:
+        """One operation of WebHDFS; what it answers. Raises RefusedByNameNode."""
+        query = urllib.parse.urlencode({"op": operation, "user.name": user or _user(), **more})
+        address = f"{self.web}/webhdfs/v1{urllib.parse.quote(path)}?{query}"
+        try:
+            with urllib.request.urlopen(urllib.request.Request(address, method=method), timeout=_WEB_S) as answer:
+                content = answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                said = json.loads(error.read() or b"{}").get("RemoteException", {})
+            raise RefusedByNameNode(said.get("exception", str(error.code)), said.get("message", "")) from None
+        return json.loads(content) if operation != "OPEN" and content else content
+
+    def status(self, path: str) -> dict[str, Any] | None:
+        """WebHDFS's FileStatus of a file or folder (`length`, `owner`, `permission`, ...); None when it is not."""
+        try:
+            found: dict[str, Any] = self.rest("GET", path, "GETFILESTATUS")["FileStatus"]
+        except RefusedByNameNode as refusal:
+            if refusal.exception == "FileNotFoundException":
+                return None
+            raise
+        return found
+
+    def files(self, folder: str) -> list[str]:
+        """Paths of all files below a folder, sorted; empty when it is not there."""
+        found: list[str] = []
+        if self.status(folder) is None:
+            return found
+        for status in self.rest("GET", folder, "LISTSTATUS")["FileStatuses"]["FileStatus"]:
+            path = f"{folder.rstrip('/')}/{status['pathSuffix']}"
+            found += self.files(path) if status["type"] == "DIRECTORY" else [path]
+        return sorted(found)
+
+    def read(self, path: str) -> bytes:
+        """The bytes of a file, read by a DataNode's Java client; of one that is being written what is visible."""
+        content: bytes = self.rest("GET", path, "OPEN")
+        return content
+
+    def read_all(self, folder: str) -> bytes:
+        """The bytes of all files below a folder, one after the other by name."""
+        return b"".join(self.read(path) for path in self.files(folder))
+
+    def open_files(self, folder: str = "/") -> list[str]:
+        """Paths of the files below a folder that somebody has open for writing."""
+        return re.findall(r"^(/\S+) \d+ bytes.*OPENFORWRITE", self.fsck(folder, openforwrite=1), re.MULTILINE)
+
+    def fsck(self, path: str = "/", **more: object) -> str:
+        """What `hdfs fsck PATH` prints; its last line ends in HEALTHY or CORRUPT."""
+        query = urllib.parse.urlencode({"ugi": _user(), "path": path, "files": 1, **more})
+        with urllib.request.urlopen(f"{self.web}/fsck?{query}", timeout=_WEB_S) as answer:
+            return str(answer.read().decode())
+
+    def healthy(self, path: str = "/") -> bool:
+        """True when `fsck` finds nothing wrong below a path."""
+        return self.fsck(path).rstrip().endswith("HEALTHY")
+
+    def bean(self, name: str, namenode: int | None = None) -> dict[str, Any]:
+        """One of a NameNode's JMX beans, such as `FSNamesystemState`; empty when it does not answer."""
+        port = self._web[namenode] if namenode is not None else self.web.rpartition(":")[2]
+        address = f"http://{LOOPBACK}:{port}/jmx?qry=Hadoop:service=NameNode,name={name}"
+        try:
+            with urllib.request.urlopen(address, timeout=2) as answer:
+                beans: list[dict[str, Any]] = json.load(answer)["beans"]
+        except (OSError, ValueError):
+            return {}
+        return beans[0] if beans else {}
+
+    # --- how
+
+    def _state(self, namenode: int) -> str:
+        return str(self.bean("NameNodeStatus", namenode).get("State"))
+
+    def _serves(self, datanodes: int) -> bool:
+        if len(self._web) > 1 and self.active() < 0:
+            return False
+        state = self.bean("FSNamesystemState")
+        return state.get("FSState") == "Operational" and state["NumLiveDataNodes"] >= datanodes
+
+    def _command(self, conf: str, *options: str, heap: str = "384m") -> list[str]:
+        classes = f"{self.home / conf}:{self._libraries}/*"
+        return ["java", f"-Xmx{heap}", *self._java, *options, "-cp", classes]
+
+    def _namenode(self, number: int) -> list[str]:
+        return [*self._command("conf"), _NAMENODE, "-D", f"dfs.ha.namenode.id=nn{number}"]
+
+    def _datanode(self, number: int, ports: Sequence[int]) -> list[str]:
+        found = [
+            *self._command("conf"),
+            _DATANODE,
+            "-D",
+            f"dfs.datanode.data.dir={(self.home / f'dn{number}').as_uri()}",
+        ]
+        for kind, port in zip(("", ".http", ".ipc"), ports, strict=True):
+            found += ["-D", f"dfs.datanode{kind}.address={LOOPBACK}:{port}"]
+        return found
+
+    def _configure(self) -> None:
+        own = {**settings.addresses(self._rpc, self._web), **self._own}
+        user = {f"hadoop.proxyuser.{_user()}.{what}": "*" for what in ("hosts", "groups")}
+        server = settings.server({**settings.storage(self.home, len(self._rpc)), **user, **own})
+        settings.write(self.conf_dir, self.uri, own)
+        without = {**own, **settings.addresses(self._rpc, self._closed)}
+        settings.write(self.conf_dir_without_web, self.uri, without)
+        settings.write(self.home / "conf.new", self.uri, server, settings.LOG4J)
+        (self.home / "conf.new").rename(self.home / "conf")
+
+    def _format(self) -> None:
+        """Makes the storage of the NameNodes, by a JVM or from what one made before."""
+        kept = self._formatted or self.home / "formatted"
+        if not kept.is_dir():
+            made = self.home / "formatting"
+            settings.write(self.home / "format", self.uri, {"dfs.namenode.name.dir": made.as_uri()})
+            command = [*self._command("format"), _NAMENODE, "-format", "-force", "-nonInteractive"]
+            done = subprocess.run(command, capture_output=True, timeout=_TOOL_S, check=False)
+            assert done.returncode == 0, done.stderr.decode(errors="replace")[-4000:]
+            with contextlib.suppress(OSError):  # somebody was faster
+                made.rename(kept)
+        if len(self.namenodes) > 1:  # what is written later is in the folder that both share
+            (self.home / "edits" / "current").mkdir(parents=True)
+            shutil.copy(kept / "current" / "VERSION", self.home / "edits" / "current")
+            shutil.copytree(kept, self.home / "nn2")
+        shutil.copytree(kept, self.home / "nn1.new")
+        (self.home / "nn1.new").rename(self.home / "nn1")
+
+    def _ports(self, namenodes: int, datanodes: int) -> dict[str, Any]:
+        known = self.home / "ports.json"
+        if not known.exists():
+            free = list(free_ports(3 * namenodes + 3 * datanodes))
+            of_datanodes = free[3 * namenodes :]
+            ports = {
+                "rpc": free[:namenodes],
+                "web": free[namenodes : 2 * namenodes],
+                "closed": free[2 * namenodes : 3 * namenodes],
+                "data": [of_datanodes[n : n + 3] for n in range(0, len(of_datanodes), 3)],
+            }
+            known.write_text(json.dumps(ports))
+        found: dict[str, Any] = json.loads(known.read_text())
+        return found
+
+
+class RefusedByNameNode(Exception):
+    """The NameNode said no.
+
+    Attributes:
+        exception: the name of the Java exception, without its package.
+    """
+
+    def __init__(self, exception: str, message: str) -> None:
+        super().__init__(f"{exception}: {message}")
+        self.exception = exception
+
+
+@contextlib.contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Only one process at a time: the lock is a file beside `path`."""
+    with path.with_name(f"{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # given back when it is closed
+        yield
+
+
+def free_ports(count: int) -> Iterator[int]:
+    """Ports that nobody listens on, and that no other cluster of this user's tests has been given lately."""
+    book = Path(tempfile.gettempdir()) / f"shipper-test-ports-{os.getuid()}"
+    with exclusive(book):
+        last = int(book.read_text()) if book.exists() else _PORTS[0]
+        while count:
+            last = last + 1 if last + 1 in _PORTS else _PORTS[0]
+            with socket.socket() as tried, contextlib.suppress(OSError):
+                tried.bind((LOOPBACK, last))
+                count -= 1
+                yield last
+        book.write_text(str(last))
+
+
+def _user() -> str:
+    return pwd.getpwuid(os.getuid()).pw_name
+
+
+def main() -> None:
+    """Starts a cluster, says where it is, and ends it when the input ends."""
+    parser = argparse.ArgumentParser(description="Starts an HDFS on this machine; ends it when its input ends.")
+    parser.add_argument("folder", type=Path, help="where it keeps everything")
+    parser.add_argument("--libraries", type=Path, required=True, help="the jars of hadoop-client-minicluster")
+    parser.add_argument("--datanodes", type=int, default=1)
+    arguments = parser.parse_args()
+    cluster = Cluster(arguments.libraries, arguments.folder.absolute(), datanodes=arguments.datanodes)
+    try:
+        cluster.start()
+        print(f"uri={cluster.uri}\nweb={cluster.web}\nconf={cluster.conf_dir}", flush=True)
+        sys.stdin.read()
+    finally:
+        cluster.stop()
+
+
+if __name__ == "__main__":
+    main()

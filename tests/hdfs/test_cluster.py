@@ -1,0 +1,89 @@
+"""The clusters of the tests: real, killed and mended at will, and gone when the run is."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hdfs.cluster import Cluster, RefusedByNameNode
+from hdfs.daemon import Daemon, until
+
+
+def put(cluster: Cluster, tmp_path: Path, content: bytes) -> str:
+    """The path of a file that Hadoop's own client has written."""
+    local = tmp_path / "local"
+    local.write_bytes(content)
+    path = f"{cluster.folder()}/file"
+    cluster.shell("-mkdir", "-p", path.rpartition("/")[0])
+    cluster.shell("-put", str(local), path)
+    return path
+
+
+def test_a_file_is_written_and_read_by_hadoop(hdfs: Cluster, tmp_path: Path) -> None:
+    path = put(hdfs, tmp_path, b"a line\n")
+    folder = path.rpartition("/")[0]
+    assert hdfs.text([path, path])[path] == hdfs.read(path) == hdfs.read_all(folder) == b"a line\n"
+    assert hdfs.files(folder) == [path] and hdfs.open_files(folder) == []
+    assert hdfs.healthy(folder)
+    assert hdfs.status(f"{folder}/other") is None
+    with pytest.raises(RefusedByNameNode, match="FileNotFoundException"):
+        hdfs.read(f"{folder}/other")
+
+
+def test_everybody_in_the_run_gets_the_same_cluster(hdfs: Cluster) -> None:
+    pids = [daemon.pid for daemon in (*hdfs.namenodes, *hdfs.datanodes)]
+    assert all(pids)
+    hdfs.start()
+    assert [daemon.pid for daemon in (*hdfs.namenodes, *hdfs.datanodes)] == pids
+
+
+def test_a_killed_cluster_comes_back_with_its_files(hdfs_to_break: Cluster, tmp_path: Path) -> None:
+    path = put(hdfs_to_break, tmp_path, b"a line\n")
+    pid = hdfs_to_break.namenodes[0].pid
+    hdfs_to_break.kill_namenode()
+    hdfs_to_break.kill_datanode()
+    assert not Path(f"/proc/{pid}").exists()
+    hdfs_to_break.start(1)
+    assert hdfs_to_break.read(path) == b"a line\n"
+
+
+def test_the_second_namenode_takes_over(hdfs_pair: Cluster, tmp_path: Path) -> None:
+    path = put(hdfs_pair, tmp_path, b"a line\n")
+    hdfs_pair.kill_namenode(1)
+    hdfs_pair.fail_over(1)
+    assert hdfs_pair.read(path) == b"a line\n"
+
+
+def test_a_server_ends_when_the_run_is_killed(tmp_path: Path) -> None:
+    """So does its data; its log stays."""
+    run = subprocess.Popen(["sleep", "100"])
+    data = tmp_path / "data"
+    data.mkdir()
+    server = Daemon("nn1", [sys.executable, "-c", "import time; time.sleep(100)"], tmp_path, data, run.pid)
+    server.start()
+    pid = server.pid
+    assert pid
+    server.start()
+    assert server.pid == pid
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait()
+    until(lambda: not server.pid, "the server has ended")
+    until(lambda: not data.exists(), "its data is removed")
+    assert server.log.exists()
+
+
+def test_a_server_that_is_killed_can_start_again(tmp_path: Path) -> None:
+    server = Daemon("dn1", ["sleep", "100"], tmp_path, tmp_path / "data", os.getpid())
+    server.start()
+    first = server.pid
+    server.freeze()
+    server.start()  # thaws it
+    server.kill()
+    assert server.pid == 0
+    server.start()
+    assert server.pid not in (0, first)
+    server.kill()
