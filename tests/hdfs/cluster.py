@@ -1,8 +1,8 @@
 """A cluster: a real HDFS on this machine, each NameNode and DataNode a process that can be killed and frozen.
 
 All listen on 127.0.0.1, on ports below those that the kernel gives to anybody. All that is known of a cluster lies in
-its folder, so that several processes of a test run can share it: each makes a `Cluster` of the same folder. Questions
-go to the NameNode's web port where they can (milliseconds); Hadoop's own tools cost a JVM each (a second or two).
+its folder, so that several processes of a test run can share it: each makes a `Cluster` of the same folder. Hadoop's
+own tools cost a JVM each, a second or two; most questions can be asked over HTTP (`web.py`).
 
 As a program it starts a cluster for a person who wants to try it, says where it is, and ends it when its input ends::
 
@@ -16,16 +16,11 @@ import contextlib
 import fcntl
 import json
 import os
-import pwd
-import re
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
-import urllib.error
-import urllib.parse
-import urllib.request
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -37,16 +32,16 @@ if __name__ == "__main__":
 from hdfs import settings
 from hdfs.daemon import Daemon, until
 from hdfs.settings import LOOPBACK, NAMESERVICE
+from hdfs.web import WebPort, user_name
 
 _PORTS = range(11_000, 32_000)  # below what the kernel hands out
 _JAVA = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-Djava.net.preferIPv4Stack=true")
 _TOOL_S = 100
-_WEB_S = 20
 _NAMENODE = "org.apache.hadoop.hdfs.server.namenode.NameNode"
 _DATANODE = "org.apache.hadoop.hdfs.server.datanode.DataNode"
 
 
-class Cluster:
+class Cluster(WebPort):
     """An HDFS.
 
     Args:
@@ -88,7 +83,8 @@ class Cluster:
         home.mkdir(parents=True, exist_ok=True)
         with exclusive(home / "ports"):
             ports = self._ports(namenodes, datanodes)
-        self._rpc, self._web, self._closed = ports["rpc"], ports["web"], ports["closed"]
+        super().__init__(ports["web"])
+        self._rpc, self._closed = ports["rpc"], ports["closed"]
         watched = watched or os.getpid()
         self.namenodes = [
             Daemon(f"nn{n}", self._namenode(n), home, home / f"nn{n}", watched) for n in range(1, namenodes + 1)
@@ -110,11 +106,6 @@ class Cluster:
         """The port of the (first) NameNode."""
         return int(self._rpc[0])
 
-    @property
-    def web(self) -> str:
-        """`http://127.0.0.1:PORT` of the (active) NameNode."""
-        return f"http://{LOOPBACK}:{self._web[self.active() if len(self._web) > 1 else 0]}"
-
     def folder(self) -> str:
         """A name for a folder that nothing has yet."""
         return f"/t-{uuid.uuid4().hex[:12]}"
@@ -135,6 +126,7 @@ class Cluster:
             for surplus in self.datanodes[len(self.datanodes) if datanodes is None else datanodes :]:
                 surplus.kill()
             for daemon in [*self.namenodes, *self.datanodes[:datanodes]]:
+                (daemon.data / "tmp").mkdir(parents=True, exist_ok=True)
                 daemon.start()
             self.until_ready()
         return self
@@ -172,10 +164,6 @@ class Cluster:
     def kill_datanode(self, number: int = 1) -> None:
         """SIGKILL."""
         self.datanodes[number - 1].kill()
-
-    def active(self) -> int:
-        """Which NameNode is active, from 0; -1 when none is."""
-        return next((n for n in range(len(self._web)) if self._state(n) == "active"), -1)
 
     def fail_over(self, to: int) -> None:
         """Makes that NameNode (from 0) the active one, as a person does whose other one is dead."""
@@ -225,79 +213,7 @@ class Cluster:
             done = self.tool("org.apache.hadoop.fs.FsShell", "-text", *names, native=native)
         return dict(zip(paths, done.stdout.split(line)[:-1], strict=True))
 
-    # --- questions to the web port: no JVM
-
-    def rest(self, method: str, path: str, operation: str, user: str | None = None, **more: object) -> Any:
-        """One operation of WebHDFS; what it answers. Raises RefusedByNameNode."""
-        query = urllib.parse.urlencode({"op": operation, "user.name": user or _user(), **more})
-        address = f"{self.web}/webhdfs/v1{urllib.parse.quote(path)}?{query}"
-        try:
-            with urllib.request.urlopen(urllib.request.Request(address, method=method), timeout=_WEB_S) as answer:
-                content = answer.read()
-        except urllib.error.HTTPError as error:
-            with error:
-                said = json.loads(error.read() or b"{}").get("RemoteException", {})
-            raise RefusedByNameNode(said.get("exception", str(error.code)), said.get("message", "")) from None
-        return json.loads(content) if operation != "OPEN" and content else content
-
-    def status(self, path: str) -> dict[str, Any] | None:
-        """WebHDFS's FileStatus of a file or folder (`length`, `owner`, `permission`, ...); None when it is not."""
-        try:
-            found: dict[str, Any] = self.rest("GET", path, "GETFILESTATUS")["FileStatus"]
-        except RefusedByNameNode as refusal:
-            if refusal.exception == "FileNotFoundException":
-                return None
-            raise
-        return found
-
-    def files(self, folder: str) -> list[str]:
-        """Paths of all files below a folder, sorted; empty when it is not there."""
-        found: list[str] = []
-        if self.status(folder) is None:
-            return found
-        for status in self.rest("GET", folder, "LISTSTATUS")["FileStatuses"]["FileStatus"]:
-            path = f"{folder.rstrip('/')}/{status['pathSuffix']}"
-            found += self.files(path) if status["type"] == "DIRECTORY" else [path]
-        return sorted(found)
-
-    def read(self, path: str) -> bytes:
-        """The bytes of a file, read by a DataNode's Java client; of one that is being written what is visible."""
-        content: bytes = self.rest("GET", path, "OPEN")
-        return content
-
-    def read_all(self, folder: str) -> bytes:
-        """The bytes of all files below a folder, one after the other by name."""
-        return b"".join(self.read(path) for path in self.files(folder))
-
-    def open_files(self, folder: str = "/") -> list[str]:
-        """Paths of the files below a folder that somebody has open for writing."""
-        return re.findall(r"^(/\S+) \d+ bytes.*OPENFORWRITE", self.fsck(folder, openforwrite=1), re.MULTILINE)
-
-    def fsck(self, path: str = "/", **more: object) -> str:
-        """What `hdfs fsck PATH` prints; its last line ends in HEALTHY or CORRUPT."""
-        query = urllib.parse.urlencode({"ugi": _user(), "path": path, "files": 1, **more})
-        with urllib.request.urlopen(f"{self.web}/fsck?{query}", timeout=_WEB_S) as answer:
-            return str(answer.read().decode())
-
-    def healthy(self, path: str = "/") -> bool:
-        """True when `fsck` finds nothing wrong below a path."""
-        return self.fsck(path).rstrip().endswith("HEALTHY")
-
-    def bean(self, name: str, namenode: int | None = None) -> dict[str, Any]:
-        """One of a NameNode's JMX beans, such as `FSNamesystemState`; empty when it does not answer."""
-        port = self._web[namenode] if namenode is not None else self.web.rpartition(":")[2]
-        address = f"http://{LOOPBACK}:{port}/jmx?qry=Hadoop:service=NameNode,name={name}"
-        try:
-            with urllib.request.urlopen(address, timeout=2) as answer:
-                beans: list[dict[str, Any]] = json.load(answer)["beans"]
-        except (OSError, ValueError):
-            return {}
-        return beans[0] if beans else {}
-
     # --- how
-
-    def _state(self, namenode: int) -> str:
-        return str(self.bean("NameNodeStatus", namenode).get("State"))
 
     def _serves(self, datanodes: int) -> bool:
         if len(self._web) > 1 and self.active() < 0:
@@ -309,23 +225,22 @@ class Cluster:
         classes = f"{self.home / conf}:{self._libraries}/*"
         return ["java", f"-Xmx{heap}", *self._java, *options, "-cp", classes]
 
+    def _scratch(self, daemon: str) -> str:
+        return f"-Djava.io.tmpdir={self.home / daemon / 'tmp'}"  # web pages are unpacked there, and stay
+
     def _namenode(self, number: int) -> list[str]:
-        return [*self._command("conf"), _NAMENODE, "-D", f"dfs.ha.namenode.id=nn{number}"]
+        return [*self._command("conf", self._scratch(f"nn{number}")), _NAMENODE, "-D", f"dfs.ha.namenode.id=nn{number}"]
 
     def _datanode(self, number: int, ports: Sequence[int]) -> list[str]:
-        found = [
-            *self._command("conf"),
-            _DATANODE,
-            "-D",
-            f"dfs.datanode.data.dir={(self.home / f'dn{number}').as_uri()}",
-        ]
+        data = (self.home / f"dn{number}" / "data").as_uri()
+        found = [*self._command("conf", self._scratch(f"dn{number}")), _DATANODE, "-D", f"dfs.datanode.data.dir={data}"]
         for kind, port in zip(("", ".http", ".ipc"), ports, strict=True):
             found += ["-D", f"dfs.datanode{kind}.address={LOOPBACK}:{port}"]
         return found
 
     def _configure(self) -> None:
         own = {**settings.addresses(self._rpc, self._web), **self._own}
-        user = {f"hadoop.proxyuser.{_user()}.{what}": "*" for what in ("hosts", "groups")}
+        user = {f"hadoop.proxyuser.{user_name()}.{what}": "*" for what in ("hosts", "groups")}
         server = settings.server({**settings.storage(self.home, len(self._rpc)), **user, **own})
         settings.write(self.conf_dir, self.uri, own)
         without = {**own, **settings.addresses(self._rpc, self._closed)}
@@ -347,8 +262,8 @@ class Cluster:
         if len(self.namenodes) > 1:  # what is written later is in the folder that both share
             (self.home / "edits" / "current").mkdir(parents=True)
             shutil.copy(kept / "current" / "VERSION", self.home / "edits" / "current")
-            shutil.copytree(kept, self.home / "nn2")
-        shutil.copytree(kept, self.home / "nn1.new")
+            shutil.copytree(kept, self.home / "nn2" / "name")
+        shutil.copytree(kept, self.home / "nn1.new" / "name")
         (self.home / "nn1.new").rename(self.home / "nn1")
 
     def _ports(self, namenodes: int, datanodes: int) -> dict[str, Any]:
@@ -365,18 +280,6 @@ class Cluster:
             known.write_text(json.dumps(ports))
         found: dict[str, Any] = json.loads(known.read_text())
         return found
-
-
-class RefusedByNameNode(Exception):
-    """The NameNode said no.
-
-    Attributes:
-        exception: the name of the Java exception, without its package.
-    """
-
-    def __init__(self, exception: str, message: str) -> None:
-        super().__init__(f"{exception}: {message}")
-        self.exception = exception
 
 
 @contextlib.contextmanager
@@ -399,10 +302,6 @@ def free_ports(count: int) -> Iterator[int]:
                 count -= 1
                 yield last
         book.write_text(str(last))
-
-
-def _user() -> str:
-    return pwd.getpwuid(os.getuid()).pw_name
 
 
 def main() -> None:

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fetched import cache
+from fetched import cache, folder
 from hadoop import VERSION, Hadoop
 from hdfs.cluster import Cluster
+from hdfs.jars import lay_out
 
 
 def run_folder(factory: pytest.TempPathFactory) -> Path:
@@ -33,15 +34,16 @@ def run_pid() -> int:
 
 def cluster(hadoop: Hadoop, home: Path, **what: Any) -> Cluster:
     """A cluster of this test run; `start` starts it."""
+    jars = folder(f"{hadoop.libraries.parent.name}-servers", lambda place: lay_out(hadoop.libraries, place))
     formatted = cache() / f"hadoop-{VERSION}-formatted"
-    return Cluster(hadoop.libraries, home, watched=run_pid(), formatted=formatted, **what)
+    return Cluster(jars, home, watched=run_pid(), formatted=formatted, **what)
 
 
 @contextlib.contextmanager
-def one_of(folder: Path, name: str) -> Iterator[Path]:
+def one_of(run: Path, name: str) -> Iterator[Path]:
     """A folder of that name which nobody else in this test run has now; one that was used before when there is one."""
     for number in range(1, 100):
-        home = folder / f"{name}-{number}"
+        home = run / f"{name}-{number}"
         home.mkdir(exist_ok=True)
         with (home / "user.lock").open("w") as lock:
             try:

@@ -57,8 +57,8 @@ def addresses(rpc: Sequence[int], web: Sequence[int]) -> dict[str, str]:
 def storage(home: Path, namenodes: int) -> dict[str, str]:
     """Where the NameNodes keep what they know."""
     if namenodes == 1:
-        return {"dfs.namenode.name.dir": (home / "nn1").as_uri()}
-    names = {f"dfs.namenode.name.dir.{NAMESERVICE}.nn{n}": (home / f"nn{n}").as_uri() for n in (1, 2)}
+        return {"dfs.namenode.name.dir": (home / "nn1" / "name").as_uri()}
+    names = {f"dfs.namenode.name.dir.{NAMESERVICE}.nn{n}": (home / f"nn{n}" / "name").as_uri() for n in (1, 2)}
     return {**names, "dfs.namenode.shared.edits.dir": (home / "edits").as_uri()}
 
 

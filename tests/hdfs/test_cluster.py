@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from hdfs.cluster import Cluster, RefusedByNameNode
+from hdfs.cluster import Cluster
 from hdfs.daemon import Daemon, until
+from hdfs.web import RefusedByNameNode
 
 
 def put(cluster: Cluster, tmp_path: Path, content: bytes) -> str:
