@@ -52,6 +52,7 @@ class Cluster(WebPort):
         replication: how many DataNodes a block goes to, unless its writer wants another number.
         own: more settings, for its servers and its clients.
         java: more flags of each JVM.
+        environment: more variables for Hadoop's tools.
         watched: the cluster ends with this process; 0 = with the one that calls.
         formatted: a folder in which an empty NameNode's storage is kept for the next cluster.
 
@@ -70,6 +71,7 @@ class Cluster(WebPort):
         replication: int = 1,
         own: Mapping[str, str] | None = None,
         java: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
         watched: int = 0,
         formatted: Path | None = None,
     ) -> None:
@@ -79,6 +81,7 @@ class Cluster(WebPort):
         self._libraries = libraries
         self._own = {"dfs.replication": str(replication), **(own or {})}
         self._java = (*_JAVA, *java)
+        self._environment = dict(environment or {})
         self._formatted = formatted
         home.mkdir(parents=True, exist_ok=True)
         with exclusive(home / "ports"):
@@ -184,7 +187,7 @@ class Cluster(WebPort):
         options = [f"-Djava.library.path={native}"] if native else []
         command = self._command("client", *options, heap="256m")
         environment = {key: value for key, value in os.environ.items() if not key.startswith("HADOOP_")}
-        environment |= {"HADOOP_USER_NAME": user} if user else {}
+        environment |= {**self._environment, **({"HADOOP_USER_NAME": user} if user else {})}
         done = subprocess.run(
             [*command, name, *arguments], input=answer, capture_output=True, timeout=_TOOL_S, env=environment,
             check=False,
@@ -216,6 +219,8 @@ class Cluster(WebPort):
     # --- how
 
     def _serves(self, datanodes: int) -> bool:
+        if self._own.get("hadoop.security.authentication") == "kerberos":
+            return self.namenodes[0].said("STATE* Leaving safe mode") > 0  # its web port wants tickets
         if len(self._web) > 1 and self.active() < 0:
             return False
         state = self.bean("FSNamesystemState")

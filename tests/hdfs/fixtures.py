@@ -12,13 +12,21 @@ import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from fetched import cache, folder
 from hadoop import VERSION, Hadoop
-from hdfs.cluster import Cluster
+from hdfs.cluster import Cluster, exclusive
 from hdfs.jars import lay_out
+from hdfs.kerberos import Kdc
+
+
+class KerberosCluster(NamedTuple):
+    """A cluster and the realm that it trusts."""
+
+    cluster: Cluster
+    kdc: Kdc
 
 
 def run_folder(factory: pytest.TempPathFactory) -> Path:
@@ -75,3 +83,14 @@ def hdfs_pair(hadoop: Hadoop, tmp_path_factory: pytest.TempPathFactory) -> Itera
         if pair.active() != 0:
             pair.fail_over(0)
         yield pair
+
+
+@pytest.fixture(scope="session")
+def hdfs_kerberos(hadoop: Hadoop, tmp_path_factory: pytest.TempPathFactory) -> KerberosCluster:
+    """A NameNode and a DataNode that want tickets, and encrypt what goes over the wire; shared, as `hdfs` is."""
+    home = run_folder(tmp_path_factory) / "hdfs-kerberos"
+    home.mkdir(exist_ok=True)
+    with exclusive(home / "kdc"):
+        kdc = Kdc(home / "kdc", run_pid()).start()
+    found = cluster(hadoop, home, own=kdc.settings(), java=kdc.java, environment=kdc.environment).start()
+    return KerberosCluster(found, kdc)
