@@ -23,6 +23,7 @@ from shipper.config.field import (
     words,
 )
 from shipper.errors import ComponentFailed, ConfigurationError, DamagedData, Refused, RetryLater, ShipperError
+from shipper.files.closed import Bucket, ClosedFile, ClosedListener
 from shipper.interceptors.interceptor import Interceptor
 from shipper.metrics.counters import Counters
 from shipper.processors.processor import Processor
@@ -32,9 +33,9 @@ from shipper.sinks.sink import Sink, SinkContext
 from shipper.sources.source import Source, SourceContext, Waiter
 
 __all__ = [
-    "REQUIRED", "Bytes", "Clock", "ComponentFailed", "ConfigurationError", "Counters", "DamagedData", "EventBatch",
-    "Headers", "Interceptor", "Options", "Origin", "Processor", "Refused", "RetryLater", "Route", "Selector",
-    "Serializer", "ShipperError", "Sink", "SinkContext", "Source", "SourceContext", "SystemClock", "Waiter",
-    "at_least", "choice", "columns", "commas", "decimal", "flag", "integer", "java_map_order", "mapping",
-    "milliseconds", "option", "path", "rows_by_headers", "seconds", "size", "text", "words",
+    "REQUIRED", "Bucket", "Bytes", "Clock", "ClosedFile", "ClosedListener", "ComponentFailed", "ConfigurationError",
+    "Counters", "DamagedData", "EventBatch", "Headers", "Interceptor", "Options", "Origin", "Processor", "Refused",
+    "RetryLater", "Route", "Selector", "Serializer", "ShipperError", "Sink", "SinkContext", "Source", "SourceContext",
+    "SystemClock", "Waiter", "at_least", "choice", "columns", "commas", "decimal", "flag", "integer", "java_map_order",
+    "mapping", "milliseconds", "option", "path", "rows_by_headers", "seconds", "size", "text", "words",
 ]  # fmt: skip

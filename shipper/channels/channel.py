@@ -229,6 +229,12 @@ class TakeSide(Protocol):
     def waiting(self) -> bool:
         """True when rows wait that this worker holds or could hold."""
 
+    def delivered_before_ms(self) -> int:
+        """All that was put before that wall time has been taken and committed here; 0 when nobody knows.
+
+        Between transactions. Of this worker's own part of the channel only: what other sinks take is theirs to say.
+        """
+
     def settle(self) -> None:
         """Takes back what this sink held when it died, and what it is home to. Once its target is settled."""
 

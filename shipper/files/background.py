@@ -29,9 +29,9 @@ class Background:
         """True when it has ended. Asking costs nothing."""
         return not self._thread.is_alive()
 
-    def wait(self) -> None:
-        """Until it has ended."""
-        self._thread.join()
+    def wait(self, most_s: float | None = None) -> None:
+        """Until it has ended, or for so long."""
+        self._thread.join(most_s)
 
     def _run(self) -> None:
         try:

@@ -58,6 +58,7 @@ class Buckets:
         self._needs_time = any(t.needs_time for t in templates)
         self._resolution_s = min((t.resolution_s for t in templates if t.needs_time), default=1)
         self._rendered: dict[tuple[int, Texts], Texts] = {}
+        self._origins: dict[Texts, tuple[int, Texts]] = {}
 
     def groups(self, batch: EventBatch) -> list[Group]:
         """The texts of the templates, the rows they are true of, and which rows of the batch these are (None = all).
@@ -67,6 +68,9 @@ class Buckets:
         Raises:
             Refused: rows without the time that a template needs.
         """
+        if len(self._rendered) >= _REMEMBERED:
+            self._rendered.clear()
+            self._origins.clear()
         times, time_codes = self._times(batch) if self._needs_time else ([0], None)
         values, codes = [], time_codes
         size = len(times)
@@ -94,13 +98,17 @@ class Buckets:
         key = (ms, headers)
         texts = self._rendered.get(key)
         if texts is None:
-            if len(self._rendered) >= _REMEMBERED:
-                self._rendered.clear()
             named = dict(zip(self._headers, headers, strict=True))
             if "" in headers:
                 self._warn(self._without_header([name for name in self._headers if not named[name]]))
             texts = self._rendered[key] = tuple(template.render(ms, named) for template in self._templates)
+            self._origins[texts] = key
         return texts
+
+    def origin(self, texts: Texts) -> tuple[int, dict[str, str]]:
+        """A time in ms and the headers that become these texts; `groups` must have said them last."""
+        ms, headers = self._origins[texts]
+        return ms, dict(zip(self._headers, headers, strict=True))
 
     def _without_header(self, names: Sequence[str]) -> str:
         needing = next(t.text for t in self._templates if set(names) & set(t.headers))

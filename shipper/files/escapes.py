@@ -144,6 +144,11 @@ class Template:
         self._starts_open = first is not None and first.kind == "header"
 
     @property
+    def time_tokens(self) -> frozenset[str]:
+        """Letters of its escapes that depend on the time: `Y` for `%Y`."""
+        return frozenset(p.text for p in self._pieces if p.kind in ("time", "ms") and p.text in (*_TIMES, "t")) - {"%"}
+
+    @property
     def constant(self) -> bool:
         """True when every row gets the same text."""
         return not self.needs_time and not self.headers

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from shipper.clock import Clock
+from shipper.files.closed_files import ClosedFiles
 from shipper.files.journal import FileRecord, Journal
 from shipper.files.store import Store, trouble
 from shipper.metrics.counters import Counters
@@ -40,6 +41,7 @@ class FinalNames:
     Args:
         tries_max: 0 is without end.
         retry_s: between two tries; 0 or less is one try only.
+        closed: hears of each file that has its final name, before the journal forgets it.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class FinalNames:
         *,
         tries_max: int,
         retry_s: float,
+        closed: ClosedFiles | None = None,
     ) -> None:
         self._store = store
         self._journal = journal
@@ -63,7 +66,9 @@ class FinalNames:
         self._tries_max = tries_max
         self._retry_s = retry_s
         self._waiting: dict[int, _Waiting] = {}
+        self._closed = closed
         self._gone: list[int] = []  # what the journal must still hear
+        self._whole: list[FileRecord] = []  # those of them that are there
 
     def add(self, record: FileRecord) -> None:
         """The file is whole, and the journal says so."""
@@ -86,18 +91,25 @@ class FinalNames:
                 self._done(one.record)
         if self._gone:
             try:
+                if self._closed is not None:
+                    self._closed.note(self._whole)
                 self._journal.gone(self._gone)
-                self._gone = []
+                self._gone, self._whole = [], []
             except OSError as error:  # the next process sees for itself that they are renamed
-                self._say("error", trouble("write to", str(self._journal.path), error))
+                self._say("error", trouble("write to", error.filename or str(self._journal.path), error))
+            else:
+                if self._closed is not None:
+                    self._closed.known(self._journal.records)
 
     def left(self) -> Iterable[FileRecord]:
         """Files that still wait."""
         return [one.record for one in self._waiting.values()]
 
-    def _done(self, record: FileRecord) -> None:
+    def _done(self, record: FileRecord, lost: bool = False) -> None:
         del self._waiting[record.number]
         self._gone.append(record.number)
+        if not lost:
+            self._whole.append(record)
 
     def _rename(self, record: FileRecord) -> None:
         while True:
@@ -127,11 +139,12 @@ class FinalNames:
             there = self._store.stat(record.final)
         except OSError as worse:
             return self._failed(one, worse)
-        if there is None or there.identity != record.identity:
+        lost = there is None or there.identity != record.identity
+        if lost:
             self._counters.add("files_lost")
             self._say("error", f"{record.path} was moved or removed by somebody before it could be renamed to "
                       f"{record.final}: let nothing touch files that are being written")  # fmt: skip
-        self._done(record)
+        self._done(record, lost)
 
     def _failed(self, one: _Waiting, error: OSError) -> None:
         record = one.record

@@ -27,11 +27,12 @@ from __future__ import annotations
 import errno
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from shipper.batch.batch import EventBatch
 from shipper.errors import Refused, RetryLater
+from shipper.files.closed_files import ClosedFiles
 from shipper.files.final_names import FinalNames, Naming
 from shipper.files.journal import CHANNEL_LOST, JOURNAL_LOST, POWER_CUT, FileRecord, Journal
 from shipper.files.open_file import OpenFile, Point, Recipe
@@ -70,9 +71,17 @@ class RollingFiles:
         plan: when they end and what is in them.
         naming: what they are called.
         context: the sink's.
+        closed: hears of files that have their final names; None when nobody wants to know.
     """
 
-    def __init__(self, store: Store, plan: RollingPlan, naming: Naming, context: SinkContext) -> None:
+    def __init__(
+        self,
+        store: Store,
+        plan: RollingPlan,
+        naming: Naming,
+        context: SinkContext,
+        closed: ClosedFiles | None = None,
+    ) -> None:
         self._store = store
         self._plan = plan
         self._limits = plan.limits
@@ -81,6 +90,7 @@ class RollingFiles:
         self._counters = context.counters
         self._say = context.say
         self._context = context
+        self._closed = closed
         self._open: OrderedDict[str, OpenFile] = OrderedDict()  # by bucket, the one written longest ago first
         self._touched: dict[OpenFile, str] = {}  # with rows that do not count yet, and their buckets
         self._ended: list[OpenFile] = []  # finished without a transaction, and the journal has not heard yet
@@ -113,14 +123,16 @@ class RollingFiles:
         elif journal.found == POWER_CUT and journal.records:
             self._say("info", "the machine went down: files that were being written are cut back to what was safe on "
                       "disk, and what came behind it is read again where its source can")  # fmt: skip
-        plan, common = self._plan, (self._clock, self._counters, self._say)
+        closed, plan, common = self._closed, self._plan, (self._clock, self._counters, self._say)
         self._names = FinalNames(
-            self._store, journal, self._naming, *common, tries_max=plan.rename_tries, retry_s=plan.rename_retry_s
-        )
+            self._store, journal, self._naming, *common, tries_max=plan.rename_tries, retry_s=plan.rename_retry_s,
+            closed=closed,
+        )  # fmt: skip
         Settling(
-            self._store, journal, *common, recipe=plan.recipe.name, resume=self._resume, rename=self._names.add
-        ).run()
-        self._syncing = Syncing(self._store, journal, self._say)
+            self._store, journal, *common, recipe=plan.recipe.name, resume=self._resume, rename=self._names.add,
+            whole=lambda record: closed.note([record]) if closed is not None else None,
+        ).run()  # fmt: skip
+        self._syncing = Syncing(self._store, journal, self._say, *([closed.sync] if closed is not None else []))
         if syncs and (known := [*journal.records.values(), *journal.gone_unsynced]):
             # The process before may have died before it synced them, and what is recovered is called durable.
             for record in known:
@@ -129,6 +141,8 @@ class RollingFiles:
         journal.recovered()
         self._journal = journal
         self._names.give()
+        if closed is not None:
+            closed.opened(journal.records)
 
     def append(self, groups: Sequence[tuple[str, EventBatch, Numbers | None]]) -> None:
         """Adds the rows of a batch to the files of their buckets; ends files and begins others as the limits say.
@@ -220,10 +234,19 @@ class RollingFiles:
             return False  # the next append cuts, or says why not
         now = self._clock.monotonic_s()
         idle = self._limits.idle_s
-        due = [
-            (key, file) for key, file in self._open.items()
+        ended = self.end([
+            key for key, file in self._open.items()
             if (file.due_s is not None and now >= file.due_s) or (idle and now - file.written_s >= idle)
-        ]  # fmt: skip
+        ])  # fmt: skip
+        if self._closed is not None:
+            self._closed.tick()
+        return ended
+
+    def end(self, keys: Iterable[str]) -> bool:
+        """Ends the files of these buckets and renames what waits. Returns as `tick`."""
+        if self._uncut:
+            return False
+        due = [(key, self._open[key]) for key in keys if key in self._open]
         ended = False
         try:
             for key, file in due:
@@ -237,6 +260,11 @@ class RollingFiles:
         self._settle_ended()
         self._names.give()
         return ended
+
+    @property
+    def records(self) -> Mapping[int, FileRecord]:
+        """The files that do not have their final names yet, as far as the journal knows; by number."""
+        return self._journal.records
 
     def sync(self) -> None:
         """All that is committed is about to become durable, beside what comes next. Between transactions."""

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from shipper.config.field import Options
 from shipper.errors import ComponentFailed
+from shipper.files.closed_files import ClosedFiles
 from shipper.files.final_names import Naming
 from shipper.files.rolling import RollingFiles, RollingPlan
 from shipper.files.store import Store, trouble
@@ -20,13 +21,25 @@ class RollingSink(Sink[O]):
     promise = "exactly once"
     files: RollingFiles
 
-    def begin(self, store: Store, plan: RollingPlan, naming: Naming, context: SinkContext, where: str) -> None:
+    def begin(
+        self,
+        store: Store,
+        plan: RollingPlan,
+        naming: Naming,
+        context: SinkContext,
+        where: str,
+        closed: ClosedFiles | None = None,
+    ) -> None:
         """Takes up what the process before left behind.
+
+        Args:
+            where: for messages.
+            closed: hears of files that have their final names.
 
         Raises:
             ComponentFailed: the journal or a file of the process before can't be worked with.
         """
-        self.files = RollingFiles(store, plan, naming, context)
+        self.files = RollingFiles(store, plan, naming, context, closed)
         try:
             self.files.open()
         except OSError as error:

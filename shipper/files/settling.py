@@ -37,6 +37,7 @@ class Settling:
         recipe: name of what is written now: files of another one are not gone on with.
         resume: takes a file up: it is cut, and open behind what counts.
         rename: takes a file that is whole and needs its final name.
+        whole: hears of a file that has it, before the journal forgets it.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Settling:
         recipe: str,
         resume: Callable[[FileRecord, StoreFile], None],
         rename: Callable[[FileRecord], None],
+        whole: Callable[[FileRecord], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._journal = journal
@@ -59,6 +61,7 @@ class Settling:
         self._recipe = recipe
         self._resume = resume
         self._rename = rename
+        self._whole = whole
         self._taken_up: set[str] = set()
 
     def run(self) -> None:
@@ -77,6 +80,7 @@ class Settling:
             elif record.progress.finished and self._has_final_name(record):
                 if ours and record.path != record.final:
                     self._store.delete(record.path)  # two names on one file: a rename that was half done
+                self._whole(record)
                 self._journal.gone([record.number])
             elif there is None and self._journal.found == POWER_CUT and self._has_final_name(record):
                 self._store.rename(record.final, record.path)

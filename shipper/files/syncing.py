@@ -30,12 +30,20 @@ class Syncing:
 
     Args:
         say: one line for a person.
+        also: what has to be on disk beside the files before the journal says that they are.
     """
 
-    def __init__(self, store: Store, journal: Journal, say: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        journal: Journal,
+        say: Callable[[str, str], None],
+        also: Callable[[], None] = lambda: None,
+    ) -> None:
         self._store = store
         self._journal = journal
         self._say = say
+        self._also = also
         self._files: dict[int, tuple[str, str]] = {}
         self._folders: set[str] = set()
         self._job: Background | None = None
@@ -55,7 +63,7 @@ class Syncing:
             return
         files, folders = self._taken()
         self._marking = False
-        self._job = Background(lambda: self._store.sync(files, folders))
+        self._job = Background(lambda: self._sync(files, folders))
 
     def done(self) -> bool:
         """True when what the last `begin` asked for is durable. Never waits."""
@@ -81,6 +89,10 @@ class Syncing:
             OSError: as the store says.
         """
         self._store.sync(*self._taken())
+
+    def _sync(self, files: tuple[tuple[str, str], ...], folders: tuple[str, ...]) -> None:
+        self._also()
+        self._store.sync(files, folders)
 
     def _taken(self) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
         files, folders = tuple(self._files.values()), tuple(self._folders)

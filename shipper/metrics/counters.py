@@ -32,6 +32,15 @@ NAMES: Final = (
     "progress_ms",            # monotonic ms of the last step that moved data or found nothing to do
     "state",                  # see State in metrics/block.py
     "rows_expired",           # rows older than the channel's maxAge
+    "rows_late",              # rows that came for a bucket after its marker was made
+    "buckets_done",           # markers of buckets made
+    "buckets_waiting",        # buckets that have no marker yet
+    "reports_waiting",        # closed files that listeners have not taken yet
+    "report_retries",         # times a listener could not take one
+    "files_renaming",         # files that are whole and wait for their final names
+    "files_closing",          # files that have ended and are being closed
+    "files_leased",           # files that wait until somebody else's lease on them is recovered
+    "file_retries",           # times the rename or the close of a file failed and was tried again
 )  # fmt: skip
 
 INDEX: Final = {name: index for index, name in enumerate(NAMES)}

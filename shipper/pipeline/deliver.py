@@ -133,8 +133,11 @@ class Delivery:
     def tick(self) -> None:
         """Lets sinks roll by time, and commits what that changed in their journals."""
         self._losses.tick()
+        before_ms = self._side.delivered_before_ms()
         for member in self._sinks.values():
             try:
+                if before_ms:
+                    member.sink.caught_up(before_ms)
                 if member.sink.tick():
                     self._side.store_sequence(member.sink.flush())
                     member.sink.committed()

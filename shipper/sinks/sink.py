@@ -42,6 +42,8 @@ class SinkContext:
         run_id: names the rings that hold those commits. A journal that was written under another run id is the only
             witness left (reboot, clean stop): all of it counts then.
         boot_id: of this life of the machine.
+        board: the file in the run directory in which a sink shows its files (`files/progress.py`); None when nobody
+            looks.
         say: one line for the person, at most once in 30 s for the same text: `say("warning", "...")`.
     """
 
@@ -55,6 +57,7 @@ class SinkContext:
     committed_sequence: int = 0
     run_id: str = ""
     boot_id: str = ""
+    board: Path | None = None
 
 
 class Sink(ABC, Generic[O]):
@@ -134,6 +137,12 @@ class Sink(ABC, Generic[O]):
     def releasing(self) -> None:
         """The sink gives a lane up: what it committed there is made durable, and its journal must no longer depend on
         that lane's commit slot."""
+
+    def caught_up(self, before_ms: int) -> None:
+        """All that was put into this worker's part of the channel before that wall time is delivered and committed.
+
+        Called with `tick`, while it is known.
+        """
 
     @abstractmethod
     def close(self) -> None:

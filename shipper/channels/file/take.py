@@ -12,6 +12,7 @@ The file is long because a transaction and the leases that it is drawn from chan
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -239,6 +240,11 @@ class FileTakeSide:
     def waiting(self) -> bool:
         """True when rows wait in a lane that this worker holds or could hold."""
         return self._choose() is not None
+
+    def delivered_before_ms(self) -> int:
+        """The time of this moment when nothing waits; 0 when something does: the log does not say since when."""
+        now_ms = time.time_ns() // 1_000_000
+        return 0 if any((lane.reader.held or lane.home) and lane.reader.waiting for lane in self._lanes) else now_ms
 
     def let_go(self, before: Callable[[], None]) -> None:
         """Gives all lanes up because the target can't take anything: others may deliver what waits in them.

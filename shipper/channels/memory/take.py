@@ -263,6 +263,17 @@ class TakeSide:
         """True when rows wait in a lane that this worker holds or could hold."""
         return self._choose() is not None
 
+    def delivered_before_ms(self) -> int:
+        """All that was put before that wall time has been taken and committed here; 0 when nobody knows."""
+        before_ms = self._clock.now_ms()
+        for lane in self._lanes:
+            consumer = lane.consumer
+            if not (consumer.held or lane.route.home) or not consumer.waiting:
+                continue
+            frame = consumer.peek() if consumer.held else None
+            before_ms = min(before_ms, frame.put_ms if frame is not None else 0)
+        return before_ms
+
     def let_go(self, before: Callable[[], None]) -> None:
         """Gives all lanes up because the target can't take anything: others may deliver what waits in them.
 

@@ -23,6 +23,7 @@ from shipper.api import (
 )
 from shipper.files import escapes
 from shipper.files.compress import find_codec
+from shipper.files.done_period import period_problem, whole
 from shipper.files.format import serializer_doubts, serializer_problems
 from shipper.files.sequence_file import find_write_format
 from shipper.files.timezones import time_zone
@@ -83,6 +84,11 @@ class HdfsOptions(Options):
         help="Seconds between two tries to rename; 0 or less = one try only.")  # fmt: skip
     call_timeout_s: float | None = option("hdfs.callTimeout", at_least(milliseconds, 0), None,
         help="Milliseconds that a call to a cluster may take. No effect on a local file system.")  # fmt: skip
+    bucket_done: str | None = option("hdfs.bucketDone", text, None, ours=True,
+        help="Name of an empty file, as in _SUCCESS, made in each folder whose time is over and whose files are "
+        "whole.")  # fmt: skip
+    bucket_done_lateness_s: float = option("hdfs.bucketDoneLateness", at_least(seconds, 0), 300.0, ours=True,
+        help="Seconds for which events of a time that is over are waited for; with hdfs.bucketDone.")  # fmt: skip
     threads_pool_size: int | None = option("hdfs.threadsPoolSize", at_least(integer, 1), None,
         help="No effect: this sink writes with one process (see workers), not with a pool of threads.")  # fmt: skip
     roll_timer_pool_size: int | None = option("hdfs.rollTimerPoolSize", at_least(integer, 1), None,
@@ -144,8 +150,22 @@ class HdfsOptions(Options):
             if not 1 <= self.round_value <= most:
                 found.append(("hdfs.roundValue", f"hdfs.roundValue = {self.round_value}: must be 1 to {most} with "
                               f"hdfs.roundUnit = {unit}"))  # fmt: skip
+        if self.bucket_done is not None:
+            found += self._bucket_done_problems(self.bucket_done)
         found += self._format_problems()
         return found
+
+    def _bucket_done_problems(self, name: str) -> list[tuple[str, str]]:
+        text, shown = whole(name), f"hdfs.bucketDone = {name}"
+        if text is None:
+            return [("hdfs.bucketDone", f"{shown}: the name is the same for all events; of the escapes only "
+                     "%[localhost], %[IP] and %[FQDN] can be in it")]  # fmt: skip
+        if not text.strip() or "/" in text or "\0" in text:
+            return [("hdfs.bucketDone", f"{shown}: it has to be the name of a file, as in _SUCCESS")]
+        if not escapes.problems(self.path) and (problem := period_problem(escapes.Template(self.path))) is not None:
+            return [("hdfs.bucketDone", f"{shown} says when a folder is done, and hdfs.path = {self.path} {problem}; "
+                     "with /%Y-%m-%d/%H, for instance, each hour of each day has a folder of its own")]  # fmt: skip
+        return []
 
     def _format_problems(self) -> list[tuple[str, str]]:
         found: list[tuple[str, str]] = []
@@ -176,6 +196,9 @@ class HdfsOptions(Options):
                 found.append(
                     (key, f"{key} = {template}: {escape} means nothing and becomes an empty text, as in Flume")
                 )
+        if self.bucket_done and self.bucket_done[0] not in "_.":
+            found.append(("hdfs.bucketDone", f"hdfs.bucketDone = {self.bucket_done}: Hadoop's readers take it for "
+                          f"data; they pass over names that begin with _, as in _{self.bucket_done}"))  # fmt: skip
         if self.file_type != "SequenceFile":
             found += serializer_doubts("serializer", self.serializer, self.serializer_options)
         elif (problem := self.write_format_problem()) is not None:

@@ -13,10 +13,15 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 
-from shipper.api import Clock, ComponentFailed, EventBatch, SinkContext
-from shipper.files.bucket import Buckets
+from shipper.api import Clock, ComponentFailed, EventBatch, RetryLater, SinkContext
+from shipper.files.bucket import Buckets, Group
+from shipper.files.closed import Bucket, ClosedListener
+from shipper.files.closed_files import ClosedFiles
 from shipper.files.compress import find_codec
+from shipper.files.done import DoneMarkers
+from shipper.files.done_period import Periods, whole
 from shipper.files.escapes import Template
 from shipper.files.format import recipe_of, serializer_recipe
 from shipper.files.open_file import Recipe
@@ -24,6 +29,7 @@ from shipper.files.roll import RollLimits
 from shipper.files.rolling import RollingPlan
 from shipper.files.rolling_sink import RollingSink
 from shipper.files.sequence_file import SequenceFileSerializer
+from shipper.files.store import trouble
 from shipper.files.timezones import local_zone
 from shipper.sinks.hdfs.config import HdfsOptions
 from shipper.sinks.hdfs.store import path_of, scheme_of, store_of
@@ -86,14 +92,98 @@ class HdfsSink(RollingSink[HdfsOptions]):
         )
         suffix = options.file_suffix or extension
         names = _Names(options.in_use_prefix, suffix, options.open_suffix, context.clock)
-        self.begin(store_of(options.path), plan, names, context, options.path)
+        store = store_of(options.path)
+        self._closed: ClosedFiles | None = None
+        self._markers: DoneMarkers | None = None
+        listeners = self.listeners()
+        if options.bucket_done is not None or listeners:
+            self._closed = ClosedFiles(
+                context.state_dir / "closed.notes", context.name, context.clock, context.counters, context.say,
+                listeners, keeps_buckets=options.bucket_done is not None,
+            )  # fmt: skip
+        self.begin(store, plan, names, context, options.path, self._closed)
+        if self._closed is not None and (name := options.bucket_done) is not None:
+            self._periods = Periods(templates[0], zone, options.rounding)
+            self._markers = DoneMarkers(
+                store, whole(name) or name, options.bucket_done_lateness_s, self._closed, context,
+                syncs=options.sync_interval_s > 0,
+            )  # fmt: skip
+
+    def listeners(self) -> Sequence[ClosedListener]:
+        """Who is told of closed files: for sinks that build on this one."""
+        return ()
 
     def deliver(self, batch: EventBatch) -> None:
         if not batch.rows:
             return
         keys = self._keys
         groups = self._buckets.groups(batch)
-        self.files.append([(keys.get(texts) or self._key(texts), rows, numbers) for texts, rows, numbers in groups])
+        keyed = [(keys.get(texts) or self._key(texts), rows, numbers) for texts, rows, numbers in groups]
+        if self._closed is None:
+            self.files.append(keyed)
+            return
+        buckets = [self._bucket(self._closed, key, group) for (key, _, _), group in zip(keyed, groups, strict=True)]
+        self.files.append(keyed)
+        if self._markers is not None:
+            for bucket, (_, rows, _) in zip(buckets, groups, strict=True):
+                self._markers.rows(bucket, rows.rows)
+
+    def committed(self) -> None:
+        super().committed()
+        if self._markers is not None:
+            self._markers.committed()
+
+    def rolled_back(self) -> None:
+        super().rolled_back()
+        if self._markers is not None:
+            self._markers.rolled_back()
+
+    def caught_up(self, before_ms: int) -> None:
+        if self._markers is not None:
+            self._markers.caught_up(before_ms)
+
+    def tick(self) -> bool:
+        if self._markers is None:
+            return super().tick()
+        ended = self.files.end(self._markers.over())
+        ended = super().tick() or ended
+        self._markers.tick(self.files.records)
+        return ended
+
+    def sync(self) -> None:
+        if self._markers is not None:
+            self._markers.syncing()
+        super().sync()
+
+    def synced(self) -> bool:
+        done = super().synced()
+        if done and self._markers is not None:
+            self._markers.synced()
+        return done
+
+    def close(self) -> None:
+        markers, closed = getattr(self, "_markers", None), getattr(self, "_closed", None)
+        if markers is not None:
+            markers.syncing()
+        super().close()
+        if markers is not None:
+            markers.synced()
+            markers.close(self.files.records)
+        if closed is not None:
+            closed.close()
+
+    def _bucket(self, closed: ClosedFiles, key: str, group: Group) -> Bucket:
+        """The bucket of a group of rows; it is noted before its first row is written."""
+        bucket = closed.buckets.get(key)
+        if bucket is None:
+            ms, values = self._buckets.origin(group[0])
+            start_ms, end_ms = self._periods.of(ms) if self._markers is not None else (None, None)
+            bucket = Bucket(key, _SLASHES.sub("/", group[0][0]).rstrip("/"), values, start_ms, end_ms)
+            try:
+                closed.know(bucket)
+            except OSError as error:
+                raise RetryLater(trouble("write to", str(error.filename), error)) from error
+        return bucket
 
     def _key(self, texts: tuple[str, ...]) -> str:
         """The bucket of a path and a prefix: the two joined, as Flume has it."""
