@@ -55,6 +55,7 @@ class Agent:
         command += ["--run-dir", str(self.run_dir), "--state-dir", str(self._state_dir), "--no-reload-conf"]
         command += ["-Dflume.monitoring.type=http", f"-Dflume.monitoring.port={port}"]
         environment = {**os.environ, "PYTHONPATH": str(_PROJECT)}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed agent has its modules compiled
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, preexec_fn=dies_with_us()

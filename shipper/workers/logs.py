@@ -2,6 +2,8 @@
 
 A board may be there from before a reboot: it counts once a writer of this life of the machine has opened the log, and
 has said so in the run directory.
+
+The parts of a channel with a log are imported when there is one: an agent that has none does without their memory.
 """
 
 from __future__ import annotations
@@ -9,13 +11,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from shipper.batch.batch import Origin
-from shipper.channels.file.options import FileOptions
-from shipper.channels.file.take import FileTakeSide, LogLane, sequence_of
 from shipper.config.bind import component
 from shipper.durable.board import Board, lane_id
 from shipper.errors import ComponentFailed, DamagedData
@@ -23,11 +23,17 @@ from shipper.instance.handover import note_of
 from shipper.instance.settled import boot_id
 from shipper.workers.spec import ChannelSpec, LogSpec, WorkerSpec
 
+if TYPE_CHECKING:
+    from shipper.channels.file.options import FileOptions
+    from shipper.channels.file.take import FileTakeSide
+
 _OPEN, _POSITIONS = "log.open", "log.positions"
 
 
 def options_of(found: LogSpec | ChannelSpec) -> FileOptions:
     """The options of such a channel."""
+    from shipper.channels.file.options import FileOptions
+
     _, options = component("channel", found.type, found.properties)
     assert isinstance(options, FileOptions)
     return options
@@ -50,6 +56,8 @@ def note(spec: WorkerSpec, sink: int) -> Path:
 
 def take_side(spec: WorkerSpec, say: Callable[[str, str], None]) -> FileTakeSide:
     """The take side of a sink worker of a channel with a log."""
+    from shipper.channels.file.take import FileTakeSide, LogLane
+
     assert spec.log is not None
     options = options_of(spec.log)
     keys = options.keys()
@@ -72,6 +80,8 @@ def lanes_of(log: LogSpec) -> dict[int, tuple[str, int]]:
 
 def sequence(spec: WorkerSpec, sink: int) -> int:
     """The largest sequence that a sink worker, this one or one before it, has committed in a log."""
+    from shipper.channels.file.take import sequence_of
+
     assert spec.log is not None
     board = Board.open(Path(spec.log.board))
     try:

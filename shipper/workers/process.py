@@ -17,7 +17,7 @@ from shipper.errors import ShipperError
 from shipper.metrics.block import Entry, MetricsBlock, State
 from shipper.metrics.counters import Counters
 from shipper.ring.wait import BUSY_SLEEP_S
-from shipper.workers import assemble, channel_writer, logs, shared_worker, sink_worker, source_worker
+from shipper.workers import assemble, logs, shared_worker, sink_worker, source_worker
 from shipper.workers.control import Control, Phase
 from shipper.workers.departed import settle as settle_departed
 from shipper.workers.duty import Duty
@@ -120,6 +120,8 @@ def _run_sink(spec: WorkerSpec, entries: dict[str, Entry], duty: Duty) -> int:
 
 
 def _run_writer(spec: WorkerSpec, duty: Duty) -> int:
+    from shipper.workers import channel_writer  # the template has it already when an agent has such a worker
+
     channel_writer.run(spec, duty, _sayer(spec))
     duty.phase(Phase.ENDED)
     duty.close()

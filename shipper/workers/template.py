@@ -24,6 +24,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import importlib
 import os
 import sys
 import warnings
@@ -95,6 +96,8 @@ def _fork(specs: list[WorkerSpec], supervisor: int, wait_fd: int, begin_fd: int)
         for family, several in [("interceptor", one.interceptors), ("sink", one.sinks)]:
             for found in several:
                 registry.find(family, found.type)
+    if any(spec.kind == "channel" for spec in specs):
+        importlib.import_module("shipper.workers.channel_writer")
     gc.collect()
     _trim()
     gc.freeze()  # a collection in a worker must not touch, and so copy, the pages that all of them share

@@ -10,6 +10,7 @@ channels. Only a line longer than the block gets a block of its own.
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -103,7 +104,7 @@ class LineReader:
         self._line_bytes_max = line_bytes_max
         self._block_bytes = block_bytes
         self._room = room
-        self._own = memoryview(bytearray(block_bytes))
+        self._own = memoryview(mmap.mmap(-1, block_bytes))  # costs no memory before it is read into
         self._before = memoryview(bytearray(ANCHOR_BYTES))
         self.cut_lines = 0
 
