@@ -25,6 +25,7 @@ from shipper.config.field import (
 from shipper.errors import ComponentFailed, ConfigurationError, DamagedData, Refused, RetryLater, ShipperError
 from shipper.files.closed import Bucket, ClosedFile, ClosedListener
 from shipper.interceptors.interceptor import Interceptor
+from shipper.likely import likely
 from shipper.metrics.counters import Counters
 from shipper.processors.processor import Processor
 from shipper.selectors.selector import Route, Selector
@@ -37,5 +38,5 @@ __all__ = [
     "Counters", "DamagedData", "EventBatch", "Headers", "Interceptor", "Options", "Origin", "Processor", "Refused",
     "RetryLater", "Route", "Selector", "Serializer", "ShipperError", "Sink", "SinkContext", "Source", "SourceContext",
     "SystemClock", "Waiter", "at_least", "choice", "columns", "commas", "decimal", "flag", "integer", "java_map_order",
-    "mapping", "milliseconds", "option", "path", "rows_by_headers", "seconds", "size", "text", "words",
+    "likely", "mapping", "milliseconds", "option", "path", "rows_by_headers", "seconds", "size", "text", "words",
 ]  # fmt: skip

@@ -6,11 +6,12 @@ of the classes. Only what is asked for by its file name is imported; a name that
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib
 import pkgutil
 from typing import Any
+
+from shipper.likely import likely
 
 #: family -> (package, contract module, contract class)
 FAMILIES = {
@@ -45,7 +46,7 @@ def everything(family: str) -> dict[str, type[Any]]:
 
 def nearest(family: str, type_name: str) -> str | None:
     """The type name that a person may have meant."""
-    return next(iter(difflib.get_close_matches(type_name.lower(), modules(family), 1, 0.6)), None)
+    return next(iter(likely(type_name.lower(), modules(family), 1, 0.6)), None)
 
 
 @functools.cache

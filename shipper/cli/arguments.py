@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from shipper.errors import ShipperError
+from shipper.likely import likely
 from shipper.units import parse_seconds
 
 #: Flume looks at its files every 30 seconds.
@@ -207,13 +208,11 @@ def _only(spellings: Iterable[str]) -> str | None:
 
 def _nearest(name: str, likeness: float = 0.7) -> str | None:
     """The long option that a person may have meant."""
-    import difflib  # only a person who mistyped pays for it
-
     bare = name.lstrip("-").lower()
     if bare in ("fil", "file", "files"):
         return "--conf-file"
     known = [s for s in (*_FLAGS, *_VALUES, *_REFUSED) if s.startswith("--")]
-    return next(iter(difflib.get_close_matches(f"--{bare}", known, 1, likeness)), None)
+    return next(iter(likely(f"--{bare}", known, 1, likeness)), None)
 
 
 def _example(spelling: str) -> str:

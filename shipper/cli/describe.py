@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shutil
 import sys
-from difflib import get_close_matches
 from typing import TextIO
 
 from shipper.config import describe as pages
 from shipper.config.flume_types import flume_name
+from shipper.likely import likely
 
 
 def describe(wanted: str | None = None, template: bool = False, agent: str = "a1", out: TextIO | None = None) -> int:
@@ -42,6 +42,6 @@ def _unknown(wanted: str) -> str:
     if families:
         return f"Flume has the {families[0]} {name}, but it is not in this build. 'describe' lists what is."
     names = [one.name for family in pages.PLACES for one in pages.described(family)]
-    near = get_close_matches(name.lower(), names, 1, 0.5)
+    near = likely(name.lower(), names, 1, 0.5)
     hint = f" Did you mean {near[0]}?" if near else ""
     return f"There is no component {wanted}.{hint} 'describe' lists them all."

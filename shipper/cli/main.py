@@ -9,6 +9,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from shipper.likely import likely
+
 COMMANDS = {
     "agent": "run an agent of a Flume configuration file",
     "check": "say everything that is wrong or doubtful in a file",
@@ -74,9 +76,7 @@ def _carry_out(program: str, arguments: Sequence[str]) -> int:
         print(f"{program} {command}: {REFUSED[command]}", file=sys.stderr)
         return 2
     if command not in COMMANDS:
-        import difflib
-
-        meant = next(iter(difflib.get_close_matches(command, COMMANDS, 1, 0.6)), None)
+        meant = next(iter(likely(command, COMMANDS, 1, 0.6)), None)
         hint = f"; did you mean '{meant}'?" if meant else "."
         print(f"{program}: there is no command '{command}'{hint}\n\n{usage(program)}", file=sys.stderr)
         return 2

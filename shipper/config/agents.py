@@ -10,12 +10,12 @@ Lines that fit neither form are told and left out, as Flume does; what the rest 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from shipper.config.problem import Problem
 from shipper.config.properties import Property, java_trim, written
+from shipper.likely import likely
 
 #: list name -> what one of it is called.
 LISTS = {
@@ -180,7 +180,7 @@ def _misplaced(agent: str, key: str, setting: Property) -> Problem:
         )
     lists = {name.lower(): name for name in LISTS}
     lists |= {name.lower()[:-1]: name for name in LISTS}
-    near = lists.get(list_name.lower()) or next(iter(difflib.get_close_matches(list_name, LISTS, 1, 0.6)), None)
+    near = lists.get(list_name.lower()) or next(iter(likely(list_name, LISTS, 1, 0.6)), None)
     nearest = None if near is None else f"{agent}.{near}" + (f".{rest}" if rest else "")
     message = (
         f"{setting.key}: behind the agent's name comes one of {', '.join(LISTS)}, in small letters, "

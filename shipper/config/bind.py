@@ -18,7 +18,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from shipper.config.problem import Problem, in_order, strictly
 from shipper.config.properties import Property, read_files
 from shipper.config.wiring import Wiring
 from shipper.errors import ConfigurationError
+from shipper.likely import likely
 
 
 def load(
@@ -117,7 +117,7 @@ def _no_such_agent(
     where = ", ".join(paths)
     if found:
         names = ", ".join(found)
-        near = get_close_matches(agent, found, 1, 0.5)
+        near = likely(agent, found, 1, 0.5)
         only = next(iter(found)) if len(found) == 1 else None
         message = f"There is no agent {agent} in {where}, which has {names}."
         return Problem("error", message, where, nearest=f"-n {near[0]}" if near else f"-n {only}" if only else None)

@@ -14,11 +14,11 @@ wrong with them, all at once.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from shipper.likely import likely
 from shipper.units import parse_seconds, parse_size
 
 
@@ -84,7 +84,7 @@ def choice(*names: str) -> Kind:
         for name in names:
             if name.lower() == value.strip().lower():
                 return name
-        near = difflib.get_close_matches(value, names, 1)
+        near = likely(value, names, 1)
         raise ValueError(f"must be one of {', '.join(names)}" + (f"; did you mean {near[0]}?" if near else ""))
 
     return Kind(" | ".join(names), parse)
@@ -250,4 +250,4 @@ def unknown_keys(options: type[Options], keys: list[str], also: tuple[str, ...] 
     prefixes = tuple(d.key[:-1] for d in declared if d.kind.many) + tuple(k for k in also if k[-1] == ".")
     unknown = [k for k in keys if k not in known and not k.startswith(prefixes or ("\0",))]
     lower = {k.lower(): k for k in known}
-    return {k: lower.get(k.lower()) or next(iter(difflib.get_close_matches(k, known, 1, 0.7)), None) for k in unknown}
+    return {k: lower.get(k.lower()) or next(iter(likely(k, known, 1, 0.7)), None) for k in unknown}

@@ -20,10 +20,10 @@ import signal
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from difflib import get_close_matches
 
 from shipper.config.agents import Component, RawAgent
 from shipper.config.problem import Problem
+from shipper.likely import likely
 
 #: A command that prints a password and takes longer than this hangs.
 COMMAND_TIMEOUT_S = 30.0
@@ -72,7 +72,7 @@ def filtered(value: str, names: list[str], ask: Callable[[str, str], str | None]
     def answer(match: re.Match[str]) -> str:
         name, key = match["filter"], match["key"]
         if name not in names:
-            near = get_close_matches(name, names, 1, 0.5)
+            near = likely(name, names, 1, 0.5)
             meant = f"; did you mean {near[0]}?" if near else f" among {', '.join(names)}." if names else "."
             unanswered.append(f"There is no config filter {name}{meant}")
             return match[0]
@@ -150,13 +150,13 @@ def _filter(component: Component, environment: Mapping[str, str], problems: list
         )
         return None
     if kind is None:
-        near = get_close_matches(written.lower(), ("env", "external"), 1, 0.5)
+        near = likely(written.lower(), ("env", "external"), 1, 0.5)
         message = f"There is no config filter of type {written or '(none)'}; there is env and external."
         problems.append(where.problem("dropped", message, nearest=near[0] if near else None, consequence=gone))
         return None
     for key, setting in component.settings.items():
         if key not in known:
-            near = get_close_matches(key, known, 1, 0.6)
+            near = likely(key, known, 1, 0.6)
             message = f"{setting.key}: the {kind} config filter has no such key, so the line has no effect."
             problems.append(setting.problem("warning", message, nearest=component.prefix + near[0] if near else None))
     if kind == "env":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from shipper import registry
@@ -11,6 +10,7 @@ from shipper.config.agents import Component
 from shipper.config.flume_types import flume_name, known_names, meant
 from shipper.config.problem import Problem
 from shipper.config.properties import written
+from shipper.likely import likely
 
 #: What Flume does about a type that it does not know: the whole load fails, or the source or group is left out.
 _FATAL = ("source", "channel", "sink")
@@ -63,7 +63,7 @@ def look_up(
         sentence, lines = hint
         return None, where.problem(severity, f"{what} Here {sentence}:", fix=lines, consequence=consequence)
     names = [*registry.modules(family), *known_names(family)]
-    near = get_close_matches(type_name.lower(), names, 1, 0.6)
+    near = likely(type_name.lower(), names, 1, 0.6)
     if "." in type_name and not near:
         what += " It looks like a Java class, and there is no Java here: components of your own are Python plugins."
     message = what if near else f"{what} {_there(family)}"

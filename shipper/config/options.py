@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from shipper.config.agents import Component
@@ -31,6 +30,7 @@ from shipper.config.field import (
 from shipper.config.plan import BATCH_BYTES, QUARANTINE_BYTES
 from shipper.config.problem import Problem
 from shipper.config.properties import HIDDEN, Property, written
+from shipper.likely import likely
 
 #: Sources that Flume polls; all others have threads of their own there and ignore the back-off keys.
 POLLABLE = ("seq", "taildir", "jms", "kafka", "stress")
@@ -244,7 +244,7 @@ def _nearest(key: str, known: list[str], topology: tuple[str, ...]) -> str | Non
         return f"{key}.type"
     head, dot, rest = key.partition(".")
     if dot:
-        near = get_close_matches(head.lower() + dot, prefixes, 1, 0.75) or (["processor."] if head == "policy" else [])
+        near = likely(head.lower() + dot, prefixes, 1, 0.75) or (["processor."] if head == "policy" else [])
         if near and near[0] in prefixes:
             return near[0] + rest
     longer = [name for name in known if name.lower().endswith("." + key.lower())]

@@ -22,11 +22,11 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from difflib import get_close_matches
 
 from shipper.config.java_date import format_java_date
 from shipper.config.problem import Problem
 from shipper.config.properties import Property
+from shipper.likely import likely
 
 #: `-DpropertiesImplementation=` this makes a bare `${NAME}` look into the environment too.
 ENVIRONMENT_SWITCH = "org.apache.flume.node.EnvVarResolverProperties"
@@ -214,7 +214,7 @@ class _Resolver:
         elif name in self._environment:
             nearest = f"${{env:{name}}}"
         else:
-            near = get_close_matches(name, self._properties, 1, 0.7)
+            near = likely(name, self._properties, 1, 0.7)
             nearest = f"${{{near[0]}}}" if near else None
         self.problems.append(setting.problem("warning", message, nearest=nearest))
 

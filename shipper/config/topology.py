@@ -13,12 +13,12 @@ be left out has a sentence of its own.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from shipper.config.agents import LISTS, Component, RawAgent
 from shipper.config.problem import Problem
+from shipper.likely import likely
 
 
 @dataclass
@@ -118,7 +118,7 @@ class _Judging:
             self._add(setting.problem("dropped", message, flume=flume, fix=(f"{setting.key} = {names}",)))
             return
         listed = self.raw.names(list_name)
-        near = difflib.get_close_matches(name, [n for n in configured if n not in listed], 1, 0.5)
+        near = likely(name, [n for n in configured if n not in listed], 1, 0.5)
         message = f"{setting.key} lists {name}, but no line {agent}.{list_name}.{name}.* says what it is."
         self._add(
             setting.problem(
@@ -141,7 +141,7 @@ class _Judging:
                 if name not in listed and not any(name in entry.split(",") for entry in listed):
                     line = f"{self.raw.name}.{list_name} = {' '.join([*listed, name])}"
                     message = f"{component.titled} does not run: {self.raw.name}.{list_name} does not list it."
-                    near = difflib.get_close_matches(name, [n for n in listed if n not in there], 1, 0.5)
+                    near = likely(name, [n for n in listed if n not in there], 1, 0.5)
                     self._add(
                         component.first.problem("warning", message, nearest=near[0] if near else None, fix=(line,))
                     )
@@ -249,7 +249,7 @@ class _Judging:
         self._add(component.first.problem("warning", message, fix=(f"{component.prefix}{key} = {channel}",)))
 
     def _near_channel(self, name: str) -> str | None:
-        near = difflib.get_close_matches(name, self.agent.channels, 1, 0.5)
+        near = likely(name, self.agent.channels, 1, 0.5)
         return near[0] if near else self._only_channel()
 
     def _groups(self) -> None:
@@ -268,7 +268,7 @@ class _Judging:
                         )
                     )
                 elif sink not in self.agent.sinks:
-                    near = difflib.get_close_matches(sink, self.agent.sinks, 1, 0.5)
+                    near = likely(sink, self.agent.sinks, 1, 0.5)
                     self._add(
                         setting.problem(
                             "dropped",

@@ -22,7 +22,6 @@ Packing 1 MiB of access log at a time costs little against the whole file in one
 from __future__ import annotations
 
 import bz2
-import difflib
 import functools
 import struct
 from collections.abc import Callable
@@ -33,6 +32,7 @@ from isal import isal_zlib
 
 from shipper.config.field import Kind
 from shipper.files import _lzo
+from shipper.likely import likely
 from shipper.serializers.serializer import Bytes
 
 #: raw bytes in a block: 262,144 less what incompressible data may grow by (n / 255 + 16, n / 6 + 32)
@@ -80,7 +80,7 @@ def find_codec(name: str) -> Codec:
         return codec
     if wanted in ("passthrough", "org.apache.hadoop.io.compress.passthroughcodec"):
         raise ValueError("the passthrough codec of Hadoop can only read; leave the codec out, or use gzip or lz4")
-    near = difflib.get_close_matches(wanted, [codec.name for codec in CODECS], 1)
+    near = likely(wanted, [codec.name for codec in CODECS], 1)
     raise ValueError(
         f"must be one of {', '.join(c.name for c in CODECS)}, or the name of Hadoop's class"
         + (f"; did you mean {near[0]}?" if near else "")

@@ -5,7 +5,6 @@ Java takes a name that it does not know for GMT without a word; here it is an er
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import zoneinfo
@@ -13,6 +12,7 @@ from datetime import UTC, timedelta, timezone, tzinfo
 from functools import cache
 
 from shipper.config.field import Kind
+from shipper.likely import likely
 
 #: Java's three-letter ids. Those that zoneinfo has too mean the same there, or are not what Java means.
 _SHORT = {
@@ -97,7 +97,7 @@ def _guess(name: str) -> str:
     lower = {known.lower(): known for known in names}
     cities = {known.rpartition("/")[2].lower(): known for known in sorted(names, reverse=True)}
     wanted = name.lower().replace(" ", "_")
-    found = [lower[near] for near in difflib.get_close_matches(wanted, lower, 3, 0.75)]
-    found += [cities[near] for near in difflib.get_close_matches(wanted.rpartition("/")[2], cities, 2, 0.8)]
+    found = [lower[near] for near in likely(wanted, lower, 3, 0.75)]
+    found += [cities[near] for near in likely(wanted.rpartition("/")[2], cities, 2, 0.8)]
     found = list(dict.fromkeys(found))[:3]
     return f"; did you mean {' or '.join(found)}?" if found else "; names are as in Europe/Berlin, UTC or GMT+8"

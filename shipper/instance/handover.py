@@ -13,8 +13,6 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from shipper import log
-from shipper.durable.board import Board
-from shipper.durable.reader import disown as disown_lane
 from shipper.ring.consumer import disown
 from shipper.ring.lane import Lane
 from shipper.ring.layout import HOLDER
@@ -59,6 +57,9 @@ def hand_over_log(path: Path, sink: int, note: Path) -> int:
     Args:
         path: of the log's board.
     """
+    from shipper.durable.board import Board  # an agent that has no log does without all of this
+    from shipper.durable.reader import disown as disown_lane
+
     try:
         board = Board.open(path)
     except FileNotFoundError:

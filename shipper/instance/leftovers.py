@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -106,6 +105,13 @@ def _run_id(run_dir: Path) -> str:
 # --- looking into one
 
 
+def _passing(prefix: str, above: Path) -> contextlib.AbstractContextManager[str]:
+    """A directory that is gone afterwards."""
+    import tempfile  # for those who look into a leftover: a supervisor that starts only lists them
+
+    return tempfile.TemporaryDirectory(prefix=prefix, dir=above)
+
+
 @contextlib.contextmanager
 def opened(found: Leftover) -> Iterator[Path]:
     """A directory with the lanes of a leftover, to be read.
@@ -117,7 +123,7 @@ def opened(found: Leftover) -> Iterator[Path]:
     if found.kind == RUN_DIRECTORY:
         yield found.place
         return
-    with tempfile.TemporaryDirectory(prefix=".reading-", dir=found.place.parent) as directory:
+    with _passing(".reading-", found.place.parent) as directory:
         ParkedFile(found.place).restore(Path(directory))
         yield Path(directory)
 
@@ -214,7 +220,7 @@ def adopt(found: Leftover, target: Instance, channels: Callable[[str], str]) -> 
     Returns:
         The parked file in the target's state directory.
     """
-    with opened(found) as run_dir, tempfile.TemporaryDirectory(prefix=".adopting-", dir=target.state_dir) as made:
+    with opened(found) as run_dir, _passing(".adopting-", target.state_dir) as made:
         copy = Path(made)
         run_id = _run_id(run_dir)
         instance = Instance(found.agent, found.name, target.run_place, target.state_place)

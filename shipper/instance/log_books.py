@@ -12,9 +12,6 @@ from typing import Any
 
 import orjson
 
-from shipper.channels.file import tally
-from shipper.durable.board import Board
-
 _BASE = "log.base"
 
 Numbers = dict[str, int]
@@ -46,6 +43,9 @@ def since(directory: Path) -> Books:
 
 
 def _read(path: Path) -> Books:
+    from shipper.channels.file import tally  # an agent that has no log does without all of this
+    from shipper.durable.board import Board
+
     numbers: dict[str, int] = dict.fromkeys(("taken", "taken_bytes", "before", "lost"), 0)
     sinks: dict[str, Numbers] = {}
     board = Board.open(path)

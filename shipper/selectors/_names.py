@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
+
+from shipper.api import likely
 
 
 def unknown_channels(key: str, names: Sequence[str], channels: Sequence[str]) -> list[tuple[str, str]]:
@@ -12,7 +13,7 @@ def unknown_channels(key: str, names: Sequence[str], channels: Sequence[str]) ->
     for name in dict.fromkeys(names):
         if name in channels:
             continue
-        near = next(iter(difflib.get_close_matches(name, channels, 1)), None)
+        near = next(iter(likely(name, channels, 1)), None)
         if "," in name:
             hint = "; names are separated by blanks, not by commas"
         elif near is not None:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from shipper.instance.ledger import CHANNEL, mismatch, worker_numbers
-from shipper.instance.log_meter import LogMeter
 from shipper.ring.lane import Lane
 from shipper.ring.layout import lane_key, pad_length
 from shipper.ring.puts import PutPage
 from shipper.workers.grid import Grid
+
+if TYPE_CHECKING:
+    from shipper.instance.log_meter import LogMeter
 
 
 class Meters:
@@ -32,9 +35,7 @@ class Meters:
         self._capacities = {
             name: getattr(channel.options, "capacity", None) or 0 for name, channel in grid.channels.items()
         }
-        self._logs = {
-            name: LogMeter(channel.options.log_settings()) for name, channel in grid.channels.items() if channel.logged
-        }
+        self._logs = {name: _log_meter(channel.options) for name, channel in grid.channels.items() if channel.logged}
         self._lanes = {name: [] for name in grid.channels}
         self._pages: dict[str, dict[Path, tuple[PutPage, list[tuple[Lane, int]]]]] = {n: {} for n in grid.channels}
         for record in grid.lanes:
@@ -93,3 +94,9 @@ class Meters:
             for lane, page, _ in lanes:
                 lane.close()
                 page.close()
+
+
+def _log_meter(options: Any) -> LogMeter:
+    from shipper.instance.log_meter import LogMeter  # an agent that has no log does without all of this
+
+    return LogMeter(options.log_settings())

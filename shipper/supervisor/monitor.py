@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 
 from shipper import log
 from shipper.config.plan import Plan
+from shipper.likely import likely
 from shipper.metrics.block import Kind
 from shipper.metrics.export import Component, Exporter
 from shipper.metrics.health import Level, findings, read_notices, unready
@@ -54,7 +54,7 @@ class Monitor:
         if not kind:
             return None
         if kind not in _TYPES:
-            near = difflib.get_close_matches(kind, _TYPES, 1)
+            near = likely(kind, _TYPES, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
             log.say(
                 "ERROR", "agent", f"flume.monitoring.type = {kind} is not in this build: write http or prometheus{hint}"
