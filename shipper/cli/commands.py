@@ -75,6 +75,19 @@ def stat_command(
     raise typer.Exit(stat(name, run_dir, as_json))
 
 
+@app.command("files")
+def files_command(
+    agent: Annotated[str | None, typer.Argument(help="Name of the agent; all running agents without it.")] = None,
+    name: Annotated[str | None, typer.Option("--name", "-n", help="The same, as agent has it.")] = None,
+    run_dir: _RunDir = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Shows the files that sinks have open, are closing or wait to rename. 0; 1: no such agent."""
+    from shipper.cli.files import files
+
+    raise typer.Exit(files(name or agent, run_dir, as_json))
+
+
 @app.command("ledger")
 def ledger_command(
     name: Annotated[

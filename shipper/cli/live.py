@@ -47,6 +47,7 @@ def live_lines(before: Sample, now: Sample, held_up: list[HoldUp], width: int) -
     parts += [f"{name} {fill_share(numbers):.0%}" for name, numbers in now.channels.items()]
     behind = lag_bytes(now)
     parts += [f"{name} {format_size(size_bytes)} behind" for name, size_bytes in behind.items() if size_bytes]
+    parts += [f"{name} {count:,} files wait to be whole" for name, count in waiting_files(now).items() if count]
     lines = ["  ".join(parts)]
     lines += [hold_up.sentence for hold_up in held_up if hold_up.held_up][:2]
     return [fitted(line, width) for line in lines]
@@ -66,6 +67,16 @@ def lag_bytes(sample: Sample) -> dict[str, int]:
     for worker in sample.workers:
         if worker.kind == Kind.SOURCE:
             found[worker.name] = found.get(worker.name, 0) + worker.counters["lag_bytes"]
+    return found
+
+
+def waiting_files(sample: Sample) -> dict[str, int]:
+    """Files of each sink that have ended and are not closed, or have not got their final names."""
+    found: dict[str, int] = {}
+    for worker in sample.workers:
+        if worker.kind == Kind.SINK:
+            waiting = sum(worker.counters[key] for key in ("files_closing", "files_renaming", "files_leased"))
+            found[worker.name] = found.get(worker.name, 0) + waiting
     return found
 
 

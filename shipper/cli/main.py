@@ -16,6 +16,7 @@ COMMANDS = {
     "check": "say everything that is wrong or doubtful in a file",
     "describe": "show the components and their options, also as a template",
     "stat": "show what a running agent does",
+    "files": "what the sinks of a running agent have open, and what waits",
     "ledger": "what became of every event; 0 when all are accounted for",
     "health": "one line and an exit code for Nagios and its kin",
     "channel": "events left in channels of agents that do not run: list, export, adopt, discard",

@@ -25,6 +25,12 @@ from shipper.units import format_seconds, format_size
 #: Between the two looks. Long enough that workers, which book their time once a second, have booked some.
 LOOK_S = 1.0
 
+#: Of the files of a sink: `shipper files` says which.
+_WAITING_FILES = {
+    "files_closing": "being closed", "files_renaming": "without final name", "files_leased": "leased to others",
+    "rows_late": "events late",
+}  # fmt: skip
+
 #: A process of many components is called after so many of them.
 _NAMES_MOST = 3
 
@@ -104,7 +110,7 @@ def stopped(name: str | None) -> list[str]:
 
     return [
         f"agent {name} of {one.file} has stopped; "
-        f"{_counted(sum(held.events for held in one.channels), 'event', 'events')}"
+        f"{counted(sum(held.events for held in one.channels), 'event', 'events')}"
         f" of {', '.join(held.channel for held in one.channels)} parked: its next start delivers them"
         for one in leftovers.find([], state_places())
         if one.agent == name and one.kind == leftovers.PARKED and one.channels
@@ -232,9 +238,9 @@ def _stat(block: MetricsBlock, before: Sample) -> AgentStat:
 def _source_row(worker: WorkerSample) -> list[str]:
     counters = worker.counters
     more = [f"{format_size(counters['lag_bytes'])} behind"] if counters["lag_bytes"] else []
-    more += [_counted(counters["open_files"], "file open", "files open")] if counters["open_files"] else []
+    more += [counted(counters["open_files"], "file open", "files open")] if counters["open_files"] else []
     return [
-        *_first_cells(worker), _counted(counters["EventAcceptedCount"], "event", "events"),
+        *_first_cells(worker), counted(counters["EventAcceptedCount"], "event", "events"),
         short(counters["body_bytes"], "B"),
         ", ".join([_state(worker), *more, *_losses(worker)]),
     ]  # fmt: skip
@@ -243,19 +249,20 @@ def _source_row(worker: WorkerSample) -> list[str]:
 def _sink_row(worker: WorkerSample) -> list[str]:
     counters = worker.counters
     more = [f"{short(counters['output_bytes'], 'B')} written"] if counters["output_bytes"] else []
-    more += [_counted(counters["open_files"], "file open", "files open")] if counters["open_files"] else []
+    more += [counted(counters["open_files"], "file open", "files open")] if counters["open_files"] else []
+    more += [f"{counters[key]:,} {words}" for key, words in _WAITING_FILES.items() if counters[key]]
     return [
-        *_first_cells(worker), _counted(counters["EventDrainSuccessCount"], "event", "events"),
+        *_first_cells(worker), counted(counters["EventDrainSuccessCount"], "event", "events"),
         short(counters["body_bytes"], "B"),
         ", ".join([_state(worker), *more, *_losses(worker)]),
     ]  # fmt: skip
 
 
 def _channel_row(name: str, numbers: Mapping[str, int]) -> list[str]:
-    bounds = [_counted(numbers["capacity"], "event", "events")] if numbers["capacity"] else []
+    bounds = [counted(numbers["capacity"], "event", "events")] if numbers["capacity"] else []
     bounds += [format_size(numbers["capacity_bytes"])] if numbers["capacity_bytes"] else []
     filled = f"{fill_share(numbers):.0%} full of {' or '.join(bounds)}" if bounds else "no bound"
-    return ["channel", name, "", "", _counted(numbers["size"], "event", "events"), short(numbers["bytes"], "B"), filled]
+    return ["channel", name, "", "", counted(numbers["size"], "event", "events"), short(numbers["bytes"], "B"), filled]
 
 
 def _first_cells(worker: WorkerSample) -> list[str]:
@@ -266,7 +273,7 @@ def _state(worker: WorkerSample) -> str:
     text = {State.WAITING_ROOM: "waits for room", State.WAITING_TARGET: "waits for its target"}.get(
         worker.state, "running" if worker.state in (State.BUSY, State.WAITING_INPUT) else worker.state.name.lower()
     )
-    return text + (f" (restarted {_counted(worker.restarts, 'time', 'times')})" if worker.restarts else "")
+    return text + (f" (restarted {counted(worker.restarts, 'time', 'times')})" if worker.restarts else "")
 
 
 def _losses(worker: WorkerSample) -> list[str]:
@@ -278,10 +285,11 @@ def _losses(worker: WorkerSample) -> list[str]:
         "decode_errors": ("decode error", "decode errors"), "files_lost": ("file lost", "files lost"),
         "ChannelWriteFail": ("time no room", "times no room"), "EventWriteFail": ("failed write", "failed writes"),
     }  # fmt: skip
-    return [_counted(worker.counters[key], *words) for key, words in names.items() if worker.counters.get(key)]
+    return [counted(worker.counters[key], *words) for key, words in names.items() if worker.counters.get(key)]
 
 
-def _counted(number: int, one: str, several: str) -> str:
+def counted(number: int, one: str, several: str) -> str:
+    """`1 file`, `1,200 files`."""
     return f"{number:,} {one if number == 1 else several}"
 
 

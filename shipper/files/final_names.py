@@ -105,6 +105,12 @@ class FinalNames:
         """Files that still wait."""
         return [one.record for one in self._waiting.values()]
 
+    def waiting(self) -> Iterable[tuple[FileRecord, int, float]]:
+        """Files that still wait, how often that has failed, and when it is tried again (monotonic; 0 = not)."""
+        return [
+            (one.record, one.tries, 0.0 if math.isinf(one.next_s) else one.next_s) for one in self._waiting.values()
+        ]
+
     def _done(self, record: FileRecord, lost: bool = False) -> None:
         del self._waiting[record.number]
         self._gone.append(record.number)
@@ -150,6 +156,7 @@ class FinalNames:
         record = one.record
         one.tries += 1
         self._counters.add("ConnectionFailedCount")
+        self._counters.add("file_retries")
         again = self._retry_s > 0 and (self._tries_max <= 0 or one.tries < self._tries_max)
         one.next_s = self._clock.monotonic_s() + self._retry_s if again else math.inf
         then = f"next try in {self._retry_s:g} s" if again else "that was the last try; the next start tries once more"

@@ -27,7 +27,7 @@ from __future__ import annotations
 import errno
 import os
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from shipper.batch.batch import EventBatch
@@ -36,6 +36,7 @@ from shipper.files.closed_files import ClosedFiles
 from shipper.files.final_names import FinalNames, Naming
 from shipper.files.journal import CHANNEL_LOST, JOURNAL_LOST, POWER_CUT, FileRecord, Journal
 from shipper.files.open_file import OpenFile, Point, Recipe
+from shipper.files.progress import CUTTING, ENDING, OPEN, RENAMING, FileState, Progress
 from shipper.files.refusals import Numbers, Refusals
 from shipper.files.roll import RollLimits, cuts
 from shipper.files.settling import Settling
@@ -72,6 +73,7 @@ class RollingFiles:
         naming: what they are called.
         context: the sink's.
         closed: hears of files that have their final names; None when nobody wants to know.
+        progress: shows them to people.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class RollingFiles:
         naming: Naming,
         context: SinkContext,
         closed: ClosedFiles | None = None,
+        progress: Progress | None = None,
     ) -> None:
         self._store = store
         self._plan = plan
@@ -91,6 +94,7 @@ class RollingFiles:
         self._say = context.say
         self._context = context
         self._closed = closed
+        self._progress = progress or Progress(None, context.name, context.worker, "", context.clock, context.counters)
         self._open: OrderedDict[str, OpenFile] = OrderedDict()  # by bucket, the one written longest ago first
         self._touched: dict[OpenFile, str] = {}  # with rows that do not count yet, and their buckets
         self._ended: list[OpenFile] = []  # finished without a transaction, and the journal has not heard yet
@@ -211,6 +215,7 @@ class RollingFiles:
         self._journal.confirm()
         if not self._touched:
             return
+        self._progress.committed_s = self._clock.monotonic_s()
         for file in self._touched:
             self._syncing.touched(file.record)
             if file.finished:
@@ -240,6 +245,8 @@ class RollingFiles:
         ])  # fmt: skip
         if self._closed is not None:
             self._closed.tick()
+        if self._progress.due():
+            self._progress.show(self._survey())
         return ended
 
     def end(self, keys: Iterable[str]) -> bool:
@@ -273,7 +280,10 @@ class RollingFiles:
 
     def synced(self) -> bool:
         """True when what was committed before the last `sync` is durable."""
-        return not self.sync_interval_s or self._syncing.done()
+        done = not self.sync_interval_s or self._syncing.done()
+        if done and self.sync_interval_s:
+            self._progress.synced_s = self._clock.monotonic_s()
+        return done
 
     def releasing(self) -> None:
         """The channel's commit slot will name another sink, which will say how much is durable there."""
@@ -304,12 +314,29 @@ class RollingFiles:
             file.close()
         self._open.clear()
         self._counters.set("open_files", 0)
+        self._progress.close()
         if self.sync_interval_s:
             self._syncing.now()
         try:
             self._journal.close()
         except OSError as error:
             self._say("error", trouble("write", str(self._journal.path), error))
+
+    def _survey(self) -> Iterator[FileState]:
+        """All files that are not done."""
+        open_now = set(self._open.values())
+        for file in open_now:
+            yield self._state(file, CUTTING if file in self._uncut else OPEN)
+        for file in {*self._touched, *self._ended, *self._uncut} - open_now:
+            yield self._state(file, CUTTING if file in self._uncut else ENDING)
+        for record, tries, retry_s in self._names.waiting():
+            done = record.progress
+            rows, length = (done.rows, done.length) if done is not None else (0, 0)
+            yield FileState(record.path, RENAMING, rows, length, record.opened_ms, 0.0, tries, retry_s)
+
+    @staticmethod
+    def _state(file: OpenFile, state: str) -> FileState:
+        return FileState(file.record.path, state, file.rows, file.length, file.record.opened_ms, file.written_s)
 
     # --- one file
 

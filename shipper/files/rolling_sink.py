@@ -8,6 +8,7 @@ from shipper.config.field import Options
 from shipper.errors import ComponentFailed
 from shipper.files.closed_files import ClosedFiles
 from shipper.files.final_names import Naming
+from shipper.files.progress import Page, Progress
 from shipper.files.rolling import RollingFiles, RollingPlan
 from shipper.files.store import Store, trouble
 from shipper.sinks.sink import Sink, SinkContext
@@ -39,7 +40,15 @@ class RollingSink(Sink[O]):
         Raises:
             ComponentFailed: the journal or a file of the process before can't be worked with.
         """
-        self.files = RollingFiles(store, plan, naming, context, closed)
+        page = None
+        if context.board is not None:
+            try:
+                context.board.parent.mkdir(mode=0o700, exist_ok=True)
+                page = Page(context.board)
+            except (OSError, ComponentFailed) as problem:
+                context.say("warning", f"shipper files can't show the files of {context.name}: {problem}")
+        progress = Progress(page, context.name, context.worker, where, context.clock, context.counters)
+        self.files = RollingFiles(store, plan, naming, context, closed, progress)
         try:
             self.files.open()
         except OSError as error:

@@ -47,7 +47,7 @@ from shipper.shared.segment import Segment
 from shipper.units import format_size
 
 #: Of the files in a run directory, those that are made anew at each start.
-_MADE_ANEW = ("control", "metrics", "bells")
+_MADE_ANEW = ("control", "metrics", "bells", "files")
 #: Layout of what is parked. A release reads its own and the one before.
 VERSION = 1
 

@@ -31,9 +31,24 @@ _SINK_FAILURES: Final = ("EventWriteFail", "ChannelReadFail")
 #: What may go down; everything else of Flume's only grows.
 _GAUGES: Final = frozenset({"OpenConnectionCount"})
 
+#: Of sinks that write rolling files.
+_FILE_GAUGES: Final = {
+    "files_closing": "Files that have ended and are being closed.",
+    "files_renaming": "Files that are whole and wait for their final names.",
+    "files_leased": "Files that wait until somebody else's lease on them ends.",
+    "reports_waiting": "Closed files that listeners have not taken yet.",
+    "buckets_waiting": "Folders of finished buckets, and of those that will be, without their markers.",
+}
+_FILE_TOTALS: Final = {
+    "file_retries": "Times that a file could not be closed or renamed, and was tried again.",
+    "report_retries": "Times that a listener could not take a closed file.",
+    "buckets_done": "Markers of finished buckets made.",
+    "rows_late": "Events that came for a bucket after its marker was made.",
+}
 _OUR_GAUGES: Final = {
     "lag_bytes": "Bytes known to wait behind the position of the source.",
     "open_files": "Files open now.",
+    **_FILE_GAUGES,
 }
 _OUR_TOTALS: Final = {
     "body_bytes": "Bytes of event bodies accepted by a source or delivered by a sink.",
@@ -44,6 +59,7 @@ _OUR_TOTALS: Final = {
     "rows_dropped": "Events that were given up.",
     "rows_optional_dropped": "Events that an optional channel had no room for.",
     "rows_set_aside": "Events that a target refused for good, kept aside.",
+    **_FILE_TOTALS,
 }
 #: Since the channel was made, not since the agent started: the ledger never begins again.
 _OUR_LEDGER: Final = {
@@ -108,13 +124,17 @@ class Exporter:
         return entries
 
     def flume_json(self, sample: Sample) -> bytes:
-        """What `/metrics` answers: Flume's entries, and the ledger's of each channel, which Flume does not have."""
+        """What `/metrics` answers: Flume's entries, and those it does not have: ledgers of channels, files of sinks."""
         entries = self.flume(sample)
         for component in self._components:
             if component.kind == Kind.CHANNEL:
                 numbers = sample.channels.get(component.name, {})
                 ledger = {f"ledger_{number}": str(numbers.get(number, 0)) for number in _OUR_LEDGER}
                 entries[f"LEDGER.{component.name}"] = {"Type": "LEDGER", **ledger}
+            elif "open_files" in component.counted:
+                workers = _workers(sample, component)
+                numbers_of = {name: str(_sum(workers, name)) for name in ("open_files", *_FILE_GAUGES, *_FILE_TOTALS)}
+                entries[f"FILES.{component.name}"] = {"Type": "FILES", **numbers_of}
         return orjson.dumps(entries)
 
     def prometheus(self, sample: Sample) -> bytes:

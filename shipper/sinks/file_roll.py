@@ -84,7 +84,7 @@ class FileRollSink(RollingSink[FileRollOptions]):
     aliases = ("file_roll", "org.apache.flume.sink.rollingfilesink")
     counted = (
         "ConnectionCreatedCount", "ConnectionClosedCount", "ConnectionFailedCount",
-        "EventDrainAttemptCount", "EventDrainSuccessCount", "EventWriteFail", "ChannelReadFail",
+        "EventDrainAttemptCount", "EventDrainSuccessCount", "EventWriteFail", "ChannelReadFail", "open_files",
     )  # fmt: skip
 
     def open(self, context: SinkContext) -> None:

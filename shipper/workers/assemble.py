@@ -164,6 +164,7 @@ def sink_parts(spec: WorkerSpec, entries: dict[str, Entry], duty: Duty, say: Say
         contexts[found.name] = SinkContext(
             name=found.name, clock=clock, counters=entry.counters, state_dir=state_dir, say=say, worker=spec.index,
             workers=spec.count, committed_sequence=committed, run_id=run_id, boot_id=spec.common.boot_id,
+            board=Path(spec.common.run_dir) / "files" / f"{found.name}.{spec.index}",
         )  # fmt: skip
     processor, processor_options = component("processor", spec.processor.type, spec.processor.properties)
     first = next(iter(members.values()))

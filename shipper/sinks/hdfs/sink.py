@@ -48,7 +48,7 @@ class HdfsSink(RollingSink[HdfsOptions]):
     counted = (
         "ConnectionCreatedCount", "ConnectionClosedCount", "ConnectionFailedCount",
         "BatchEmptyCount", "BatchUnderflowCount", "BatchCompleteCount",
-        "EventDrainAttemptCount", "EventDrainSuccessCount", "EventWriteFail", "ChannelReadFail",
+        "EventDrainAttemptCount", "EventDrainSuccessCount", "EventWriteFail", "ChannelReadFail", "open_files",
     )  # fmt: skip
 
     @property
