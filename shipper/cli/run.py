@@ -29,7 +29,8 @@ Runs one agent of a Flume configuration file until it is stopped (Ctrl-C, SIGTER
 
   -n, --name NAME           the agent of the file to run
   -f, --conf-file FILE      its properties file; a later -f overrides an earlier one
-  -c, --conf, --config DIR  configuration directory: the -D flags in its flume-env.sh count
+  -c, --conf, --config DIR  configuration directory: the -D flags in its flume-env.sh count, and
+                            core-site.xml and hdfs-site.xml say where a cluster is
   -Dkey=value               a system property; those that have an effect:
                               -Dflume.root.logger=INFO,console   the log goes to the terminal (the default)
                               -Dflume.root.logger=INFO,LOGFILE   the log goes to flume.log.dir/flume.log.file
@@ -79,7 +80,9 @@ def complain(program: str, problem: object, code: int) -> int:
 def _run(command: AgentCommand, on_running: Callable[[], None] | None = None) -> int:
     for note in command.notes:
         log.say("INFO", "agent", note)
-    if command.conf_dir is None:
+    if command.conf_dir is not None:
+        os.environ["SHIPPER_CONF_DIR"] = str(command.conf_dir.resolve())  # for the workers: Hadoop's files lie there
+    else:
         log.say("INFO", "agent", "No configuration directory is set (-c DIR), so no flume-env.sh is read.")
     try:
         # A KeyboardInterrupt in the middle of the start of an extension module can crash the interpreter: it waits.

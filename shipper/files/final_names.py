@@ -2,11 +2,15 @@
 
 A rename that fails is tried again later; the file keeps its name of when it was written until then. What is renamed is
 told to the journal; dying before that, the next process finds the final name on the same file and is content.
+
+Where the store does not cut, a file is closed, set right and renamed beside the loop, all that wait at once: `give`
+begins that, and sees later what became of it.
 """
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,8 +18,11 @@ from typing import Protocol
 from shipper.clock import Clock
 from shipper.files.closed_files import ClosedFiles
 from shipper.files.journal import FileRecord, Journal
-from shipper.files.store import Store, trouble
+from shipper.files.store import Changed, Ending, Store, trouble
 from shipper.metrics.counters import Counters
+
+#: A stop waits so long for what is being renamed; the supervisor's deadline is longer.
+_WAIT_S = 20.0
 
 
 class Naming(Protocol):
@@ -33,6 +40,7 @@ class _Waiting:
     record: FileRecord
     tries: int = 0
     next_s: float = 0.0
+    ending: Ending | None = None
 
 
 class FinalNames:
@@ -81,14 +89,65 @@ class FinalNames:
         now = self._clock.monotonic_s()
         for one in [one for one in self._waiting.values() if all_of_them or one.next_s <= now]:
             try:
-                if one.record.final != one.record.path:
+                if not self._store.cuts:
+                    if not self._ended(one):
+                        continue
+                elif one.record.final != one.record.path:
                     self._rename(one.record)
+            except Changed as error:
+                self._changed(one, error)
             except FileNotFoundError as error:
                 self._missing(one, error)
             except OSError as error:
                 self._failed(one, error)
             else:
                 self._done(one.record)
+        self._tell()
+
+    def wait(self) -> None:
+        """Until what was begun beside the loop is done, for as long as such a thing may take."""
+        until_s = time.monotonic() + _WAIT_S
+        while (begun := [one.ending for one in self._waiting.values() if one.ending is not None]) and (
+            time.monotonic() < until_s
+        ):
+            for ending in begun:
+                ending.wait(max(until_s - time.monotonic(), 0.0))
+            self.give()  # another name may be needed, and is waited for too
+
+    @property
+    def ending(self) -> int:
+        """How many are being closed and renamed at this moment."""
+        return sum(one.ending is not None for one in self._waiting.values())
+
+    def _ended(self, one: _Waiting) -> bool:
+        """True when the file has its name; begins to give it. Raises what went wrong."""
+        record = one.record
+        if one.ending is None:
+            one.ending = self._store.end(record.path, record.final, record.extent)
+        if not one.ending.done:
+            return False
+        error, one.ending = one.ending.error, None
+        if isinstance(error, FileExistsError):
+            self._another_name(record)
+            return self._ended(one)
+        if error is not None:
+            raise error
+        return True
+
+    def _changed(self, one: _Waiting, error: Changed) -> None:
+        """It is not the file that was written any more: it is kept under another name, and said."""
+        record = one.record
+        aside = f"{record.path}.set-aside-{self._clock.now_ms()}"
+        try:
+            self._store.rename(record.path, aside)
+        except OSError as worse:
+            return self._failed(one, worse)
+        self._counters.add("files_lost")
+        self._say("error", f"{record.path} is not what was delivered to it ({error.strerror}): it is kept as {aside}; "
+                  "let nothing touch files that are being written")  # fmt: skip
+        self._done(record, True)
+
+    def _tell(self) -> None:
         if self._gone:
             try:
                 if self._closed is not None:
@@ -125,11 +184,13 @@ class FinalNames:
                 there = self._store.stat(record.final)
                 if there is not None and there.identity == record.identity:
                     return self._store.delete(record.path)  # two names on one file: a rename that was half done
-                final = self._free_name(record.key)
-                self._say("warning", f"{record.final} is there already and is not overwritten: "
-                          f"{record.path} becomes {final}")  # fmt: skip
-                # The journal first: dying between the two, the file is looked for under the name that it has.
-                self._journal.renamed_to(record.number, final)
+                self._another_name(record)
+
+    def _another_name(self, record: FileRecord) -> None:
+        final = self._free_name(record.key)
+        self._say("warning", f"{record.final} is there already and is not overwritten: {record.path} becomes {final}")
+        # The journal first: dying between the two, the file is looked for under the name that it has.
+        self._journal.renamed_to(record.number, final)
 
     def _free_name(self, key: str) -> str:
         while True:
@@ -143,9 +204,9 @@ class FinalNames:
             if self._store.stat(record.path) is not None:
                 return self._failed(one, error)  # it is the final name's folder that is gone
             there = self._store.stat(record.final)
+            lost = there is None or not self._store.same(record.final, there, record.extent)
         except OSError as worse:
             return self._failed(one, worse)
-        lost = there is None or there.identity != record.identity
         if lost:
             self._counters.add("files_lost")
             self._say("error", f"{record.path} was moved or removed by somebody before it could be renamed to "

@@ -40,6 +40,8 @@ from typing import Any
 
 import orjson
 
+from shipper.files.extent import Extent
+
 #: The commit and the journal know of each other.
 AGREES = "agrees"
 #: The journal was written beside another channel memory: its newest entry counts.
@@ -67,6 +69,7 @@ class Progress:
         length: bytes of it that count.
         state: what its serializer needs to go on.
         finished: it takes no more; it waits for its final name.
+        tail: tells its last bytes that count (`store.tail_of`), where a store has no number for a file.
     """
 
     number: int
@@ -75,10 +78,12 @@ class Progress:
     body_bytes: int
     state: str | None = None
     finished: bool = False
+    tail: str | None = None
 
     def packed(self) -> list[Any]:
         """For the payload."""
-        return [self.number, self.length, self.rows, self.body_bytes, self.state, self.finished]
+        found = [self.number, self.length, self.rows, self.body_bytes, self.state, self.finished]
+        return found if self.tail is None else [*found, self.tail]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,12 @@ class FileRecord:
     recipe: str
     identity: str | None = None
     progress: Progress | None = None
+
+    @property
+    def extent(self) -> Extent:
+        """What counts of it."""
+        known = self.progress
+        return Extent(known.length, self.identity, known.tail) if known is not None else Extent(0, self.identity)
 
 
 class Journal:

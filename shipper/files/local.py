@@ -12,7 +12,8 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 
-from shipper.files.store import FileStatus
+from shipper.files.extent import Extent
+from shipper.files.store import Changed, Ending, FileStatus
 from shipper.serializers.serializer import Bytes
 
 _RENAME_NOREPLACE = 1
@@ -39,6 +40,9 @@ class LocalFile:
         written = os.write(self._descriptor, data)
         while written < wanted:  # a signal, a quota or 2 GiB in one call: the rest, until an error says why not
             written += os.write(self._descriptor, memoryview(data)[written:])
+
+    def take_back(self) -> int | None:
+        return None
 
     def unlinked(self) -> bool:
         return os.fstat(self._descriptor).st_nlink == 0
@@ -72,18 +76,31 @@ class LocalStore:
             self.mkdirs(os.path.dirname(path))
         return LocalFile(os.open(path, flags, 0o666))
 
-    def append(self, path: str, length: int, identity: str | None) -> LocalFile:
+    def ready(self, files: Sequence[tuple[str, Extent]]) -> None:
+        """Nothing takes long here."""
+
+    def append(self, path: str, extent: Extent) -> LocalFile:
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             found = os.fstat(descriptor)
-            if _identity(found) != identity or found.st_size < length:
-                raise FileNotFoundError(errno.ENOENT, "another file has that name now", path)
+            length = found.st_size if extent.length is None else extent.length
+            if _identity(found) != extent.identity or found.st_size < length:
+                raise Changed(errno.ENOENT, "another file has that name now", path)
             if found.st_size > length:
                 os.ftruncate(descriptor, length)
             return LocalFile(descriptor)
         except BaseException:
             os.close(descriptor)
             raise
+
+    def same(self, path: str, there: FileStatus, extent: Extent) -> bool:
+        return there.identity == extent.identity
+
+    def flush(self) -> None:
+        """What the kernel has outlives the process already."""
+
+    def end(self, path: str, final: str, extent: Extent) -> Ending:
+        raise NotImplementedError("a file here is renamed in a moment")
 
     def rename(self, path: str, final: str) -> None:
         rename = _renameat2()
@@ -135,6 +152,9 @@ class LocalStore:
 
     def set_permission(self, path: str, mode: int) -> None:
         os.chmod(path, mode)
+
+    def close(self) -> None:
+        """Holds nothing."""
 
 
 def _identity(found: os.stat_result) -> str:

@@ -2,7 +2,8 @@
 
 `progress()` says how far it has got; what a transaction added is taken back by `cut_back()`, down to what the journal's
 record of it says. A codec sees the rows of a whole transaction at once: the pieces are gathered, and become one
-member of the file when it is flushed or finished.
+member of the file when it is flushed or finished. Where the store does not cut, everything is gathered, and reaches it
+when the file is flushed.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 from shipper.batch.batch import EventBatch
 from shipper.clock import Clock
 from shipper.files.compress import Codec
+from shipper.files.extent import Extent, last_of, tail_of
 from shipper.files.journal import FileRecord, Progress
 from shipper.files.store import Store, StoreFile
 from shipper.serializers.serializer import Bytes, Serializer
@@ -68,7 +70,9 @@ class OpenFile:
         self._recipe = recipe
         self._clock = clock
         self._handle: StoreFile | None = handle
+        self._gathers = recipe.codec is not None or not store.cuts
         self._pieces: list[Bytes] = []
+        self._last = b""  # of what was written, where the store knows a file by that
         self.rows = self.body_bytes = self.length = 0
         self._serializer: Serializer[Any]
         self._resume(_counted(record.progress) if record.progress is not None else Point(0, 0, 0, None))
@@ -88,30 +92,45 @@ class OpenFile:
         return written + self._put(data)
 
     def push(self) -> int:
-        """What the codec gathered goes into the file, as one member. Returns the bytes that reached the store."""
-        if not self._pieces or self._recipe.codec is None:
-            return 0
-        data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-        packed = self._recipe.codec.pack(data)
-        self._pieces.clear()
-        return self._append(packed if self.length else self._recipe.codec.begin + packed)
+        """What was gathered goes into the file, as one member if there is a codec; a finished file is then closed.
+
+        Returns the bytes that reached the store.
+        """
+        written = 0
+        codec = self._recipe.codec
+        if self._pieces:
+            data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+            if codec is not None:
+                packed = codec.pack(data)
+                data = packed if self.length else codec.begin + packed
+            self._pieces.clear()
+            written = self._append(data)
+        if self.finished and self._handle is not None:
+            if codec is not None and codec.end and self.length:
+                written += self._append(codec.end)
+            self.close()
+        return written
 
     def finish(self) -> int:
-        """Ends the file: its last bytes are written and it is closed. Returns the bytes that reached the store."""
+        """Ends the file: its last bytes are written and it is closed, by the next `push` where the store does not cut.
+
+        Returns the bytes that reached the store.
+        """
         footer = self._serializer.footer()
         written = self._put(footer) if len(footer) else 0
-        written += self.push()
-        if self._recipe.codec is not None and self._recipe.codec.end and self.length:
-            written += self._append(self._recipe.codec.end)
         self.finished = True
-        self.close()
-        return written
+        return written + self.push() if self._store.cuts else written
 
     def progress(self) -> Progress:
         """How far it has got, as the journal is to know it. Everything gathered must have been pushed."""
         return Progress(
-            self.record.number, self.length, self.rows, self.body_bytes, self._serializer.state(), self.finished
-        )
+            self.record.number, self.length, self.rows, self.body_bytes, self._serializer.state(), self.finished,
+            None if self._store.cuts else self._tail(),
+        )  # fmt: skip
+
+    def _tail(self) -> str | None:
+        before = self.record.progress
+        return tail_of(self._last) or (before.tail if before is not None and before.length == self.length else None)
 
     def point(self) -> Point:
         """Where the file is now, to come back to."""
@@ -124,8 +143,11 @@ class OpenFile:
             FileNotFoundError: the file is not there any more, or another one has its name.
             OSError: it is as it was; to be tried again.
         """
-        self.close()
-        self._handle = self._store.append(self.record.path, point.length, self.record.identity)
+        if self._handle is None or self._handle.take_back() != point.length:
+            self.close()
+            self._handle = self._store.append(self.record.path, Extent(point.length, self.record.identity))
+        if self.length != point.length:
+            self._last = b""
         self._resume(point)
         self.finished = False
 
@@ -133,6 +155,11 @@ class OpenFile:
         """Takes out what does not count; the file must have something that does. Raises as `back_to`."""
         assert self.record.progress is not None, "a file of which nothing counts is removed, not cut"
         self.back_to(_counted(self.record.progress))
+
+    def takes_back(self) -> bool:
+        """True when nothing that does not count has reached the store, so that `cut_back` costs nothing."""
+        progress = self.record.progress
+        return progress is not None and self._handle is not None and self._handle.take_back() == progress.length
 
     def unlinked(self) -> bool:
         """True when somebody removed the file under us."""
@@ -146,7 +173,7 @@ class OpenFile:
             handle.close()
 
     def _put(self, data: Bytes) -> int:
-        if self._recipe.codec is not None:
+        if self._gathers:
             self._pieces.append(data)
             return 0
         return self._append(data)
@@ -155,6 +182,8 @@ class OpenFile:
         assert self._handle is not None, "the file is finished"
         self._handle.write(data)
         self.length += len(data)
+        if not self._store.cuts:
+            self._last = last_of(self._last, data)
         return len(data)
 
     def _resume(self, point: Point) -> None:

@@ -14,6 +14,11 @@ The order of a transaction, and what is true when the process dies behind each s
 A file in which everything counts is finished without a transaction: its last bytes, a journal fact, the rename.
 `close` and the timers do that; so nothing waits for a row to come.
 
+Where the store does not cut (a cluster), bytes reach the files in step 2 only, and are flushed there before the journal
+is written. A file that has more than what counts is not waited for: the journal hears that it ends where it counts, it
+is set right and renamed beside the loop, and its bucket goes on in a new one. Dying anywhere in there, the next `open`
+finds a finished file and begins that again.
+
 A file that is not what the journal says (shorter, or another file under its name) is never cut: it is set aside
 under another name, counted and said (`settling.py`).
 
@@ -28,13 +33,14 @@ import errno
 import os
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shipper.batch.batch import EventBatch
 from shipper.errors import Refused, RetryLater
 from shipper.files.closed_files import ClosedFiles
 from shipper.files.final_names import FinalNames, Naming
 from shipper.files.journal import CHANNEL_LOST, JOURNAL_LOST, POWER_CUT, FileRecord, Journal
+from shipper.files.journal import Progress as Counted
 from shipper.files.open_file import OpenFile, Point, Recipe
 from shipper.files.progress import CUTTING, ENDING, OPEN, RENAMING, FileState, Progress
 from shipper.files.refusals import Numbers, Refusals
@@ -98,6 +104,7 @@ class RollingFiles:
         self._open: OrderedDict[str, OpenFile] = OrderedDict()  # by bucket, the one written longest ago first
         self._touched: dict[OpenFile, str] = {}  # with rows that do not count yet, and their buckets
         self._ended: list[OpenFile] = []  # finished without a transaction, and the journal has not heard yet
+        self._strays: list[FileRecord] = []  # the store did not say whether it made them
         self._uncut: dict[OpenFile, str] = {}  # a rollback that could not be done yet
         self._points: dict[OpenFile, Point | None] | None = None  # where files were before this batch; None = new ones
         self._most_open = plan.open_files_max
@@ -203,6 +210,8 @@ class RollingFiles:
                 written += file.push()
                 if file.unlinked():
                     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+            path = next(iter(self._touched.values()))
+            self._store.flush()
             path = str(self._journal.path)
             sequence = self._journal.append([file.progress() for file in self._touched])
         except OSError as error:
@@ -266,6 +275,8 @@ class RollingFiles:
             self._say("error", trouble("finish", due[0][0], error))
         self._settle_ended()
         self._names.give()
+        if self._strays:
+            self._sweep()
         return ended
 
     @property
@@ -308,6 +319,7 @@ class RollingFiles:
                 self._say("error", trouble("finish", key, error))
         self._settle_ended()
         self._names.give(all_of_them=True)
+        self._names.wait()
         for record in self._names.left():
             self._say("error", f"{record.path} keeps that name: it could not be renamed to {record.final}")
         for file in [*self._open.values(), *self._uncut]:
@@ -354,6 +366,9 @@ class RollingFiles:
             except FileExistsError:  # somebody was faster: it is theirs
                 self._journal.gone([number])
                 continue
+            except TimeoutError:
+                self._strays.append(self._journal.records[number])  # it may be there, or come to be
+                raise
             except OSError as error:
                 self._journal.gone([number])
                 if error.errno not in (errno.EMFILE, errno.ENFILE) or len(self._open) < 2:
@@ -427,7 +442,7 @@ class RollingFiles:
     def _finish_counted(self, key: str, file: OpenFile) -> None:
         """Ends a file in which everything counts: dying in here, it is cut to what counts, or renamed."""
         try:
-            self._counters.add("output_bytes", file.finish())
+            self._counters.add("output_bytes", file.finish() + file.push())
         except OSError:
             self._uncut[file] = key  # part of its last bytes may be there
             raise
@@ -438,6 +453,15 @@ class RollingFiles:
         """The journal hears what was ended; tried again by the next `tick` when it can't be written."""
         if not self._ended:
             return
+        try:
+            self._store.flush()
+        except OSError as error:
+            self._say("error", trouble("finish", self._ended[0].record.path, error))
+            if not self._store.cuts:  # without their last bytes, then
+                for file in self._ended:
+                    self._uncut[file] = file.record.key
+                self._ended.clear()
+                return
         try:
             self._journal.settled([file.progress() for file in self._ended])
         except OSError as error:
@@ -493,6 +517,8 @@ class RollingFiles:
             file, key = next(iter(self._uncut.items()))
             if file.record.progress is None:
                 self._remove(key, file)
+            elif not self._store.cuts and not file.takes_back():
+                self._end_early(key, file, file.record.progress)
             else:
                 try:
                     file.cut_back()
@@ -502,6 +528,27 @@ class RollingFiles:
                     self._open[key] = file
             del self._uncut[file]
         self._counters.set("open_files", len(self._open))
+
+    def _end_early(self, key: str, file: OpenFile, counted: Counted) -> None:
+        """The file has more than what counts, or can't be written any more: it ends where it counts."""
+        self._journal.settled([replace(counted, finished=True)])
+        file.close()
+        if self._open.get(key) is file:
+            self._retire(key)
+        self._syncing.touched(file.record)
+        self._names.add(file.record)
+
+    def _sweep(self) -> None:
+        """Removes empty files that the store was asked to make, and did not say that it had."""
+        record = self._strays[0]
+        try:
+            there = self._store.stat(record.path)
+            if there is not None and not there.length:
+                self._store.delete(record.path)
+            self._journal.gone([record.number])
+        except OSError:
+            return  # the store is not back yet
+        del self._strays[0]
 
     def _forget_lost(self, key: str, file: OpenFile) -> None:
         file.close()

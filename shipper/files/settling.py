@@ -14,17 +14,21 @@ gone                                   counted and said
 any, and the journal was lost          kept whole and renamed: what is behind the known length may count
 =====================================  ==================================================================
 
+Where the store does not cut, what ends is left to `final_names.py`, which does it beside the loop; and a file that its
+dead writer still holds after a while is not waited for: it ends where it counts, and its bucket goes on in a new one.
+
 All of it may be done twice: a process that dies in here leaves what the next one settles to the same end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from shipper.clock import Clock
+from shipper.files.extent import Extent
 from shipper.files.journal import JOURNAL_LOST, POWER_CUT, FileRecord, Journal, Progress
-from shipper.files.store import FileStatus, Store, StoreFile
+from shipper.files.store import Changed, FileStatus, Store, StoreFile, trouble
 from shipper.metrics.counters import Counters
 
 _ADVICE = "let nothing touch files that are being written"
@@ -70,7 +74,10 @@ class Settling:
         Raises:
             OSError: a file can't be worked with; those before it are settled.
         """
-        for record in list(self._journal.records.values()):
+        records = list(self._journal.records.values())
+        if not self._store.cuts:
+            return self._run_beside(records)
+        for record in records:
             there = self._store.stat(record.path)
             if self._journal.rebooted:
                 self._renumber(record, there or self._store.stat(record.final))
@@ -88,14 +95,63 @@ class Settling:
                 assert there is not None, "it was just renamed"
                 self._written(record, record.progress, there)
             elif there is None:
-                rows = record.progress.rows
-                self._say("error", f"{record.path} is gone, with {rows} rows that were delivered to it: {_ADVICE}")
-                self._counters.add("files_lost")
-                self._journal.gone([record.number])
+                self._gone(record, record.progress)
             elif not ours or there.length < record.progress.length:
                 self._set_aside(record, record.progress, there)
             else:
                 self._written(record, record.progress, there)
+
+    def _run_beside(self, records: Sequence[FileRecord]) -> None:
+        lost = self._journal.found == JOURNAL_LOST
+        wanted = []
+        for record in records:
+            if record.progress is None:
+                there = self._store.stat(record.path)
+                self._begun(record, there, there is not None and there.identity == record.identity)
+            elif record.progress.finished:
+                self._rename(record)
+            elif not lost and (record.recipe != self._recipe or record.key in self._taken_up):
+                self._end(record, replace(record.progress, finished=True))
+            else:
+                self._taken_up.add(record.key)
+                extent = replace(record.extent, length=None, tail=None) if lost else record.extent
+                wanted.append((record, record.progress, extent))
+        self._store.ready([(record.path, extent) for record, _, extent in wanted])
+        for record, progress, extent in wanted:
+            self._go_on(record, progress, extent)
+
+    def _go_on(self, record: FileRecord, progress: Progress, extent: Extent) -> None:
+        try:
+            handle = self._store.append(record.path, extent)
+        except Changed:
+            there = self._store.stat(record.path)
+            if there is not None:
+                self._set_aside(record, progress, there)
+        except FileNotFoundError:
+            final = self._store.stat(record.final)
+            if self._journal.found == POWER_CUT and final is not None and self._same(record, final):
+                self._store.rename(record.final, record.path)
+                return self._go_on(record, progress, extent)
+            self._gone(record, progress)
+        except TimeoutError as error:
+            self._say("warning", f"{trouble('go on with', record.path, error)}; it ends with what was delivered to it "
+                      "when that is over, and events go into a new file")  # fmt: skip
+            self._end(record, replace(progress, finished=True))
+        else:
+            if self._journal.found != JOURNAL_LOST:
+                return self._resume(record, handle)
+            handle.close()
+            there = self._store.stat(record.path)
+            length = progress.length if there is None else there.length
+            self._end(record, replace(progress, length=length, finished=True, tail=None))
+
+    def _same(self, record: FileRecord, there: FileStatus) -> bool:
+        return self._store.same(record.final, there, record.extent)
+
+    def _gone(self, record: FileRecord, progress: Progress) -> None:
+        self._say("error", f"{record.path} is gone, with {progress.rows} rows that were delivered to it: {_ADVICE}")
+        self._counters.add("files_lost")
+        self._journal.gone([record.number])
 
     def _renumber(self, record: FileRecord, there: FileStatus | None) -> None:
         """A disk may have another number since the machine was started, and the file is the same all the same."""
@@ -126,7 +182,7 @@ class Settling:
         if self._journal.found == JOURNAL_LOST and not progress.finished:
             self._end(record, replace(progress, length=there.length, finished=True))
             return
-        handle = self._store.append(record.path, progress.length, record.identity)
+        handle = self._store.append(record.path, record.extent)
         if progress.finished or record.recipe != self._recipe or record.key in self._taken_up:
             handle.close()
             self._end(record, replace(progress, finished=True))

@@ -1,11 +1,16 @@
 """A store: the place where files are made, appended to, renamed. A local directory here, a cluster elsewhere.
 
-The toolkit above talks to nothing else, so that a second kind of store is one file. The verbs are the least that
-HDFS, a local file system and an object store with multipart uploads have in common; a store that can't cut a file
-says so (`cuts`) and is then never asked to.
+The toolkit above talks to nothing else. The verbs are the least that HDFS, a local file system and an object store
+with multipart uploads have in common. Stores are of two kinds (`cuts`)::
+
+    cuts      a file is cut, closed and renamed in a moment, and what was written outlives the process: a local disk
+    cuts not  all of that takes seconds or may hang, and only `flush` makes bytes safe: a cluster. Bytes are handed
+              over once a transaction, so that a refusal takes nothing back; a file that ends, whole or after a
+              failure, is closed, set right and renamed beside the loop (`end`), and its bucket goes on in another
 
 Paths are texts with `/`, absolute, without a scheme. All errors are `OSError`s: a store that speaks to a server
-translates what its library raises, with the nearest `errno`, so that one sentence (`trouble`) fits all.
+translates what its library raises, with the nearest `errno` and its own words (`Explained`), so that one sentence
+(`trouble`) fits all.
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from shipper.files.extent import Extent
 from shipper.serializers.serializer import Bytes
 
 
@@ -32,6 +38,42 @@ class FileStatus:
     is_directory: bool = False
 
 
+class Explained(OSError):
+    """An error of a server, in words for a person.
+
+    Args:
+        number: the nearest `errno`.
+        why: what came back. The same each time for the same trouble: no name of a file that a retry makes anew.
+        advice: what helps.
+        path: of the file that it is about.
+    """
+
+    def __init__(self, number: int, why: str, advice: str = "", path: str | None = None) -> None:
+        super().__init__(number, why)
+        self.why = why
+        self.advice = advice
+        self.filename = path
+
+
+class Changed(FileNotFoundError):
+    """The name belongs to another file than the one that was written, or to less of it than counts."""
+
+
+class Ending(Protocol):
+    """A file that is being closed, set right and renamed, beside the loop."""
+
+    @property
+    def done(self) -> bool:
+        """True when it has its name, or has failed. Asking costs nothing."""
+
+    @property
+    def error(self) -> OSError | None:
+        """What went wrong, once it is done."""
+
+    def wait(self, timeout_s: float) -> None:
+        """Until it is done, at most so long."""
+
+
 class StoreFile(Protocol):
     """A file open for appending, by one writer."""
 
@@ -42,27 +84,48 @@ class StoreFile(Protocol):
     def write(self, data: Bytes) -> None:
         """Appends all of `data`. After an error any part of it may be there: cut the file or give it up."""
 
+    def take_back(self) -> int | None:
+        """Forgets what has been written since the last flush, if that is possible: the length of the file, which takes
+        more behind it. None when it is to be cut, or can't be written any more."""
+
     def unlinked(self) -> bool:
         """True when somebody removed the file while it was open: what is written now is lost."""
 
     def close(self) -> None:
-        """Gives the file back; safe to call twice."""
+        """Gives the file back; safe to call twice. Where that takes long it begins here, and `end` sees to the rest."""
 
 
 class Store(Protocol):
     """Where files live."""
 
-    #: True when `append` can cut a file to a length.
+    #: Of which kind it is, as said above.
     cuts: bool
 
     def create(self, path: str) -> StoreFile:
         """A new, empty file; its folders are made. Raises FileExistsError, and never overwrites."""
 
-    def append(self, path: str, length: int, identity: str | None) -> StoreFile:
-        """An existing file, cut to `length` bytes, open for more behind them.
+    def ready(self, files: Sequence[tuple[str, Extent]]) -> None:
+        """These are about to be asked for by `append`: where that takes long, it begins with all of them at once."""
 
-        Raises FileNotFoundError, and leaves everything as it is, when that name now belongs to another file than
-        `identity` or to a shorter one.
+    def append(self, path: str, extent: Extent) -> StoreFile:
+        """An existing file, cut to what counts, open for more behind it.
+
+        Raises:
+            FileNotFoundError: there is none; as `Changed`, it is another one or a shorter one, and is left alone.
+            TimeoutError: it is not closed yet by whoever wrote it.
+        """
+
+    def same(self, path: str, there: FileStatus, extent: Extent) -> bool:
+        """True when what is at `path`, which has this status, is the file that was written."""
+
+    def flush(self) -> None:
+        """What was written to all files of this store outlives this process from here on. Raises OSError when any of
+        it may not; then none may be relied on."""
+
+    def end(self, path: str, final: str, extent: Extent) -> Ending:
+        """Begins to close the file, to cut it to what counts if it is longer, and to rename it. Where `cuts` is false.
+
+        Its error is as of `append` and `rename`, each of which may be begun again.
         """
 
     def rename(self, path: str, final: str) -> None:
@@ -92,6 +155,9 @@ class Store(Protocol):
     def set_permission(self, path: str, mode: int) -> None:
         """Sets the permission bits, as `chmod`."""
 
+    def close(self) -> None:
+        """Gives everything back. What is being closed may stay as it is."""
+
 
 _ADVICE = {
     errno.ENOSPC: "free some space or name another directory; nothing is lost, the rows wait in the channel",
@@ -110,6 +176,9 @@ _ADVICE = {
 
 def trouble(doing: str, path: str, error: OSError) -> str:
     """One sentence for a person: what was being done, to what, what came back and what helps."""
-    reason = os.strerror(error.errno) if error.errno else str(error)
-    advice = _ADVICE.get(error.errno or 0)
+    if isinstance(error, Explained):
+        reason, advice = error.why, error.advice
+    else:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        advice = _ADVICE.get(error.errno or 0, "")
     return f"could not {doing} {path}: {reason}" + (f"; {advice}" if advice else "")

@@ -83,6 +83,11 @@ class Sink(ABC, Generic[O]):
         """Seconds that rows below `batch.bytes` may wait for more before they are committed."""
         return 0.0
 
+    @property
+    def batch_bytes(self) -> int | None:
+        """Bytes that one transaction aims to carry; None leaves it to `batch.bytes`."""
+        return None
+
     @abstractmethod
     def open(self, context: SinkContext) -> None:
         """Acquires the target and settles it: what was not committed is undone there.

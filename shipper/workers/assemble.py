@@ -174,7 +174,8 @@ def sink_parts(spec: WorkerSpec, entries: dict[str, Entry], duty: Duty, say: Say
             entry.state(State.WAITING_TARGET if reason else State.BUSY, reason)
 
     delivery = Delivery(
-        members, processor(processor_options, list(members), clock), side, duty, batch_bytes=spec.batch_bytes,
+        members, processor(processor_options, list(members), clock), side, duty,
+        batch_bytes=first.sink.batch_bytes or spec.batch_bytes,
         linger_s=first.sink.linger_s if spec.linger_s is None else spec.linger_s, stopping=duty.stopping,
         waiting_for=waiting_for, say=say,
     )  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from shipper.files import local
+from shipper.files.extent import Extent
 from shipper.files.local import LocalStore
 from shipper.files.store import trouble
 
@@ -38,7 +39,7 @@ def test_a_link_in_place_of_a_file_is_not_followed(tmp_path: Path) -> None:
         with pytest.raises(FileExistsError):
             store.create(str(tmp_path / name))
         with pytest.raises(OSError, match=r"symbolic links|No such file"):
-            store.append(str(tmp_path / name), 0, None)
+            store.append(str(tmp_path / name), Extent(0))
     assert (tmp_path / "target").read_bytes() == b"precious"
 
 
@@ -69,9 +70,9 @@ def test_appending_cuts_only_the_file_that_is_meant(tmp_path: Path) -> None:
     identity = written(store, tmp_path / "f", b"abcdef")
     for length, wrong in ((3, "0.0"), (7, identity)):  # another file; a shorter one
         with pytest.raises(FileNotFoundError):
-            store.append(str(tmp_path / "f"), length, wrong)
+            store.append(str(tmp_path / "f"), Extent(length, wrong))
     assert (tmp_path / "f").read_bytes() == b"abcdef"
-    handle = store.append(str(tmp_path / "f"), 3, identity)
+    handle = store.append(str(tmp_path / "f"), Extent(3, identity))
     handle.write(b"X")
     handle.close()
     handle.close()

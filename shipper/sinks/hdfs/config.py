@@ -27,9 +27,8 @@ from shipper.files.done_period import period_problem, whole
 from shipper.files.format import serializer_doubts, serializer_problems
 from shipper.files.sequence_file import find_write_format
 from shipper.files.timezones import time_zone
-from shipper.sinks.hdfs.store import address_problem
+from shipper.sinks.hdfs.address import address_problem
 
-_NO_CLUSTER = "it is for hdfs://, which is not in this build; file:/// works without it"
 _UNITS = ("second", "minute", "hour")
 
 
@@ -83,7 +82,11 @@ class HdfsOptions(Options):
     retry_interval_s: float = option("hdfs.retryInterval", seconds, 180.0,
         help="Seconds between two tries to rename; 0 or less = one try only.")  # fmt: skip
     call_timeout_s: float | None = option("hdfs.callTimeout", at_least(milliseconds, 0), None,
-        help="Milliseconds that a call to a cluster may take. No effect on a local file system.")  # fmt: skip
+        help="Milliseconds that a call to a cluster may take: 30000 by default.")  # fmt: skip
+    flush_interval_s: float | None = option("hdfs.syncInterval", at_least(seconds, 0), None, ours=True,
+        help="Seconds that rows wait for more, so that syncs (hsync) are fewer and larger; 0 = none.")  # fmt: skip
+    flush_size_bytes: int | None = option("hdfs.syncSize", at_least(size, 1), None, ours=True,
+        help="Bytes of rows that are synced together at the most; by default batch.bytes.")  # fmt: skip
     bucket_done: str | None = option("hdfs.bucketDone", text, None, ours=True,
         help="Name of an empty file, as in _SUCCESS, made in each folder whose time is over and whose files are "
         "whole.")  # fmt: skip
@@ -94,16 +97,16 @@ class HdfsOptions(Options):
     roll_timer_pool_size: int | None = option("hdfs.rollTimerPoolSize", at_least(integer, 1), None,
         help="No effect: files are rolled by time in the loop that writes them, without threads.")  # fmt: skip
     min_block_replicas: int | None = option("hdfs.minBlockReplicas", at_least(integer, 0), None,
-        help="Replicas below which a file of a cluster ends early. No effect on a local file system.")  # fmt: skip
+        help="No effect: the client replaces a lost DataNode, and does not tell how many are left.")  # fmt: skip
     raw_local: bool | None = option("hdfs.useRawLocalFileSystem", flag, None,
         help="No effect: local files never have .crc files, and every batch reaches them.")  # fmt: skip
     append_support: bool | None = option("hdfs.append.support", flag, None,
-        help="No effect on a local file system, where files can always be continued.")  # fmt: skip
-    kerberos_principal: str | None = option("hdfs.kerberosPrincipal", text, None, refused=_NO_CLUSTER,
-        help="Who to be on a cluster with Kerberos.")  # fmt: skip
-    kerberos_keytab: str | None = option("hdfs.kerberosKeytab", text, None, refused=_NO_CLUSTER,
-        help="The key of the principal.")  # fmt: skip
-    proxy_user: str | None = option("hdfs.proxyUser", text, None, refused=_NO_CLUSTER,
+        help="No effect: a file that a dead process left is always gone on with.")  # fmt: skip
+    kerberos_principal: str | None = option("hdfs.kerberosPrincipal", text, None,
+        help="Who to be on a cluster with Kerberos; _HOST stands for this machine's name.")  # fmt: skip
+    kerberos_keytab: str | None = option("hdfs.kerberosKeytab", text, None,
+        help="The file with the key of the principal.")  # fmt: skip
+    proxy_user: str | None = option("hdfs.proxyUser", text, None,
         help="Whom to act for on a cluster.")  # fmt: skip
 
     @property
@@ -152,6 +155,10 @@ class HdfsOptions(Options):
                               f"hdfs.roundUnit = {unit}"))  # fmt: skip
         if self.bucket_done is not None:
             found += self._bucket_done_problems(self.bucket_done)
+        if (self.kerberos_principal is None) != (self.kerberos_keytab is None):
+            there, lacks = ("Keytab", "Principal") if self.kerberos_principal is None else ("Principal", "Keytab")
+            found.append((f"hdfs.kerberos{there}", f"hdfs.kerberos{there} is set without hdfs.kerberos{lacks}: "
+                          "both are needed to log in"))  # fmt: skip
         found += self._format_problems()
         return found
 
@@ -215,14 +222,21 @@ class HdfsOptions(Options):
                              f"{key} = 0 stops that")  # fmt: skip
         return found
 
-    def without_effect(self) -> list[str]:
+    def without_effect(self, *, on_cluster: bool) -> list[str]:
         """What was set and has nothing to do here: a sentence each, for the start."""
-        inert = ("call_timeout_s", "threads_pool_size", "roll_timer_pool_size", "min_block_replicas", "raw_local",
-                 "append_support")  # fmt: skip
         declared = self._declared
-        return [
-            f"{declared[name].key} is set: {declared[name].help}" for name in inert if getattr(self, name) is not None
-        ]
+        found = [
+            f"{declared[name].key} is set: {declared[name].help}"
+            for name in ("threads_pool_size", "roll_timer_pool_size", "min_block_replicas", "raw_local",
+                         "append_support") if getattr(self, name) is not None
+        ]  # fmt: skip
+        if not on_cluster:
+            found += [
+                f"{declared[name].key} is set: no effect on a local file system"
+                for name in ("call_timeout_s", "kerberos_principal", "kerberos_keytab", "proxy_user")
+                if getattr(self, name) is not None
+            ]
+        return found
 
     @property
     def _declared(self) -> dict[str, Any]:

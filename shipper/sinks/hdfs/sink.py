@@ -7,11 +7,13 @@ by one a file; a name that is taken is stepped over, and nothing is ever overwri
 After a death the sink goes on with the files it had open, cut to what was delivered, and finishes the renames that
 were due: nothing is lost, nothing comes twice, and no file keeps its in-use name. A compressed file has one complete
 member a transaction, so it can be read up to the last one at any time.
+
+On a cluster every transaction is synced (hsync) on its DataNodes before it is committed. `hdfs.syncInterval` and
+`hdfs.syncSize` make transactions larger, and so syncs rarer: rows wait in the channel meanwhile, nothing is risked.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 
@@ -29,10 +31,10 @@ from shipper.files.roll import RollLimits
 from shipper.files.rolling import RollingPlan
 from shipper.files.rolling_sink import RollingSink
 from shipper.files.sequence_file import SequenceFileSerializer
-from shipper.files.store import trouble
+from shipper.files.store import Store, trouble
 from shipper.files.timezones import local_zone
 from shipper.sinks.hdfs.config import HdfsOptions
-from shipper.sinks.hdfs.store import path_of, scheme_of, store_of
+from shipper.sinks.hdfs.opening import open_store
 
 #: Compressed files get better and fewer members when rows are gathered for a moment.
 _LINGER_COMPRESSED_S = 1.0
@@ -53,19 +55,25 @@ class HdfsSink(RollingSink[HdfsOptions]):
 
     @property
     def linger_s(self) -> float:
+        if self.options.flush_interval_s is not None:
+            return self.options.flush_interval_s
         return _LINGER_COMPRESSED_S if self.options.codec is not None else 0.0
+
+    @property
+    def batch_bytes(self) -> int | None:
+        return self.options.flush_size_bytes
 
     def open(self, context: SinkContext) -> None:
         options = self.options
         if (problem := options.write_format_problem()) is not None:
             raise ComponentFailed(problem)
         zone = options.time_zone or local_zone()
-        self._root = path_of(options.path)
-        if not self._root.startswith("/"):
-            self._root = os.path.join(os.getcwd(), self._root)
-        self._explain(context)
+        store, root = open_store(options, context.say)
+        self._store: Store = store
+        for sentence in options.small_files():
+            context.say("warning", sentence)
         templates = [
-            Template(self._root, zone, options.rounding),
+            Template(root, zone, options.rounding),
             Template(options.file_prefix, zone, options.rounding),
         ]
         self._keys: dict[tuple[str, ...], str] = {}
@@ -92,7 +100,6 @@ class HdfsSink(RollingSink[HdfsOptions]):
         )
         suffix = options.file_suffix or extension
         names = _Names(options.in_use_prefix, suffix, options.open_suffix, context.clock)
-        store = store_of(options.path)
         self._closed: ClosedFiles | None = None
         self._markers: DoneMarkers | None = None
         listeners = self.listeners()
@@ -171,6 +178,8 @@ class HdfsSink(RollingSink[HdfsOptions]):
             markers.close(self.files.records)
         if closed is not None:
             closed.close()
+        if hasattr(self, "_store"):
+            self._store.close()
 
     def _bucket(self, closed: ClosedFiles, key: str, group: Group) -> Bucket:
         """The bucket of a group of rows; it is noted before its first row is written."""
@@ -191,17 +200,6 @@ class HdfsSink(RollingSink[HdfsOptions]):
             self._keys.clear()
         key = self._keys[texts] = _SLASHES.sub("/", "/".join(texts))
         return key
-
-    def _explain(self, context: SinkContext) -> None:
-        """What the person should know before the first file is there."""
-        options = self.options
-        if not scheme_of(options.path):
-            context.say("warning", f"hdfs.path = {options.path} has no scheme and is taken for a local directory of "
-                        f"this machine; write file://{self._root} to say so")  # fmt: skip
-        for sentence in options.without_effect():
-            context.say("info", sentence)
-        for sentence in options.small_files():
-            context.say("warning", sentence)
 
 
 class _Names:

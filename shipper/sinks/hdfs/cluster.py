@@ -1,0 +1,178 @@
+"""A cluster: a file system of Hadoop's, asked through hdfs-native, the one place that knows this library.
+
+Each call has our deadline (`hdfs.callTimeout`), because the library waits for ever for a server that is connected and
+silent; what it raises becomes an `OSError` with a sentence. Only `bytes` go into a write: of anything else the library
+makes a copy an item at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import hdfs_native
+
+from shipper.files.store import FileStatus
+from shipper.sinks.hdfs.hadoop_settings import HadoopSettings
+from shipper.sinks.hdfs.troubles import Silent, passes, translated
+
+T = TypeVar("T")
+_PAUSE_S = 0.2
+_PROXY = "HADOOP_PROXY_USER"
+#: Connections are tried again until our own deadline, in steps that find a server soon after it is back.
+_SETTINGS = {"dfs.client.failover.sleep.base.millis": "200", "dfs.client.failover.sleep.max.millis": "2000"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Login:
+    """Who to be.
+
+    Attributes:
+        principal: with `_HOST` for this machine's name.
+        proxy_user: whom to act for.
+    """
+
+    principal: str | None = None
+    keytab: str | None = None
+    proxy_user: str | None = None
+
+    def named(self) -> str | None:
+        """The principal with this machine's name in it, as Hadoop writes it: canonical, in lower case."""
+        if self.principal is None or "_HOST" not in self.principal:
+            return self.principal
+        return self.principal.replace("_HOST", socket.getfqdn().lower())
+
+
+class Writer:
+    """A file open for writing, at the library."""
+
+    def __init__(self, cluster: Cluster, path: str, writer: Any) -> None:
+        self._cluster = cluster
+        self._path = path
+        self._writer = writer
+
+    async def write(self, data: bytes) -> None:
+        await self._cluster.within(lambda: self._writer.write(data), self._path)
+
+    async def hsync(self) -> None:
+        await self._cluster.within(lambda: self._writer.hsync(), self._path)
+
+    async def close(self) -> None:
+        await self._cluster.within(lambda: self._writer.close(), self._path)
+
+
+class Cluster:
+    """One file system. All coroutines run in the thread that `connect` ran in.
+
+    Args:
+        url: `hdfs://...` or `viewfs://...`.
+        timeout_s: that a call may take.
+    """
+
+    def __init__(self, url: str, settings: HadoopSettings, login: Login, timeout_s: float) -> None:
+        self.url = url
+        self.settings = settings
+        self.timeout_s = timeout_s
+        self._login = login
+        self._client: Any = None
+
+    async def connect(self) -> None:
+        """Makes the client; no server is asked yet."""
+        if self._login.proxy_user:
+            os.environ[_PROXY] = self._login.proxy_user
+        found: Mapping[str, str] = {k: v for k, v in _SETTINGS.items() if k not in self.settings.values}
+        try:
+            self._client = hdfs_native.AsyncClient(
+                self.url, dict(found), self.settings.folder or None,
+                kerberos_principal=self._login.named(), kerberos_keytab=self._login.keytab,
+            )  # fmt: skip
+        except Exception as problem:
+            raise translated(problem, self.url) from problem
+
+    async def within(self, call: Callable[[], Awaitable[T]], path: str) -> T:
+        """The result of a call, tried again while the server asks for that.
+
+        Raises:
+            Silent: there was none in time, and the call was given up.
+            OSError: as `translated` says.
+        """
+        until_s = asyncio.get_running_loop().time() + self.timeout_s
+        while True:
+            try:
+                async with asyncio.timeout_at(until_s):
+                    return await call()
+            except TimeoutError:
+                raise await self._reason(path) from None
+            except Exception as problem:
+                if not passes(problem) or asyncio.get_running_loop().time() + _PAUSE_S > until_s:
+                    raise translated(problem, path) from problem
+            await asyncio.sleep(_PAUSE_S)
+
+    async def _reason(self, path: str) -> OSError:
+        """Why there was no answer: no NameNode listens, or one listens and is silent."""
+        refused: OSError | None = None
+        for host, port in self.settings.name_nodes(self.url.partition("://")[2]):
+            try:
+                async with asyncio.timeout(1):
+                    _, writer = await asyncio.open_connection(host, port)
+                writer.close()
+                return Silent(self.timeout_s, path)
+            except TimeoutError:
+                continue
+            except OSError as problem:
+                refused = problem
+        return Silent(self.timeout_s, path) if refused is None else translated(refused, path)
+
+    async def create(self, path: str, overwrite: bool = False) -> Writer:
+        options = hdfs_native.WriteOptions(overwrite=overwrite, create_parent=True)
+        return Writer(self, path, await self.within(lambda: self._client.create(path, options), path))
+
+    async def append(self, path: str) -> Writer:
+        return Writer(self, path, await self.within(lambda: self._client.append(path), path))
+
+    async def stat(self, path: str) -> FileStatus | None:
+        """The identity is the time at which the file was made, in ms: the client shows no number of a file."""
+        try:
+            found = await self.within(lambda: self._client.get_file_info(path), path)
+        except FileNotFoundError:
+            return None
+        return FileStatus(found.length, str(found.access_time), found.isdir)
+
+    async def read(self, path: str, offset: int, length: int) -> bytes:
+        """Bytes of a file that is closed."""
+
+        async def read() -> bytes:
+            reader = await self._client.read(path)
+            found: bytes = await reader.read_range(offset, length)
+            return found
+
+        return await self.within(read, path)
+
+    async def recover_lease(self, path: str) -> bool:
+        """Asks the NameNode to close a file that its writer left; True when it is closed."""
+        return bool(await self.within(lambda: self._client.recover_lease(path), path))
+
+    async def rename(self, path: str, final: str, overwrite: bool = False) -> None:
+        await self.within(lambda: self._client.rename(path, final, overwrite), path)
+
+    async def mkdirs(self, folder: str) -> None:
+        await self.within(lambda: self._client.mkdirs(folder, create_parent=True), folder)
+
+    async def delete(self, path: str) -> None:
+        await self.within(lambda: self._client.delete(path, False), path)
+
+    async def set_permission(self, path: str, mode: int) -> None:
+        await self.within(lambda: self._client.set_permission(path, mode), path)
+
+    async def list(self, folder: str) -> list[str]:
+        async def names() -> list[str]:
+            return [one.path.rpartition("/")[2] async for one in self._client.list_status(folder, False)]
+
+        try:
+            return sorted(await self.within(names, folder))
+        except FileNotFoundError:
+            return []

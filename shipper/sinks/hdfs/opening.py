@@ -1,0 +1,63 @@
+"""Opening the store that `hdfs.path` points to: a cluster, as the options and Hadoop's files say, or this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from shipper.api import ComponentFailed
+from shipper.files.local import LocalStore
+from shipper.files.store import Store, trouble
+from shipper.sinks.hdfs.address import NEEDS_CLIENT, client_is_there, place_of, scheme_of
+from shipper.sinks.hdfs.config import HdfsOptions
+from shipper.sinks.hdfs.hadoop_settings import HadoopSettings, find_settings
+from shipper.sinks.hdfs.web import WebPort, user_name
+
+CALL_TIMEOUT_S = 30.0
+
+
+def open_store(options: HdfsOptions, say: Callable[[str, str], None]) -> tuple[Store, str]:
+    """The store, and the path in it with its escapes. Says what a person should know of it.
+
+    Raises:
+        ComponentFailed: there is no client for clusters, or it can't work as it is set.
+    """
+    settings = find_settings()
+    place = place_of(options.path, settings.default_url)
+    if place.url:
+        store, root = _cluster(options, settings, place.url, say), place.path.replace("{user}", user_name(place.url))
+        for sentence in options.without_effect(on_cluster=True):
+            say("info", sentence)
+        return store, root
+    root = place.path if place.path.startswith("/") else os.path.join(os.getcwd(), place.path)
+    if scheme_of(options.path) in ("hdfs", "viewfs"):
+        raise ComponentFailed(f"hdfs.path = {options.path} names no cluster, and no fs.defaultFS is set: write "
+                              "hdfs://host:8020/..., or give core-site.xml with -c or HADOOP_CONF_DIR")  # fmt: skip
+    if not scheme_of(options.path):
+        say("warning", f"hdfs.path = {options.path} has no scheme, and no core-site.xml with a cluster in it was found "
+            f"(-c, HADOOP_CONF_DIR): it is taken for a local directory of this machine; write file://{root} to say so, "
+            "or hdfs://host:8020/...")  # fmt: skip
+    for sentence in options.without_effect(on_cluster=False):
+        say("info", sentence)
+    return LocalStore(), root
+
+
+def _cluster(options: HdfsOptions, settings: HadoopSettings, url: str, say: Callable[[str, str], None]) -> Store:
+    if not client_is_there():
+        raise ComponentFailed(f"hdfs.path = {options.path} is on {url}: {NEEDS_CLIENT}")
+    from shipper.sinks.hdfs.cluster import Cluster, Login  # not before it is known that its library is there
+    from shipper.sinks.hdfs.store import HdfsStore
+
+    login = Login(
+        principal=options.kerberos_principal, keytab=options.kerberos_keytab, proxy_user=options.proxy_user
+    )  # fmt: skip
+    timeout_s = options.call_timeout_s or CALL_TIMEOUT_S
+    web = WebPort(settings.web_addresses(url.partition("://")[2]), user_name(url))
+    where = (
+        f"settings from {settings.folder}" if settings.folder else "no core-site.xml was found (-c, HADOOP_CONF_DIR)"
+    )
+    say("info", f"writes to {url}; {where}; a call may take {timeout_s:g} s (hdfs.callTimeout)")
+    try:
+        return HdfsStore(Cluster(url, settings, login, timeout_s), web)
+    except OSError as problem:
+        raise ComponentFailed(trouble("work with", url, problem)) from problem

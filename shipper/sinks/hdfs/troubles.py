@@ -1,0 +1,94 @@
+"""Troubles of a cluster: what its client raises, as the nearest error of the system with a sentence for a person.
+
+The client knows few of Python's errors; most come as a text with the name of a Java class in it.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+
+from shipper.files.store import Explained
+
+_WAITS = "nothing is lost, the rows wait in the channel"
+
+_REPORT = f"look at hdfs dfsadmin -report; {_WAITS}"
+
+#: What is in the text -> errno, what came back (None = the first line of the text), what helps.
+_KNOWN: tuple[tuple[str, int, str | None, str], ...] = (
+    ("SafeModeException", errno.EROFS, "the NameNode is in safe mode and takes nothing",
+     f"wait until it has left it, or run hdfs dfsadmin -safemode leave; {_WAITS}"),
+    ("AccessControlException", errno.EACCES, None,
+     "give that user the right to write there (hdfs dfs -chown or -chmod), or set HADOOP_USER_NAME or hdfs.proxyUser"),
+    ("DSQuotaExceeded", errno.EDQUOT, None,
+     f"free some space, or raise the quota (hdfs dfsadmin -setSpaceQuota); {_WAITS}"),
+    ("NSQuotaExceeded", errno.EDQUOT, None,
+     f"raise the quota (hdfs dfsadmin -setQuota) or make larger files; {_WAITS}"),
+    ("QuotaExceeded", errno.EDQUOT, None, f"raise the quota or free some; {_WAITS}"),
+    ("currently owned by", errno.EBUSY, "another client is writing that file and holds its lease",
+     "end that client, or wait until its lease is recovered"),
+    ("RecoveryInProgress", errno.EBUSY, "its lease is being recovered", "wait; are its DataNodes up?"),
+    ("AlreadyBeingCreated", errno.EBUSY, "another client is writing that file and holds its lease",
+     "end that client, or wait until its lease is recovered"),
+    ("LeaseExpired", errno.EBUSY, "another client has taken the lease of that file", "let nothing else write there"),
+    ("could only be written to 0 of", errno.ENOSPC, "no DataNode takes the bytes: none is up, or all are full",
+     _REPORT),
+    ("There are 0 datanode(s) running", errno.ENOSPC, "no DataNode is up", _REPORT),
+    ("PathComponentTooLong", errno.ENAMETOOLONG, None, "shorten the header or the template"),
+    ("MaxDirectoryItems", errno.ENOSPC, None, "a directory is full: put a time or a header into hdfs.path"),
+    ("ParentNotDirectory", errno.ENOTDIR, None, "rename that file or name another directory"),
+    ("RetriableException", errno.EAGAIN, None, _WAITS),
+    ("StandbyException", errno.EAGAIN, "the NameNode is in standby: no other one is active, or none is configured",
+     "name the nameservice in hdfs.path and give its hdfs-site.xml with -c"),
+    ("GSSAPI", errno.EACCES, None, "look at hdfs.kerberosPrincipal, hdfs.kerberosKeytab and krb5.conf"),
+    ("SASL", errno.EACCES, None, "the cluster wants Kerberos: set hdfs.kerberosPrincipal and hdfs.kerberosKeytab"),
+    ("DataTransferError", errno.EIO, "no DataNode of the file takes its bytes", _REPORT),
+    ("All nodes failed", errno.EIO, "no DataNode of the file takes its bytes", _REPORT),
+    ("Block writer is closed", errno.EIO, "the file's DataNodes were lost", _REPORT),
+    ("Failed to complete file", errno.EIO, "its last block is on no DataNode yet", "look at hdfs dfsadmin -report"),
+    ("onnection refused", errno.ECONNREFUSED, "the connection was refused",
+     f"is the NameNode up, and is that its RPC port? {_WAITS}"),
+    ("failed to lookup address", errno.EHOSTUNREACH, "the NameNode's name is not known here",
+     "check hdfs.path; a nameservice needs its hdfs-site.xml, with -c or HADOOP_CONF_DIR"),
+)  # fmt: skip
+#: Come and go by themselves within a moment.
+_PASSING = ("RetriableException", "RecoveryInProgress")
+
+
+def translated(problem: Exception, path: str) -> OSError:
+    """The nearest error of the system."""
+    text = str(problem)
+    for mark, number, why, advice in _KNOWN:
+        if mark in text:
+            if isinstance(problem, FileExistsError) and number != errno.EBUSY:
+                break
+            return Explained(number, why or first_line(text), advice, path)
+    if isinstance(problem, FileNotFoundError):
+        return FileNotFoundError(errno.ENOENT, first_line(text), path)
+    if isinstance(problem, FileExistsError):
+        return FileExistsError(errno.EEXIST, first_line(text), path)
+    number = problem.errno if isinstance(problem, OSError) and problem.errno else errno.EIO
+    return Explained(number, first_line(text) or type(problem).__name__, _WAITS, path)
+
+
+def passes(problem: Exception) -> bool:
+    """True when the same call may well succeed in a moment."""
+    return any(mark in str(problem) for mark in _PASSING)
+
+
+class Silent(Explained, TimeoutError):
+    """A call that had no answer in time; whether it has been carried out is not known."""
+
+    def __init__(self, seconds: float, path: str) -> None:
+        super().__init__(
+            errno.ETIMEDOUT, f"the cluster did not answer within {seconds:g} s (hdfs.callTimeout)",
+            f"are the NameNode and the DataNodes up? {_WAITS}", path,
+        )  # fmt: skip
+
+
+def first_line(text: str) -> str:
+    """What a Java exception says, without its class and its stack."""
+    match = re.match(r'RPCError\("[^"]*", "(.*)', text, re.DOTALL)
+    if match:
+        text = match[1].removesuffix('")')
+    return text.split("\\n")[0].split("\n")[0].strip().strip('"')
