@@ -45,7 +45,9 @@ def test_flumes_whole_list_is_declared() -> None:
         "rollTimerPoolSize kerberosPrincipal kerberosKeytab proxyUser round roundValue roundUnit timeZone "
         "useLocalTimeStamp closeTries retryInterval callTimeout useRawLocalFileSystem append.support"
     )
-    ours = {"sync.interval", "hdfs.bucketDone", "hdfs.bucketDoneLateness"}
+    ours = {
+        "sync.interval", "hdfs.bucketDone", "hdfs.bucketDoneLateness", "hdfs.syncInterval", "hdfs.syncSize"
+    }  # fmt: skip
     assert {f"hdfs.{key}" for key in flumes.split()} | {"serializer", "serializer.*"} | ours == keys
 
 
@@ -59,9 +61,9 @@ def test_the_defaults_are_flumes() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("path", "hdfs://nn:8020/x", "hdfs:// is not in this build; file:///... works"),
-        ("path", "viewfs://c/x", "viewfs:// is not in this build; file:///... works"),
-        ("path", "s3a://bucket/x", "s3a:// is not known; file:///... works"),
+        ("path", "webhdfs://nn:9870/x", "can't make written bytes safe before a file is closed"),
+        ("path", "hdfs://%{host}/x", "not in the name of a cluster"),
+        ("path", "s3a://bucket/x", "s3a:// is not known; hdfs://... and file:///... work"),
         ("path", " ", "hdfs.path is empty"),
         ("path", "file:///x/%[host]", "%[host] is not known"),
         ("filePrefix", "%[host]", "%[host] is not known"),
@@ -75,9 +77,8 @@ def test_the_defaults_are_flumes() -> None:
         ("fileType", "SequenceFiles", "did you mean SequenceFile?"),
         ("codeC", "gzip", "can't be used with hdfs.fileType = DataStream"),
         ("timeZone", "UTC+8", "did you mean GMT+8?"),
-        ("kerberosPrincipal", "flume/_HOST@R", "it is for hdfs://, which is not in this build"),
-        ("kerberosKeytab", "/k", "it is for hdfs://, which is not in this build"),
-        ("proxyUser", "x", "it is for hdfs://, which is not in this build"),
+        ("kerberosPrincipal", "flume/_HOST@R", "is set without hdfs.kerberosKeytab"),
+        ("kerberosKeytab", "/k", "is set without hdfs.kerberosPrincipal"),
     ],
 )
 def test_a_wrong_value_is_refused_with_what_would_be_right(key: str, value: str, said: str) -> None:
@@ -168,7 +169,7 @@ def test_an_escape_without_a_meaning_is_doubted() -> None:
 
 
 def test_all_problems_are_shown_at_once() -> None:
-    _, findings = read(path="hdfs://x/", fileSuffix="/", fileType="CompressedStream")
+    _, findings = read(path="s3a://x/", fileSuffix="/", fileType="CompressedStream")
     assert {finding.key for finding in findings} == {"hdfs.path", "hdfs.fileSuffix", "hdfs.codeC"}
 
 
@@ -176,7 +177,7 @@ def test_all_problems_are_shown_at_once() -> None:
     ("key", "value"),
     [
         ("callTimeout", "10000"), ("threadsPoolSize", "20"), ("rollTimerPoolSize", "2"), ("minBlockReplicas", "1"),
-        ("useRawLocalFileSystem", "true"), ("append.support", "false"),
+        ("useRawLocalFileSystem", "true"), ("append.support", "false"), ("proxyUser", "x"),
     ],
 )  # fmt: skip
 def test_an_option_with_nothing_to_do_here_says_so_at_start(key: str, value: str, tmp_path: Path) -> None:

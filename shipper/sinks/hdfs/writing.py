@@ -1,9 +1,9 @@
 """A file of a cluster that is being written: what it was given, until a flush brings it there.
 
-`write` only keeps the bytes; the store's `flush` writes and syncs those of all files at once. After `close` and a flush,
-if there is something to flush, the library's close begins, which waits half a second for the NameNode to hear of the last block; nobody waits for it
-but `end`. A writer that failed, or whose call was given up, is never used again: what is in the file behind what counts
-is then seen to by `right.py`.
+`write` only keeps the bytes; the store's `flush` writes and syncs those of all files at once. Behind a `close`, and the
+flush if there was something to flush, the library's close begins, which waits half a second for the NameNode to hear of
+the last block; nobody waits for it but `end`. A writer that failed, or whose call was given up, is never used again:
+what is in the file behind what counts is then seen to by `right.py`.
 """
 
 from __future__ import annotations
