@@ -36,7 +36,10 @@ def test_a_folder_that_is_over_gets_its_marker(
     (tmp_path / "in").mkdir()
     log = tmp_path / "in" / "a.log"
     log.write_bytes(b"first\n")
-    text = properties(tmp_path, bucketDoneLateness="2").replace("/%H\n", "/%H/%M/%S\n") + f"a1.sinks.k1.workers = {workers}\n"
+    text = (
+        properties(tmp_path, bucketDoneLateness="2").replace("/%H\n", "/%H/%M/%S\n")
+        + f"a1.sinks.k1.workers = {workers}\n"
+    )
 
     def folders() -> dict[str, set[str]]:
         found: dict[str, set[str]] = {}

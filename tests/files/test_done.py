@@ -154,6 +154,15 @@ def test_no_marker_before_the_rows_are_synced(tmp_path: Path) -> None:
     assert running.marked()
 
 
+def test_rows_of_a_lane_that_was_given_back_are_synced_by_that(tmp_path: Path) -> None:
+    """A worker that took what was another one's, and holds no lane any more, begins no sync of its own."""
+    running = Running(tmp_path, sync_interval="1")
+    running.deliver(b"a")
+    running.sink.releasing()
+    running.after(7200)
+    assert running.marked()
+
+
 def test_late_rows_are_written_counted_and_said(tmp_path: Path) -> None:
     """The marker stays; the new file ends after a lateness of its own."""
     running = Running(tmp_path)

@@ -168,13 +168,19 @@ class HdfsSink(RollingSink[HdfsOptions]):
             self._markers.synced()
         return done
 
+    def releasing(self) -> None:
+        if self._markers is not None:
+            self._markers.syncing()
+        super().releasing()
+        self.synced()
+
     def close(self) -> None:
         markers, closed = getattr(self, "_markers", None), getattr(self, "_closed", None)
         if markers is not None:
             markers.syncing()
         super().close()
         if markers is not None:
-            markers.synced()
+            self.synced()
             markers.close(self.files.records)
         if closed is not None:
             closed.close()
