@@ -50,6 +50,7 @@ class FinalNames:
         tries_max: 0 is without end.
         retry_s: between two tries; 0 or less is one try only.
         closed: hears of each file that has its final name, before the journal forgets it.
+        named: told of each file that has its final name, once the journal has forgotten it.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class FinalNames:
         tries_max: int,
         retry_s: float,
         closed: ClosedFiles | None = None,
+        named: Callable[[FileRecord], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._journal = journal
@@ -75,6 +77,7 @@ class FinalNames:
         self._retry_s = retry_s
         self._waiting: dict[int, _Waiting] = {}
         self._closed = closed
+        self._named = named
         self._gone: list[int] = []  # what the journal must still hear
         self._whole: list[FileRecord] = []  # those of them that are there
 
@@ -153,12 +156,14 @@ class FinalNames:
                 if self._closed is not None:
                     self._closed.note(self._whole)
                 self._journal.gone(self._gone)
-                self._gone, self._whole = [], []
+                whole, self._gone, self._whole = self._whole, [], []
             except OSError as error:  # the next process sees for itself that they are renamed
                 self._say("error", trouble("write to", error.filename or str(self._journal.path), error))
             else:
                 if self._closed is not None:
                     self._closed.known(self._journal.records)
+                for record in whole:
+                    self._named(record)
 
     def left(self) -> Iterable[FileRecord]:
         """Files that still wait."""

@@ -34,6 +34,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from shipper.batch.batch import EventBatch
 from shipper.errors import Refused, RetryLater
@@ -70,6 +71,19 @@ class RollingPlan:
     sync_interval_s: float = 0.0
 
 
+class FileWatcher(Protocol):
+    """Is told what becomes of files. Nothing that it does may fail."""
+
+    def counted(self, record: FileRecord) -> None:
+        """The record says how much of an open file counts now: it was committed, or taken up."""
+
+    def named(self, record: FileRecord) -> None:
+        """The file is whole and has its final name."""
+
+    def removed(self, record: FileRecord) -> None:
+        """The file is not there any more."""
+
+
 class RollingFiles:
     """The open files of one sink worker.
 
@@ -80,6 +94,7 @@ class RollingFiles:
         context: the sink's.
         closed: hears of files that have their final names; None when nobody wants to know.
         progress: shows them to people.
+        watcher: is told what becomes of them meanwhile.
     """
 
     def __init__(
@@ -90,6 +105,7 @@ class RollingFiles:
         context: SinkContext,
         closed: ClosedFiles | None = None,
         progress: Progress | None = None,
+        watcher: FileWatcher | None = None,
     ) -> None:
         self._store = store
         self._plan = plan
@@ -101,6 +117,7 @@ class RollingFiles:
         self._context = context
         self._closed = closed
         self._progress = progress or Progress(None, context.name, context.worker, "", context.clock, context.counters)
+        self._watcher = watcher
         self._open: OrderedDict[str, OpenFile] = OrderedDict()  # by bucket, the one written longest ago first
         self._touched: dict[OpenFile, str] = {}  # with rows that do not count yet, and their buckets
         self._ended: list[OpenFile] = []  # finished without a transaction, and the journal has not heard yet
@@ -137,7 +154,7 @@ class RollingFiles:
         closed, plan, common = self._closed, self._plan, (self._clock, self._counters, self._say)
         self._names = FinalNames(
             self._store, journal, self._naming, *common, tries_max=plan.rename_tries, retry_s=plan.rename_retry_s,
-            closed=closed,
+            closed=closed, named=self._watcher.named if self._watcher is not None else lambda _: None,
         )  # fmt: skip
         Settling(
             self._store, journal, *common, recipe=plan.recipe.name, resume=self._resume, rename=self._names.add,
@@ -229,6 +246,8 @@ class RollingFiles:
             self._syncing.touched(file.record)
             if file.finished:
                 self._names.add(file.record)
+            elif self._watcher is not None:
+                self._watcher.counted(file.record)
         self._touched.clear()
         self._names.give()
 
@@ -295,6 +314,11 @@ class RollingFiles:
         if done and self.sync_interval_s:
             self._progress.synced_s = self._clock.monotonic_s()
         return done
+
+    @property
+    def sync_failed(self) -> bool:
+        """True when nothing will be called durable any more."""
+        return self._syncing.failed
 
     def releasing(self) -> None:
         """The channel's commit slot will name another sink, which will say how much is durable there."""
@@ -422,6 +446,8 @@ class RollingFiles:
         file = OpenFile(self._store, self._plan.recipe, self._clock, record, handle, self._due(record.opened_ms))
         self._open[record.key] = file
         self._counters.set("open_files", len(self._open))
+        if self._watcher is not None:
+            self._watcher.counted(record)
 
     def _touch(self, key: str, file: OpenFile) -> None:
         """The file is about to change within the transaction."""
@@ -510,6 +536,8 @@ class RollingFiles:
         if self._open.get(key) is file:
             self._retire(key)
         self._journal.gone([file.record.number])
+        if self._watcher is not None:
+            self._watcher.removed(file.record)
 
     def _cut(self) -> None:
         """Undoes what was not committed. Raises OSError with the rest still to be undone."""
@@ -555,6 +583,8 @@ class RollingFiles:
         if self._open.get(key) is file:
             self._retire(key)
         self._journal.gone([file.record.number])
+        if self._watcher is not None:
+            self._watcher.removed(file.record)
         self._counters.add("files_lost")
         rows = file.record.progress.rows if file.record.progress else 0
         self._say("error", f"{file.record.path} was removed or replaced while it was written, with {rows} rows that "
