@@ -18,6 +18,7 @@ A line that grows longer than `_LONG` is gathered with its connection, so that i
 
 from __future__ import annotations
 
+import mmap
 from collections import deque
 from typing import Generic, Protocol, TypeVar
 
@@ -67,7 +68,7 @@ def whole_words(size_bytes: int) -> int:
 
 
 def _own_block(size_bytes: int) -> Block[S]:
-    return Block(memoryview(bytearray(whole_words(size_bytes))))
+    return Block(memoryview(mmap.mmap(-1, whole_words(size_bytes))))  # costs no memory before it is received into
 
 
 class Intake(Generic[S]):

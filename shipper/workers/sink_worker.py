@@ -15,8 +15,8 @@ from shipper.workers.durable_head import DurableHead
 from shipper.workers.duty import Duty
 
 _TICK_S = 0.25
-_NAP_S = 0.0002
-_NAPS = 20
+_NAP_S = 0.001
+_NAPS = 4
 _NAP_FOR_S = 0.05
 
 
@@ -46,7 +46,7 @@ def _nap(side: TakeSide) -> bool:
     """Sleeps a little without a word, in the middle of a flow; True when rows came meanwhile.
 
     Each put would ring a sink that says that it sleeps, and waking a process costs the source as much as compressing
-    a hundred lines. Naps cost a fifth of a millisecond of latency, and make transactions larger.
+    a hundred lines. Naps cost a millisecond of latency, where much is under way anyway, and make transactions larger.
     """
     for _ in range(_NAPS):
         time.sleep(_NAP_S)

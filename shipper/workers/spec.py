@@ -119,7 +119,7 @@ class WorkerSpec:
     processor: ComponentSpec | None = None
     channel: str = ""
     takes: tuple[LaneSpec, ...] = ()
-    batch_bytes: int = 2 << 20
+    batch_bytes: int = 4 << 20
     linger_s: float | None = None
     max_age_s: float = 0.0
     drops_oldest: bool = False
