@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import fcntl
 import json
 import os
@@ -87,7 +88,7 @@ class Cluster(WebPort):
         with exclusive(home / "ports"):
             ports = self._ports(namenodes, datanodes)
         super().__init__(ports["web"])
-        self._rpc, self._closed = ports["rpc"], ports["closed"]
+        self._rpc, self._closed, self._data = ports["rpc"], ports["closed"], ports["data"]
         watched = watched or os.getpid()
         self.namenodes = [
             Daemon(f"nn{n}", self._namenode(n), home, home / f"nn{n}", watched) for n in range(1, namenodes + 1)
@@ -108,6 +109,12 @@ class Cluster(WebPort):
     def port(self) -> int:
         """The port of the (first) NameNode."""
         return int(self._rpc[0])
+
+    def conf(self, own: Mapping[str, str]) -> Path:
+        """A directory as `conf_dir`, with more settings."""
+        place = Path(tempfile.mkdtemp(prefix="client-", dir=self.home))
+        settings.write(place, self.uri, {**settings.addresses(self._rpc, self._web), **self._own, **own})
+        return place
 
     def folder(self) -> str:
         """A name for a folder that nothing has yet."""
@@ -167,6 +174,23 @@ class Cluster(WebPort):
     def kill_datanode(self, number: int = 1) -> None:
         """SIGKILL."""
         self.datanodes[number - 1].kill()
+
+    @contextlib.contextmanager
+    def full_datanode(self) -> Iterator[None]:
+        """The first DataNode starts again on a disk that is full, for a while: all of it is reserved for others."""
+        full = dataclasses.replace(
+            self.datanodes[0], command=[*self.datanodes[0].command, "-D", f"dfs.datanode.du.reserved={1 << 62}"]
+        )
+        full.kill()
+        full.start()
+        self.until_ready()
+        yield
+        full.kill()
+        self.start_datanode()
+
+    def datanode_ports(self) -> list[int]:
+        """The port of each DataNode, as the NameNode names it."""
+        return [ports[0] for ports in self._data]
 
     def fail_over(self, to: int) -> None:
         """Makes that NameNode (from 0) the active one, as a person does whose other one is dead."""

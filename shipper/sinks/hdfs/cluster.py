@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -23,8 +23,10 @@ from shipper.sinks.hdfs.troubles import Silent, passes, translated
 T = TypeVar("T")
 _PAUSE_S = 0.2
 _PROXY = "HADOOP_PROXY_USER"
-#: Connections are tried again until our own deadline, in steps that find a server soon after it is back.
-_SETTINGS = {"dfs.client.failover.sleep.base.millis": "200", "dfs.client.failover.sleep.max.millis": "2000"}
+#: How often the library tries again, over all NameNodes. Trying one that it tried before it would sleep first, which in
+#: 0.14.7 ends in a panic: so it tries each of them once, and all the rest is done here.
+_ATTEMPTS = "dfs.client.failover.max.attempts"
+_PANIC = "PanicException"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,17 +86,17 @@ class Cluster:
         """Makes the client; no server is asked yet."""
         if self._login.proxy_user:
             os.environ[_PROXY] = self._login.proxy_user
-        found: Mapping[str, str] = {k: v for k, v in _SETTINGS.items() if k not in self.settings.values}
+        once_each = {_ATTEMPTS: str(self.settings.most_name_nodes(self.url) - 1)}
         try:
             self._client = hdfs_native.AsyncClient(
-                self.url, dict(found), self.settings.folder or None,
+                self.url, once_each, self.settings.folder or None,
                 kerberos_principal=self._login.named(), kerberos_keytab=self._login.keytab,
             )  # fmt: skip
         except Exception as problem:
             raise translated(problem, self.url) from problem
 
     async def within(self, call: Callable[[], Awaitable[T]], path: str) -> T:
-        """The result of a call, tried again while the server asks for that.
+        """The result of a call, tried again while the server asks for that, or is not there.
 
         Raises:
             Silent: there was none in time, and the call was given up.
@@ -107,7 +109,9 @@ class Cluster:
                     return await call()
             except TimeoutError:
                 raise await self._reason(path) from None
-            except Exception as problem:
+            except BaseException as problem:
+                if not isinstance(problem, Exception) and type(problem).__name__ != _PANIC:
+                    raise
                 if not passes(problem) or asyncio.get_running_loop().time() + _PAUSE_S > until_s:
                     raise translated(problem, path) from problem
             await asyncio.sleep(_PAUSE_S)

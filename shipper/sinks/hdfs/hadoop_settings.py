@@ -49,6 +49,15 @@ class HadoopSettings:
         hosts = [self.get(f"dfs.namenode.rpc-address.{authority}.{node}") for node in self._nodes(authority)]
         return [_host_port(host, _RPC_PORT) for host in hosts if host] or [_host_port(authority, _RPC_PORT)]
 
+    def most_name_nodes(self, url: str) -> int:
+        """How many NameNodes a cluster has; of several behind mount points, the one that has the most."""
+        scheme, _, authority = url.partition("://")
+        if scheme != "viewfs":
+            return len(self.name_nodes(authority))
+        links = f"fs.viewfs.mounttable.{authority}.link"
+        mounted = [self.get(key).partition("://")[2].partition("/")[0] for key in self.values if key.startswith(links)]
+        return max((len(self.name_nodes(name)) for name in mounted), default=1)
+
     def web_addresses(self, authority: str) -> list[tuple[str, int]]:
         """Host and web port of each NameNode of a cluster: as set, else the default port of the same hosts."""
         if nodes := self._nodes(authority):

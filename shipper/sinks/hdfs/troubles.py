@@ -10,6 +10,7 @@ import re
 
 from shipper.files.store import Explained
 
+_NO_REACTOR = "there is no reactor running"  # how the client fails where it would sleep and try again
 _WAITS = "nothing is lost, the rows wait in the channel"
 
 _REPORT = f"look at hdfs dfsadmin -report; {_WAITS}"
@@ -48,14 +49,15 @@ _KNOWN: tuple[tuple[str, int, str | None, str], ...] = (
     ("Failed to complete file", errno.EIO, "its last block is on no DataNode yet", "look at hdfs dfsadmin -report"),
     ("onnection refused", errno.ECONNREFUSED, "the connection was refused",
      f"is the NameNode up, and is that its RPC port? {_WAITS}"),
+    (_NO_REACTOR, errno.ECONNREFUSED, "the connection was refused", f"is the NameNode up? {_WAITS}"),
     ("failed to lookup address", errno.EHOSTUNREACH, "the NameNode's name is not known here",
      "check hdfs.path; a nameservice needs its hdfs-site.xml, with -c or HADOOP_CONF_DIR"),
 )  # fmt: skip
-#: Come and go by themselves within a moment.
-_PASSING = ("RetriableException", "RecoveryInProgress")
+#: Come and go by themselves: a NameNode that is busy, not there, or not the active one yet.
+_PASSING = ("RetriableException", "RecoveryInProgress", "onnection refused", "StandbyException", _NO_REACTOR)
 
 
-def translated(problem: Exception, path: str) -> OSError:
+def translated(problem: BaseException, path: str) -> OSError:
     """The nearest error of the system."""
     text = str(problem)
     for mark, number, why, advice in _KNOWN:
@@ -71,7 +73,7 @@ def translated(problem: Exception, path: str) -> OSError:
     return Explained(number, first_line(text) or type(problem).__name__, _WAITS, path)
 
 
-def passes(problem: Exception) -> bool:
+def passes(problem: BaseException) -> bool:
     """True when the same call may well succeed in a moment."""
     return any(mark in str(problem) for mark in _PASSING)
 
