@@ -14,6 +14,7 @@ import os
 import platform
 import shutil
 import subprocess
+import tempfile
 import uuid
 import zipfile
 from collections.abc import Sequence
@@ -84,14 +85,19 @@ class Hadoop:
 
     def text(self, files: Sequence[Path], native: bool = False) -> dict[str, bytes]:
         """What `hadoop fs -text` prints of each file, by the file's name. All files cost one JVM."""
+        printed = self.text_of([file.as_uri() for file in files], native)
+        return dict(zip((file.name for file in files), printed.values(), strict=True))
+
+    def text_of(self, addresses: Sequence[str], native: bool = False) -> dict[str, bytes]:
+        """The same of files anywhere, by their addresses."""
         # A plain file with a line that no other has stands between them, since the shell prints them in one run.
         line = f"--- {uuid.uuid4().hex} ---\n".encode()
-        border = files[0].parent / f"border-{uuid.uuid4().hex}"
-        border.write_bytes(line)
-        names = [name for file in files for name in (file.as_uri(), border.as_uri())]
-        done = self.java("org.apache.hadoop.fs.FsShell", "-text", *names, native=native)
-        printed = done.stdout.split(line)[:-1]
-        return dict(zip((file.name for file in files), printed, strict=True))
+        with tempfile.NamedTemporaryFile() as border:
+            border.write(line)
+            border.flush()
+            names = [name for address in addresses for name in (address, f"file://{border.name}")]
+            done = self.java("org.apache.hadoop.fs.FsShell", "-text", *names, native=native)
+        return dict(zip(addresses, done.stdout.split(line)[:-1], strict=True))
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,8 @@ marker finds it there and is content.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +29,7 @@ from shipper.files.background import Background
 from shipper.files.closed import Bucket
 from shipper.files.closed_files import ClosedFiles
 from shipper.files.done_others import Others
+from shipper.files.extent import Extent
 from shipper.files.journal import FileRecord
 from shipper.files.store import Store, trouble
 from shipper.sinks.sink import SinkContext
@@ -35,6 +38,7 @@ _LOOK_EVERY_MS = 500
 _SAY_LATE_EVERY_MS = 30_000
 _RETRY_MS = 10_000
 _REMEMBERED = 16_384
+_CLOSE_S = 60.0
 #: So many markers are made in one go.
 _AT_ONCE = 64
 
@@ -236,7 +240,7 @@ class DoneMarkers:
             path = f"{one.folder}/{self._name}"
             try:
                 try:
-                    self._store.create(path).close()
+                    self._make_empty(path)
                 except FileExistsError:  # made before a death, or by another worker
                     self._found.add(one.folder)
                     continue
@@ -244,6 +248,17 @@ class DoneMarkers:
                     self._store.sync([(path, path)], [one.folder])
             except OSError as problem:
                 self._problems[one.folder] = problem
+
+    def _make_empty(self, path: str) -> None:
+        file = self._store.create(path)
+        if self._store.cuts:
+            return file.close()
+        ending = self._store.end(path, path, Extent(0, file.identity))
+        ending.wait(_CLOSE_S)
+        if not ending.done:
+            raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT), path)
+        if ending.error is not None:
+            raise ending.error
 
     def _made(self) -> None:
         self._job = None

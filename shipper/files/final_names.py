@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 from shipper.clock import Clock
 from shipper.files.closed_files import ClosedFiles
 from shipper.files.journal import FileRecord, Journal
+from shipper.files.progress import CLOSING, LEASED, RENAMING, FileState
 from shipper.files.store import Changed, Ending, Store, trouble
 from shipper.metrics.counters import Counters
 
@@ -169,11 +170,15 @@ class FinalNames:
         """Files that still wait."""
         return [one.record for one in self._waiting.values()]
 
-    def waiting(self) -> Iterable[tuple[FileRecord, int, float]]:
-        """Files that still wait, how often that has failed, and when it is tried again (monotonic; 0 = not)."""
-        return [
-            (one.record, one.tries, 0.0 if math.isinf(one.next_s) else one.next_s) for one in self._waiting.values()
-        ]
+    def survey(self) -> Iterator[FileState]:
+        """What waits, as people see it."""
+        leased = self._store.leased()
+        for one in self._waiting.values():
+            record, done = one.record, one.record.progress
+            rows, length = (done.rows, done.length) if done is not None else (0, 0)
+            state = LEASED if record.path in leased else CLOSING if one.ending is not None else RENAMING
+            retry_s = 0.0 if math.isinf(one.next_s) or one.ending is not None else one.next_s
+            yield FileState(record.path, state, rows, length, record.opened_ms, 0.0, one.tries, retry_s)
 
     def _done(self, record: FileRecord, lost: bool = False) -> None:
         del self._waiting[record.number]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cache
 
 from shipper.files.extent import Extent
@@ -149,6 +149,9 @@ class LocalStore:
                 _sync_file_system(folder)
         for folder in folders:
             _sync_path(folder, os.fsync)
+
+    def leased(self) -> Collection[str]:
+        return ()
 
     def set_permission(self, path: str, mode: int) -> None:
         os.chmod(path, mode)

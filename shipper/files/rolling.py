@@ -43,7 +43,7 @@ from shipper.files.final_names import FinalNames, Naming
 from shipper.files.journal import CHANNEL_LOST, JOURNAL_LOST, POWER_CUT, FileRecord, Journal
 from shipper.files.journal import Progress as Counted
 from shipper.files.open_file import OpenFile, Point, Recipe
-from shipper.files.progress import CUTTING, ENDING, OPEN, RENAMING, FileState, Progress
+from shipper.files.progress import CUTTING, ENDING, OPEN, FileState, Progress
 from shipper.files.refusals import Numbers, Refusals
 from shipper.files.roll import RollLimits, cuts
 from shipper.files.settling import Settling
@@ -365,10 +365,7 @@ class RollingFiles:
             yield self._state(file, CUTTING if file in self._uncut else OPEN)
         for file in {*self._touched, *self._ended, *self._uncut} - open_now:
             yield self._state(file, CUTTING if file in self._uncut else ENDING)
-        for record, tries, retry_s in self._names.waiting():
-            done = record.progress
-            rows, length = (done.rows, done.length) if done is not None else (0, 0)
-            yield FileState(record.path, RENAMING, rows, length, record.opened_ms, 0.0, tries, retry_s)
+        yield from self._names.survey()
 
     @staticmethod
     def _state(file: OpenFile, state: str) -> FileState:

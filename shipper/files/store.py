@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -154,6 +154,9 @@ class Store(Protocol):
 
     def set_permission(self, path: str, mode: int) -> None:
         """Sets the permission bits, as `chmod`."""
+
+    def leased(self) -> Collection[str]:
+        """Paths of files that wait at this moment until somebody else's lease on them ends."""
 
     def close(self) -> None:
         """Gives everything back. What is being closed may stay as it is."""

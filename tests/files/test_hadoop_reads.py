@@ -7,32 +7,21 @@ which alone reads zstd.
 from __future__ import annotations
 
 import json
-import random
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hadoop_files import READERS, in_three, lines, sequence_file_text
 
 from shipper.api import EventBatch
-from shipper.files.compress import CODECS, Codec, find_codec
+from shipper.files.compress import Codec, find_codec
 from shipper.files.sequence_file import SequenceFileOptions, SequenceFileSerializer
 from shipper.serializers._avro import CODECS as AVRO_CODECS
 from shipper.serializers.avro_event import AvroEventSerializer, AvroOptions
 from shipper.testing.fakes import ManualClock
 
-#: the codecs that each reader has; both have those of LZO
-READERS = {
-    "pure java": [codec.name for codec in CODECS if codec.name != "zstd"],
-    "native": [codec.name for codec in CODECS],
-}
 #: the client has Avro without the libraries for them; test_avro_event reads them
 NOT_IN_THE_CLIENT = ("xz", "zstandard")
-
-
-def lines(count: int) -> list[bytes]:
-    """Text that packs badly and is long enough for several blocks of every codec."""
-    dice = random.Random(5)
-    return [b"%06d %s" % (number, dice.randbytes(40).hex().encode()) for number in range(count)]
 
 
 @pytest.mark.timeout(900)
@@ -44,8 +33,7 @@ def test_hadoop_reads_every_file_in_full(tmp_path: Path, hadoop: Any, reader: st
     block_codecs = [codec.name for codec in codecs if not codec.begin]  # a SequenceFile can't have a container in it
     bodies = lines(7_000)
     text = b"".join(body + b"\n" for body in bodies)
-    parts = [bodies[:1], bodies[1:6_000], bodies[6_000:]]
-    batches = [EventBatch.of(part).with_header("timestamp", "1340459193234") for part in parts]
+    batches = in_three(bodies)
     expected: dict[Path, bytes] = {}
 
     for codec in codecs:
@@ -58,8 +46,7 @@ def test_hadoop_reads_every_file_in_full(tmp_path: Path, hadoop: Any, reader: st
             options = SequenceFileOptions(write_format=write_format, codec=name)
             file = tmp_path / f"records-{write_format}-{name or 'plain'}.seq"
             file.write_bytes(written(SequenceFileSerializer(options, ManualClock()), batches))
-            shown = bodies if write_format == "Text" else [body.hex(" ").encode() for body in bodies]
-            expected[file] = b"".join(b"1340459193234\t%s\n" % value for value in shown)
+            expected[file] = sequence_file_text(write_format, bodies)
 
     avro = {}
     for name in sorted(set(AVRO_CODECS) - set(NOT_IN_THE_CLIENT)):

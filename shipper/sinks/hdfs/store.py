@@ -17,7 +17,7 @@ import asyncio
 import concurrent.futures
 import errno
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from shipper.files.extent import Extent
 from shipper.files.store import Explained, FileStatus
@@ -144,6 +144,9 @@ class HdfsStore:
 
     def set_permission(self, path: str, mode: int) -> None:
         self._beside.call(self._cluster.set_permission(path, mode))
+
+    def leased(self) -> Collection[str]:
+        return self._right.waiting.copy()
 
     def close(self) -> None:
         concurrent.futures.wait(self._closings, _CLOSE_S)
