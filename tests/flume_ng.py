@@ -9,7 +9,7 @@ from pathlib import Path
 from shipper.testing.agent import Agent
 
 _FENCED = re.compile(r"^( *)```\w*\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
-_FLUME_NG = "import sys; from shipper.cli.main import flume_ng; sys.exit(flume_ng())"
+FLUME_NG = "import sys; from shipper.cli.main import flume_ng; sys.exit(flume_ng())"
 
 
 def block(articles: Path, number: str, mark: str) -> str:
@@ -24,4 +24,4 @@ class FlumeNg(Agent):
 
     def command(self) -> list[str]:
         at = (words := super().command()).index("-m")
-        return [*words[:at], "-c", _FLUME_NG, *words[at + 2 :]]
+        return [*words[:at], "-c", FLUME_NG, *words[at + 2 :]]

@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from flume_ng import FlumeNg, block
+from flume_ng import FLUME_NG, FlumeNg, block
 
 
 @pytest.fixture(scope="session")
@@ -76,13 +76,20 @@ def test_tail_to_hdfs_goes_on_where_it_stopped(articles: Path, tmp_path: Path) -
     assert Counter(rows(tmp_path / "data")) == Counter([b"before", *(b"between %d" % n for n in range(25))])
 
 
-def test_tail_to_hdfs_without_a_cluster_says_what_works_here(articles: Path, tmp_path: Path) -> None:
-    """Unchanged, the file names a name node: nothing is started, and the line is named with what to write."""
-    with FlumeNg(tmp_path, block(articles, "000", "a1.sinks.k1.hdfs.path")) as agent:
-        assert agent.run() == 1
+def test_tail_to_hdfs_without_a_cluster_says_so_and_keeps_the_events(articles: Path, tmp_path: Path) -> None:
+    """Unchanged but for its logs, the file names a name node that is not there: what wants to reach it is said."""
+    (tmp_path / "logs").mkdir()
+    properties = block(articles, "000", "a1.sinks.k1.hdfs.path").replace("/path/to/logs", str(tmp_path / "logs"))
+    (tmp_path / "logs" / "a.log").write_bytes(b"line\n" * 3)
+    with FlumeNg(tmp_path, f"{properties}\na1.sinks.k1.hdfs.callTimeout = 2000\n") as agent:
+        agent.start()
+        agent.until(lambda: "k1: could not write to /user/flume/data/" in agent.log(), "it is said")
+        agent.send(signal.SIGINT)
+        agent.send(signal.SIGINT)
+        agent.ended()
         said = agent.log()
-    assert "hdfs://namenode:9000/user/flume/data/" in said
-    assert "file:///... works" in said
+    assert "writes to hdfs://namenode:9000" in said
+    assert "parked 3 events" in said
     assert "Traceback" not in said
 
 
@@ -133,7 +140,7 @@ def test_keys_without_an_agent_are_named_one_by_one(articles: Path, tmp_path: Pa
 def test_a_command_that_never_was_is_answered(arguments: tuple[str, ...], answer: str) -> None:
     """Article 000 invents commands of flume-ng; the answer names what does that."""
     root = Path(__file__).parents[2]
-    done = subprocess.run([sys.executable, "-c", _FLUME_NG, *arguments], capture_output=True, text=True, cwd=root)
+    done = subprocess.run([sys.executable, "-c", FLUME_NG, *arguments], capture_output=True, text=True, cwd=root)
     assert done.returncode == 2
     assert f"flume-ng {arguments[0]}: " in done.stderr
     assert answer in done.stderr
