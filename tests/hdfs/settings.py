@@ -25,8 +25,8 @@ _SERVER = {
     "dfs.namenode.fs-limits.min-block-size": "1024",
     "dfs.datanode.du.reserved": "0",
     "ipc.client.connect.retry.interval": "200",  # a DataNode starts while its NameNode does
-    # A lease is recovered by an order that a DataNode gets with the answer to its heartbeat. With less than a second each
-    # question whether it is recovered would begin that anew: the time for it is 30 heartbeats in whole seconds.
+    # A lease is recovered by an order that a DataNode gets with the answer to its heartbeat. With less than a second
+    # each question whether it is recovered would begin that anew: the time for it is 30 heartbeats in whole seconds.
     "dfs.heartbeat.interval": "1s",
     # A DataNode that says nothing is dead after 2 x this + 10 heartbeats.
     "dfs.namenode.heartbeat.recheck-interval": "2000",
