@@ -58,7 +58,8 @@ class Writer:
         self._writer = writer
 
     async def write(self, data: bytes) -> None:
-        await self._cluster.within(lambda: self._writer.write(data), self._path)
+        # Not once more: nobody knows how much of it is in the file.
+        await self._cluster.within(lambda: self._writer.write(data), self._path, again=False)
 
     async def hsync(self) -> None:
         await self._cluster.within(lambda: self._writer.hsync(), self._path)
@@ -95,8 +96,11 @@ class Cluster:
         except Exception as problem:
             raise translated(problem, self.url) from problem
 
-    async def within(self, call: Callable[[], Awaitable[T]], path: str) -> T:
+    async def within(self, call: Callable[[], Awaitable[T]], path: str, *, again: bool = True) -> T:
         """The result of a call, tried again while the server asks for that, or is not there.
+
+        Args:
+            again: False where a call that failed may have done a part of its work.
 
         Raises:
             Silent: there was none in time, and the call was given up.
@@ -112,7 +116,7 @@ class Cluster:
             except BaseException as problem:
                 if not isinstance(problem, Exception) and type(problem).__name__ != _PANIC:
                     raise
-                if not passes(problem) or asyncio.get_running_loop().time() + _PAUSE_S > until_s:
+                if not (again and passes(problem)) or asyncio.get_running_loop().time() + _PAUSE_S > until_s:
                     raise translated(problem, path) from problem
             await asyncio.sleep(_PAUSE_S)
 
