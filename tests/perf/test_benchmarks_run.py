@@ -15,7 +15,13 @@ from perf.__main__ import names
 _PROJECT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize("name", names())
+#: A NameNode and a DataNode are started for it.
+_AT_NIGHT = "perf.topology.tail_to_hdfs"
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.nightly) if name == _AT_NIGHT else name for name in names()]
+)
 def test_a_benchmark_runs_and_prints_its_ratio_and_its_goal(name: str, tmp_path: Path, rivals_path: str) -> None:
     command = [sys.executable, "-m", name, "--size", "1MB", "--short", "--no-record"]
     command += ["--fast", str(tmp_path), "--disk", str(tmp_path)]
