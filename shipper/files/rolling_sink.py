@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from shipper.config.field import Options
 from shipper.errors import ComponentFailed
 from shipper.files.closed_files import ClosedFiles
+from shipper.files.columns import places
 from shipper.files.final_names import Naming
 from shipper.files.progress import Page, Progress
 from shipper.files.rolling import RollingFiles, RollingPlan
 from shipper.files.store import Store, trouble
 from shipper.sinks.sink import Sink, SinkContext
+
+if TYPE_CHECKING:
+    from shipper.files.columns.staged_files import StagedFiles, StagedPlan
 
 O = TypeVar("O", bound=Options)
 
@@ -20,7 +24,7 @@ class RollingSink(Sink[O]):
     """Base of the sinks that write rolling files. A subclass calls `begin` in its `open` and has `deliver`."""
 
     promise = "exactly once"
-    files: RollingFiles
+    files: RollingFiles | StagedFiles
 
     def begin(
         self,
@@ -30,12 +34,14 @@ class RollingSink(Sink[O]):
         context: SinkContext,
         where: str,
         closed: ClosedFiles | None = None,
+        staged: StagedPlan | None = None,
     ) -> None:
         """Takes up what the process before left behind.
 
         Args:
             where: for messages.
             closed: hears of files that have their final names.
+            staged: what files are made of rows that are staged first.
 
         Raises:
             ComponentFailed: the journal or a file of the process before can't be worked with.
@@ -48,8 +54,18 @@ class RollingSink(Sink[O]):
             except (OSError, ComponentFailed) as problem:
                 context.say("warning", f"shipper files can't show the files of {context.name}: {problem}")
         progress = Progress(page, context.name, context.worker, where, context.clock, context.counters)
-        self.files = RollingFiles(store, plan, naming, context, closed, progress)
         try:
+            if staged is not None:
+                # Imported where it is needed: Arrow's functions on columns take 4 MB.
+                from shipper.files.columns.staged_files import StagedFiles
+
+                self.files = StagedFiles(store, plan, staged, naming, context, closed, progress)
+            else:
+                if (context.state_dir / places.FOLDER).is_dir():
+                    from shipper.files.columns.staged_files import leave
+
+                    leave(store, plan, naming, context, closed)
+                self.files = RollingFiles(store, plan, naming, context, closed, progress)
             self.files.open()
         except OSError as error:
             raise ComponentFailed(trouble("take up the work in", error.filename or where, error)) from error

@@ -48,6 +48,8 @@ def test_flumes_whole_list_is_declared() -> None:
     ours = {
         "sync.interval", "hdfs.bucketDone", "hdfs.bucketDoneLateness", "hdfs.syncInterval", "hdfs.syncSize"
     }  # fmt: skip
+    ours |= {"hdfs.columns", "hdfs.columns.body", "hdfs.columns.headers", "hdfs.columns.invalid", "hdfs.rowGroupSize",
+             "hdfs.targetFileSize", "hdfs.stageSize"}  # fmt: skip
     assert {f"hdfs.{key}" for key in flumes.split()} | {"serializer", "serializer.*"} | ours == keys
 
 

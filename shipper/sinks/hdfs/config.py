@@ -1,4 +1,7 @@
-"""The options of the `hdfs` sink: Flume's whole list, with Flume's defaults."""
+"""The options of the `hdfs` sink: Flume's whole list, with Flume's defaults.
+
+The file is long because Flume's list is, and an option is declared once.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,8 @@ from shipper.api import (
     text,
 )
 from shipper.files import escapes
+from shipper.files.columns import schema
+from shipper.files.columns.format import FORMATS, ColumnsFormat
 from shipper.files.compress import find_codec
 from shipper.files.done_period import period_problem, whole
 from shipper.files.format import serializer_doubts, serializer_problems
@@ -30,6 +35,12 @@ from shipper.files.timezones import time_zone
 from shipper.sinks.hdfs.address import address_problem
 
 _UNITS = ("second", "minute", "hour")
+_TARGET_BYTES = 128 << 20
+_FILE_TYPES = ("SequenceFile", "DataStream", "CompressedStream")
+
+
+class FlumesDefault(int):
+    """A default of Flume's that holds for files of events only: nobody wants Parquet files of ten rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,18 +60,38 @@ class HdfsOptions(Options):
         help="Files have their final names from the start.")  # fmt: skip
     roll_interval_s: float = option("hdfs.rollInterval", at_least(seconds, 0), 30.0,
         help="A file ends after so many seconds; 0 = never.")  # fmt: skip
-    roll_size_bytes: int = option("hdfs.rollSize", at_least(size, 0), 1024,
-        help="A file ends after so many bytes of event bodies, before compression; 0 = never.")  # fmt: skip
-    roll_rows: int = option("hdfs.rollCount", at_least(integer, 0), 10,
-        help="A file ends after so many events; 0 = never.")  # fmt: skip
+    roll_size_bytes: int = option("hdfs.rollSize", at_least(size, 0), FlumesDefault(1024),
+        help="A file ends after so many bytes of event bodies, before compression; 0 = never, as in files of columns "
+        "by default.")  # fmt: skip
+    roll_rows: int = option("hdfs.rollCount", at_least(integer, 0), FlumesDefault(10),
+        help="A file ends after so many events; 0 = never, as in files of columns by default.")  # fmt: skip
     idle_timeout_s: float = option("hdfs.idleTimeout", at_least(seconds, 0), 0.0,
         help="A file ends when nothing came for so many seconds; 0 = never.")  # fmt: skip
     batch_size: int = option("hdfs.batchSize", at_least(integer, 1), 100,
         help="Events of a full transaction in Flume's counters; a literal bound with strictBatch.")  # fmt: skip
     codec: str | None = option("hdfs.codeC", text, None,
-        help="gzip, bzip2, lz4, snappy, zstd, deflate, lzo or lzop, in the form that Hadoop reads.")  # fmt: skip
-    file_type: str = option("hdfs.fileType", choice("SequenceFile", "DataStream", "CompressedStream"), "SequenceFile",
-        help="What the files are.")  # fmt: skip
+        help="gzip, bzip2, lz4, snappy, zstd, deflate, lzo or lzop, in the form that Hadoop reads; in files of "
+        "columns zstd (the default), snappy, lz4, gzip or none.")  # fmt: skip
+    file_type: str = option("hdfs.fileType", choice(*_FILE_TYPES, *FORMATS), "SequenceFile",
+        help="What the files are. Beyond Flume: Parquet, ORC, Arrow, whose rows have columns.")  # fmt: skip
+    columns: tuple[schema.Column, ...] = option("hdfs.columns", schema.columns, (), ours=True,
+        help="Headers that have a column of their own in files of columns, and its type (string when it is left out): "
+        "host timestamp:timestamp_ms bytes:int64.")  # fmt: skip
+    columns_body: str = option("hdfs.columns.body", choice(*schema.BODY_TYPES), "binary", ours=True,
+        help="The type of the column body. With string, bodies that are not UTF-8 are set aside.")  # fmt: skip
+    columns_headers: bool = option("hdfs.columns.headers", flag, True, ours=True,
+        help="Headers without a column of their own stand in the column headers, a map.")  # fmt: skip
+    columns_invalid: str = option("hdfs.columns.invalid", choice(schema.NULL, schema.REFUSE), schema.NULL, ours=True,
+        help="What becomes of a header that is not what its column is: null, counted, its text kept in the column "
+        "headers; or the event is refused and set aside.")  # fmt: skip
+    target_file_bytes: int = option("hdfs.targetFileSize", at_least(size, 0), FlumesDefault(_TARGET_BYTES), ours=True,
+        help="A file of columns ends when it has about so many bytes, as they are in the store; 0 = at any "
+        "size.")  # fmt: skip
+    row_group_bytes: int = option("hdfs.rowGroupSize", at_least(size, 1 << 10, 1 << 30), 64 << 20, ours=True,
+        help="Bytes, before compression, of a Parquet row group, an ORC stripe, an Arrow record batch.")  # fmt: skip
+    stage_bytes: int = option("hdfs.stageSize", at_least(size, 1 << 20), 4 << 30, ours=True,
+        help="Bytes of the state directory that the rows of unfinished files of columns may take, for each worker; "
+        "above half of it the largest file ends early, at all of it the sink waits.")  # fmt: skip
     write_format: str = option("hdfs.writeFormat", text, "Writable",
         help="What the values of a SequenceFile are: BytesWritable or Text.")  # fmt: skip
     serializer: str = option("serializer", text, "TEXT",
@@ -108,6 +139,26 @@ class HdfsOptions(Options):
         help="The file with the key of the principal.")  # fmt: skip
     proxy_user: str | None = option("hdfs.proxyUser", text, None,
         help="Whom to act for on a cluster.")  # fmt: skip
+
+    @property
+    def columns_format(self) -> ColumnsFormat | None:
+        """The kind of files of columns; None for files of events."""
+        return FORMATS.get(self.file_type)
+
+    @property
+    def columns_codec(self) -> str:
+        """What compresses files of columns."""
+        return FORMATS[self.file_type].codec(self.codec)
+
+    @property
+    def columns_plan(self) -> schema.Columns:
+        """What the columns are."""
+        return schema.Columns(self.columns, self.columns_body, self.columns_headers, self.columns_invalid)
+
+    def roll_limit(self, name: str) -> int:
+        """`roll_rows` or `roll_size_bytes` as it holds for the type of the files; 0 = off."""
+        limit: int = getattr(self, name)
+        return 0 if self.columns_format is not None and isinstance(limit, FlumesDefault) else limit
 
     @property
     def rounding(self) -> escapes.Rounding | None:
@@ -174,7 +225,21 @@ class HdfsOptions(Options):
                      "with /%Y-%m-%d/%H, for instance, each hour of each day has a folder of its own")]  # fmt: skip
         return []
 
+    def _columns_problems(self, kind: ColumnsFormat) -> list[tuple[str, str]]:
+        found: list[tuple[str, str]] = []
+        try:
+            kind.codec(self.codec)
+        except ValueError as problem:
+            found.append(("hdfs.codeC", f"hdfs.codeC = {self.codec}: {problem}"))
+        if not self.in_use_prefix and not self.open_suffix:
+            key = "hdfs.emptyInUseSuffix" if self.empty_in_use_suffix else "hdfs.inUseSuffix"
+            found.append((key, f"{kind.name} files can't be read before they are whole, and must have another name "
+                          "until then: leave hdfs.inUseSuffix = .tmp, or give an hdfs.inUsePrefix"))  # fmt: skip
+        return found
+
     def _format_problems(self) -> list[tuple[str, str]]:
+        if (kind := self.columns_format) is not None:
+            return self._columns_problems(kind)
         found: list[tuple[str, str]] = []
         if self.codec is None and self.file_type == "CompressedStream":
             found.append(("hdfs.codeC", "hdfs.fileType = CompressedStream needs hdfs.codeC, as in hdfs.codeC = gzip"))
@@ -206,10 +271,28 @@ class HdfsOptions(Options):
         if self.bucket_done and self.bucket_done[0] not in "_.":
             found.append(("hdfs.bucketDone", f"hdfs.bucketDone = {self.bucket_done}: Hadoop's readers take it for "
                           f"data; they pass over names that begin with _, as in _{self.bucket_done}"))  # fmt: skip
+        found += self._without_use()
+        if self.columns_format is not None:
+            return found
         if self.file_type != "SequenceFile":
             found += serializer_doubts("serializer", self.serializer, self.serializer_options)
         elif (problem := self.write_format_problem()) is not None:
             found.append(("hdfs.writeFormat", problem))
+        return found
+
+    def _without_use(self) -> list[tuple[str, str]]:
+        """Options that were given and belong to the other types of files."""
+        columnar = self.columns_format is not None
+        others = ("serializer", "serializer_options", "write_format") if columnar else (
+            "columns", "columns_body", "columns_headers", "columns_invalid", "target_file_bytes", "row_group_bytes",
+            "stage_bytes",
+        )  # fmt: skip
+        found = []
+        for name in others:
+            declared = self._declared[name]
+            if getattr(self, name) != declared.default:
+                found.append((declared.key, f"{declared.key} has no effect with hdfs.fileType = {self.file_type}"
+                              + ("" if columnar else f"; it is for {', '.join(FORMATS)}")))  # fmt: skip
         return found
 
     def small_files(self) -> list[str]:
@@ -217,6 +300,8 @@ class HdfsOptions(Options):
         found = []
         for name, ends in (("roll_rows", "{} events"), ("roll_size_bytes", "{} bytes"), ("roll_interval_s", "{:g} s")):
             limit, key = getattr(self, name), self._declared[name].key
+            if self.columns_format is not None and isinstance(limit, FlumesDefault):
+                continue
             if limit == self._declared[name].default:
                 found.append(f"files end after {ends.format(limit)} because {key} is {limit:g} (Flume's default); "
                              f"{key} = 0 stops that")  # fmt: skip

@@ -21,6 +21,9 @@ from shipper.api import Clock, ComponentFailed, EventBatch, RetryLater, SinkCont
 from shipper.files.bucket import Buckets, Group
 from shipper.files.closed import Bucket, ClosedListener
 from shipper.files.closed_files import ClosedFiles
+from shipper.files.columns.rows import Unreadable
+from shipper.files.columns.stage import stage_recipe
+from shipper.files.columns.staged_files import StagedPlan
 from shipper.files.compress import find_codec
 from shipper.files.done import DoneMarkers
 from shipper.files.done_period import Periods, whole
@@ -57,7 +60,8 @@ class HdfsSink(RollingSink[HdfsOptions]):
     def linger_s(self) -> float:
         if self.options.flush_interval_s is not None:
             return self.options.flush_interval_s
-        return _LINGER_COMPRESSED_S if self.options.codec is not None else 0.0
+        packed = self.options.codec is not None or self.options.columns_format is not None
+        return _LINGER_COMPRESSED_S if packed else 0.0
 
     @property
     def batch_bytes(self) -> int | None:
@@ -84,11 +88,12 @@ class HdfsSink(RollingSink[HdfsOptions]):
             remedy=_REMEDY,
             warn=lambda line: context.say("warning", line),
         )
-        recipe, extension = _recipe(options)
+        staged = _staged(options)
+        recipe, extension = _recipe(options, context)
         plan = RollingPlan(
             limits=RollLimits(
-                rows=options.roll_rows,
-                size_bytes=options.roll_size_bytes,
+                rows=options.roll_limit("roll_rows"),
+                size_bytes=options.roll_limit("roll_size_bytes"),
                 interval_s=options.roll_interval_s,
                 idle_s=options.idle_timeout_s,
             ),
@@ -108,7 +113,7 @@ class HdfsSink(RollingSink[HdfsOptions]):
                 context.state_dir / "closed.notes", context.name, context.clock, context.counters, context.say,
                 listeners, keeps_buckets=options.bucket_done is not None,
             )  # fmt: skip
-        self.begin(store, plan, names, context, options.path, self._closed)
+        self.begin(store, plan, names, context, options.path, self._closed, staged)
         if self._closed is not None and (name := options.bucket_done) is not None:
             self._periods = Periods(templates[0], zone, options.rounding)
             self._markers = DoneMarkers(
@@ -233,8 +238,25 @@ class _Names:
         self._highest_retired = max(self._highest_retired, self._counters.pop(key, 0))
 
 
-def _recipe(options: HdfsOptions) -> tuple[Recipe, str]:
-    """What is in the files, and the suffix that the codec gives them."""
+def _staged(options: HdfsOptions) -> StagedPlan | None:
+    """What becomes of rows that are staged, since a file of columns is made of them; None for files of events."""
+    if (kind := options.columns_format) is None:
+        return None
+    target_bytes = options.target_file_bytes
+    return StagedPlan(
+        kind=kind,
+        codec=options.columns_codec,
+        # A file can't be smaller than a group of its rows.
+        group_bytes=min(options.row_group_bytes, target_bytes or options.row_group_bytes),
+        target_bytes=target_bytes,
+        stage_bytes=options.stage_bytes,
+    )
+
+
+def _recipe(options: HdfsOptions, context: SinkContext) -> tuple[Recipe, str]:
+    """What is in the files, and the suffix that their type or their codec gives them."""
+    if options.columns_format is not None:
+        return stage_recipe(options.columns_plan, Unreadable(context)), options.columns_format.suffix
     codec = find_codec(options.codec) if options.codec is not None else None
     suffix = codec.suffix if codec is not None else ""
     if options.file_type != "SequenceFile":

@@ -1,0 +1,1 @@
+"""Files of columns (Parquet, ORC, Arrow), made from rows that were staged."""

@@ -1,0 +1,299 @@
+"""Staged files: rows in, whole files of columns with their final names out, every row in exactly one of them.
+
+It has the verbs of `RollingFiles`, which does half of the work: the stages are its files, in the state directory. What
+counts, what is taken back, what a death or a power cut leaves is decided there, as for any rolling file. The other half
+is the workshop's: it makes the files that people see.
+
+::
+
+    rows -> [stage, grows] -> commit -> [stage, counts] -> rolls -> [stage, whole] -> synced -> its file gets its name
+                                            |                                                        |
+                                            +---- groups of rows, packed, into <name>.tmp -----------+
+
+A file ends when the first of these is reached: `rollCount` rows, `rollSize` bytes of bodies, `rollInterval`,
+`idleTimeout`, or `target_bytes` of what is written and about to be.
+
+The stages never take more than `stage_bytes` and one transaction. Above half of it in stages that take rows, the
+largest file ends early. Above a quarter of it in stages that are whole, the write path slows down, and at all of it the
+rows wait in the channel.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from shipper.batch.batch import EventBatch
+from shipper.errors import RetryLater
+from shipper.files.closed_files import ClosedFiles
+from shipper.files.columns import places
+from shipper.files.columns.format import FORMATS, ColumnsFormat
+from shipper.files.columns.handover import hand_over, has_files, settle
+from shipper.files.columns.workshop import Workshop
+from shipper.files.final_names import Naming
+from shipper.files.journal import FileRecord
+from shipper.files.local import LocalStore
+from shipper.files.progress import FileState, Progress
+from shipper.files.refusals import Numbers
+from shipper.files.rolling import RollingFiles, RollingPlan
+from shipper.files.store import Store, trouble
+from shipper.metrics.counters import Counters
+from shipper.sinks.sink import SinkContext
+
+_PAUSE_S = 0.05
+_CLOSE_S = 20.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagedPlan:
+    """What becomes of the rows.
+
+    Attributes:
+        kind, codec: of the files.
+        group_bytes: before compression.
+        target_bytes: of a file, after compression; 0 = any.
+        stage_bytes: that all stages may take.
+    """
+
+    kind: ColumnsFormat
+    codec: str
+    group_bytes: int
+    target_bytes: int
+    stage_bytes: int
+
+
+class StagedFiles:
+    """The files of one sink worker.
+
+    Args:
+        store: where the files go.
+        plan: when they end; its recipe is that of the stages.
+        staged: what is made of the stages.
+        naming: what the files are called.
+        context: the sink's.
+        closed: hears of files that have their final names.
+        progress: shows them to people.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        plan: RollingPlan,
+        staged: StagedPlan,
+        naming: Naming,
+        context: SinkContext,
+        closed: ClosedFiles | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self._staged = staged
+        self._closed = closed
+        self._say = context.say
+        self._said: set[str] = set()
+        self.sync_interval_s = plan.sync_interval_s
+        folder = context.state_dir / places.FOLDER
+        if not folder.is_dir() or has_files(context.state_dir / places.JOURNAL):
+            # What was written before are other files, with another journal.
+            settle(RollingFiles(store, plan, naming, context, closed), context.state_dir / places.JOURNAL)
+        if not folder.is_dir():
+            folder.mkdir(parents=True)
+            hand_over(folder / places.JOURNAL, context, syncs=plan.sync_interval_s > 0)
+        inside = dataclasses.replace(context, state_dir=folder)
+        self._workshop = Workshop(
+            store, naming, inside, kind=staged.kind, codec=staged.codec, group_bytes=staged.group_bytes,
+            target_bytes=staged.target_bytes, syncs=plan.sync_interval_s > 0, rename_tries=plan.rename_tries,
+            rename_retry_s=plan.rename_retry_s, closed=closed,
+        )  # fmt: skip
+        self._files = RollingFiles(
+            _StageStore(self._workshop), plan, self._workshop,
+            dataclasses.replace(inside, counters=_StageCounters(context.counters)),
+            progress=_StageProgress(progress, self._workshop) if progress is not None else None,
+            watcher=self._workshop,
+        )  # fmt: skip
+
+    def open(self) -> None:
+        """Settles what the process before left.
+
+        Raises:
+            OSError: a journal or a stage can't be worked with.
+        """
+        self._files.open()
+        self._workshop.recovered()
+        if self._closed is not None:
+            self._closed.opened(self.records)
+        self._workshop.advance()
+
+    def append(self, groups: Sequence[tuple[str, EventBatch, Numbers | None]]) -> None:
+        """Adds rows. Raises as `RollingFiles.append`."""
+        shop = self._workshop
+        shop.advance()
+        try:
+            self._bound(self._staged.stage_bytes)
+            for key, _, _ in groups:
+                if shop.is_full(key):
+                    self._files.end([key])
+            self._files.append(groups)
+        except RetryLater as failure:
+            raise self._stage_trouble(failure) from failure
+
+    def flush(self) -> int:
+        """As `RollingFiles.flush`."""
+        try:
+            return self._files.flush()
+        except RetryLater as failure:
+            raise self._stage_trouble(failure) from failure
+
+    def committed(self) -> None:
+        """As `RollingFiles.committed`."""
+        self._files.committed()
+        self._workshop.advance()
+
+    def rolled_back(self) -> None:
+        """As `RollingFiles.rolled_back`."""
+        self._files.rolled_back()
+
+    def tick(self) -> bool:
+        """As `RollingFiles.tick`; files that are large enough end too."""
+        ended = self._files.tick()
+        ended = self.end(self._workshop.full()) or ended
+        if self._closed is not None:
+            self._closed.tick()
+        return ended
+
+    def end(self, keys: Iterable[str]) -> bool:
+        """As `RollingFiles.end`."""
+        ended = self._files.end(keys)
+        self._workshop.advance()
+        return ended
+
+    @property
+    def records(self) -> Mapping[int, FileRecord]:
+        """As `RollingFiles.records`: stages have negative numbers here."""
+        return self._workshop.records | {-number: record for number, record in self._files.records.items()}
+
+    def sync(self) -> None:
+        """As `RollingFiles.sync`."""
+        self._workshop.sync_begins()
+        self._files.sync()
+
+    def synced(self) -> bool:
+        """As `RollingFiles.synced`; stages that are durable now may become files."""
+        done = self._files.synced()
+        if done or self._files.sync_failed:  # which was said; files are made all the same
+            self._workshop.synced()
+            self._workshop.advance()
+        return done
+
+    def releasing(self) -> None:
+        """As `RollingFiles.releasing`."""
+        self._files.releasing()
+
+    def close(self) -> None:
+        """Ends all stages, and makes the files that can be made within 20 seconds; the next start makes the rest."""
+        self._files.close()  # which syncs, too
+        for _ in range(2):
+            self._workshop.sync_begins()
+            self._workshop.synced()
+        left = self._workshop.close(_CLOSE_S)
+        if left:
+            what = f"{left} files" if left > 1 else "1 file"
+            self._say("warning", f"{what} could not be made before the end: the rows are safe in "
+                      f"{self._workshop.folder}, and the next start goes on")  # fmt: skip
+
+    def _bound(self, most_bytes: int) -> None:
+        """Keeps what is staged within its bound.
+
+        Raises:
+            RetryLater: it is reached.
+        """
+        shop = self._workshop
+        if shop.waiting_bytes > most_bytes // 4:
+            shop.pace(_PAUSE_S)
+        if shop.staged_bytes - shop.waiting_bytes > most_bytes // 2 and (key := shop.largest()) is not None:
+            self._once(
+                f"the files that are being written have more than half of hdfs.stageSize = {most_bytes} staged in "
+                f"{shop.folder}: the largest ends early; roll earlier, or raise hdfs.stageSize"
+            )
+            self._files.end([key])
+        if shop.staged_bytes >= most_bytes:
+            why = shop.trouble or "files are made more slowly than rows come"
+            raise RetryLater(f"{shop.folder} has {shop.staged_bytes} bytes of rows that wait to become files, and "
+                             f"hdfs.stageSize = {most_bytes}: {why}")  # fmt: skip
+
+    def _stage_trouble(self, failure: RetryLater) -> RetryLater:
+        """A sentence that names the state directory, where the rows could not be written, not the file's own place."""
+        error = failure.__cause__
+        if not isinstance(error, OSError):
+            return failure
+        return RetryLater(trouble("stage rows in", self._workshop.folder, error))
+
+    def _once(self, sentence: str) -> None:
+        if sentence not in self._said:
+            self._said.add(sentence)
+            self._say("warning", sentence)
+
+
+def leave(
+    store: Store, plan: RollingPlan, naming: Naming, context: SinkContext, closed: ClosedFiles | None = None
+) -> None:
+    """What was staged becomes files, since the sink writes others from now on: now, or at a later start.
+
+    Raises:
+        OSError: a journal or a stage can't be worked with.
+    """
+    folder = context.state_dir / places.FOLDER
+    staged = StagedPlan(kind=FORMATS["Arrow"], codec="none", group_bytes=1 << 20, target_bytes=0, stage_bytes=0)
+    files = StagedFiles(store, plan, staged, naming, context, closed)
+    files.open()
+    files.close()
+    if (folder / places.ASSIGNMENTS).exists():
+        return
+    if not has_files(context.state_dir / places.JOURNAL):
+        hand_over(context.state_dir / places.JOURNAL, context, syncs=plan.sync_interval_s > 0)
+    (folder / places.JOURNAL).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # something that is not ours may be in it
+        folder.rmdir()
+
+
+class _StageStore(LocalStore):
+    """The folder of the stages."""
+
+    def __init__(self, workshop: Workshop) -> None:
+        super().__init__()
+        self._workshop = workshop
+
+    def sync(self, files: Sequence[tuple[str, str]], folders: Iterable[str]) -> None:
+        # What is in a stage counts only if it is known what it is to become.
+        self._workshop.sync_journal()
+        super().sync(files, folders)
+
+
+class _StageProgress(Progress):
+    """Shows the files that people will see, in the place of their stages."""
+
+    def __init__(self, progress: Progress, workshop: Workshop) -> None:
+        self.__dict__ = progress.__dict__
+        self._workshop = workshop
+
+    def show(self, files: Iterable[FileState]) -> None:
+        super().show([*map(self._workshop.shown, files), *self._workshop.waiting()])
+
+
+class _StageCounters(Counters):
+    """A sink's counters, without the bytes that go to stages: what is written to the target is counted there."""
+
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
+
+    __slots__ = ("_counters",)
+
+    def add(self, name: str, amount: int = 1) -> None:
+        if name != "output_bytes":
+            self._counters.add(name, amount)
+
+    def set(self, name: str, value: int) -> None:
+        self._counters.set(name, value)
+
+    def get(self, name: str) -> int:
+        return self._counters.get(name)

@@ -1,0 +1,327 @@
+"""The workshop: which stages there are, which of them something can be done for, and a thread that does it.
+
+The write path tells it what became of each stage (`counted`, `named`, `removed`) and asks which files are large enough
+(`full`). The thread runs while there is work: a stage that has a group of rows more than what is in its file, or one
+that is whole. Nothing here waits for a store, except `close`, and `pace`, for a moment.
+
+The file is long because what it is told, what it answers and what it finds after a death are one bookkeeping.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+from shipper.files.background import Background
+from shipper.files.closed_files import ClosedFiles
+from shipper.files.columns import places
+from shipper.files.columns.assignments import Assignments
+from shipper.files.columns.bench import Bench
+from shipper.files.columns.format import ColumnsFormat
+from shipper.files.columns.maker import Maker
+from shipper.files.columns.work import Work
+from shipper.files.final_names import Naming
+from shipper.files.journal import FileRecord
+from shipper.files.progress import CLOSING, RENAMING, FileState
+from shipper.files.store import Store, trouble
+from shipper.metrics.counters import Counters
+from shipper.sinks.sink import SinkContext
+
+_COUNTED = ("output_bytes", "ConnectionFailedCount", "files_lost")
+#: What a file is taken to be packed to until one of the sink's says better.
+_PACKED_SHARE = 1.0
+
+
+class Workshop:
+    """Makes the files of one sink worker.
+
+    Args:
+        store: where the files go.
+        naming: what they are called.
+        context: the sink's, in the folder of stages.
+        kind, codec, group_bytes: what new files are; one that was begun before becomes what it was begun as.
+        target_bytes: how large they are to be, about; 0 = any.
+        syncs: stages are synced, and files are.
+        closed: hears of files that have their final names.
+        rename_tries, rename_retry_s: as for `Maker`.
+
+    Attributes:
+        folder: where the stages are.
+        staged_bytes: what all stages have.
+        waiting_bytes: what the stages have that are whole.
+        trouble: why the last file that could not be made could not be made; "" when nothing waits to be tried again.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        naming: Naming,
+        context: SinkContext,
+        *,
+        kind: ColumnsFormat,
+        codec: str,
+        group_bytes: int,
+        target_bytes: int,
+        syncs: bool,
+        closed: ClosedFiles | None = None,
+        rename_tries: int = 0,
+        rename_retry_s: float = 180.0,
+    ) -> None:
+        self._context = context
+        self._group_bytes = group_bytes
+        self._target_bytes = target_bytes
+        self._syncs = syncs
+        self._closed = closed
+        self._named: list[Work] = []  # and the journal has not heard yet
+        self.folder = str(context.state_dir)
+        settings = {"format": kind.name, "codec": codec, "group": group_bytes}
+        stages = [os.path.splitext(name)[0] for name in os.listdir(self.folder)]
+        self._assignments = Assignments(
+            naming, settings, context, stages, closed.sync if closed is not None else lambda: None
+        )
+        self._counted = Counters.private()
+        self._shown = Counters.private()
+        self._said: list[tuple[str, str]] = []
+        maker = Maker(
+            store, self._assignments, syncs=syncs, rename_tries=rename_tries, rename_retry_s=rename_retry_s,
+            now_s=context.clock.monotonic_s, say=self._note,
+            count=self._counted.add,
+        )  # fmt: skip
+        self._works: dict[str, Work] = {}  # by the path of the stage, without its suffix
+        self._open: dict[str, Work] = {}  # by bucket: those that take rows
+        self._undurable: list[Work] = []  # whole, and not known to be on the disk
+        self._syncing: list[Work] = []
+        self._packed_share = _PACKED_SHARE
+        self._bench = Bench(maker, group_bytes, Background, context.clock.monotonic_s, self._note)
+        self.staged_bytes = self.waiting_bytes = 0
+        self.trouble = ""
+
+    # --- what the write path tells
+
+    def next(self, key: str) -> tuple[str, str]:
+        """The names of a new stage while it grows, and when it is whole: a file of the bucket `key` is to be made."""
+        base = f"{self.folder}/{self._assignments.new(key)}"
+        return base + places.OPEN_SUFFIX, base + places.WHOLE_SUFFIX
+
+    def retired(self, key: str) -> None:
+        """The bucket has no open file any more."""
+        self._assignments.retired(key)
+
+    def counted(self, record: FileRecord) -> None:
+        """More of a stage counts than before. The record is the stage's."""
+        if not self._owns(record.path) or record.progress is None:
+            return
+        work = self._work(record.path, record.key)
+        if not work.whole:
+            self._has(work, record.progress.length)
+            self._open[record.key] = work
+            if work.has_grown:
+                self._bench.put(work)
+
+    def named(self, record: FileRecord) -> None:
+        """A stage is whole. Never raises."""
+        if not self._owns(record.path) or record.progress is None:
+            return
+        work = self._work(record.path, record.key)
+        self._has(work, record.progress.length)
+        work.body_bytes = record.progress.body_bytes
+        if not work.finished:
+            self._assignments.whole(work, record.progress.rows)
+        self._is_whole(work, record.key)
+        work.durable = not self._syncs
+        if not work.durable:
+            self._undurable.append(work)
+        self._bench.put(work)
+
+    def removed(self, record: FileRecord) -> None:
+        """Nothing of a stage counts, or it was lost."""
+        if not self._owns(record.path):
+            return
+        base = _base(record.path)
+        work = self._works.get(base)
+        if work is not None:
+            self._has(work, 0)
+            self._is_whole(work, record.key)
+            work.durable = True
+            self._bench.put(work)
+        else:
+            self._assignments.gone([os.path.basename(base)])
+
+    def recovered(self) -> None:
+        """All that the process before left was told; what was not is found here."""
+        for name in os.listdir(self.folder):
+            base, suffix = os.path.splitext(name)
+            if suffix != places.WHOLE_SUFFIX or f"{self.folder}/{base}" in self._works:
+                continue
+            if not self._assignments.known(base):
+                self._context.say("error", f"{self.folder}/{name} has rows, and nothing says where they belong: it is "
+                                  "an Arrow IPC stream, and is kept")  # fmt: skip
+                continue
+            self._inherit(base, os.stat(f"{self.folder}/{name}").st_size)
+        for stage, record in self._assignments.all():
+            if f"{self.folder}/{stage}" in self._works:
+                continue
+            if record.identity is None and record.progress is None:  # begun, and never used
+                self._assignments.gone([stage])
+            else:  # what was made of it is renamed; what was only begun is removed
+                self._inherit(stage, record.progress.length if record.progress is not None else 0)
+        for work in self._works.values():
+            if work.finished and not work.whole:  # the machine went down before the end of the stage was on the disk
+                self._assignments.again(work)
+
+    # --- what the write path asks
+
+    def is_full(self, key: str) -> bool:
+        """True when the file of a bucket is as large as it is to be."""
+        work = self._open.get(key)
+        if work is None or not self._target_bytes:
+            return False
+        if work.read_bytes:
+            self._packed_share = work.written_bytes / work.read_bytes
+        return work.written_bytes + (work.length - work.read_bytes) * self._packed_share >= self._target_bytes
+
+    def full(self) -> list[str]:
+        """The buckets of which that is true."""
+        return [key for key in self._open if self.is_full(key)] if self._target_bytes else []
+
+    def largest(self) -> str | None:
+        """The bucket with the largest stage that takes rows."""
+        return max(self._open, key=lambda key: self._open[key].length, default=None)
+
+    # --- the thread
+
+    def sync_begins(self) -> None:
+        """All that counts now is about to become durable."""
+        if not self._syncing:
+            self._syncing, self._undurable = self._undurable, []
+
+    def synced(self) -> None:
+        """What counted before the last `sync_begins` is durable."""
+        for work in self._syncing:
+            work.durable = True
+            self._bench.put(work)
+        self._syncing = []
+
+    @property
+    def records(self) -> dict[int, FileRecord]:
+        """The files that do not have their final names yet."""
+        return {record.number: record for _, record in self._assignments.all()}
+
+    def shown(self, file: FileState) -> FileState:
+        """A stage that takes rows, as the file that it will become."""
+        work = self._works.get(_base(file.path))
+        return replace(file, path=work.record.path) if work is not None else file
+
+    def waiting(self) -> list[FileState]:
+        """The files whose stages are whole."""
+        return [
+            FileState(work.record.path, RENAMING if work.finished else CLOSING, work.rows, work.length,
+                      work.record.opened_ms, 0.0, work.tries, work.retry_s)
+            for work in self._works.values() if work.whole
+        ]  # fmt: skip
+
+    def sync_journal(self) -> None:
+        """Which stage becomes which file survives the death of the machine. May be called from another thread."""
+        self._assignments.sync()
+
+    def advance(self) -> None:
+        """Begins what can be done, and tells what was done. Never waits."""
+        for work in self._bench.advance():
+            self._has(work, 0)
+            self._works.pop(work.stage, None)
+            if work.finished:
+                self._named.append(work)
+        if self._named:
+            self._forget()
+        self._tell()
+
+    def pace(self, most_s: float) -> None:
+        """Waits until something was done, at most so long."""
+        self._bench.pace(most_s)
+        self.advance()
+
+    def close(self, most_s: float) -> int:
+        """Makes what can be made; the number of files that are left for the next start.
+
+        Args:
+            most_s: how long that may take.
+        """
+        clock = self._context.clock
+        end_s = clock.monotonic_s() + most_s
+        self._bench.try_again()
+        self.advance()
+        while not self._bench.idle and clock.monotonic_s() < end_s:
+            self.pace(0.1)
+        self.advance()
+        if self._bench.idle:
+            for work in self._works.values():
+                work.abandon()
+            self._assignments.close()
+        return len(self._works)
+
+    # --- inside
+
+    def _note(self, level: str, line: str) -> None:
+        """In the thread: what a person is to be told."""
+        self._said.append((level, line))
+
+    def _forget(self) -> None:
+        """Files that have their final names are told, and the journal forgets them."""
+        try:
+            if self._closed is not None:
+                self._closed.note([work.record for work in self._named])
+            self._assignments.gone([os.path.basename(work.stage) for work in self._named])
+        except OSError as error:  # the next start sees for itself
+            self._context.say("error", trouble("write in", str(self._context.state_dir), error))
+            return
+        self._named = []
+        if self._closed is not None:
+            self._closed.known(self.records)
+
+    def _tell(self) -> None:
+        """What the thread has done, to those who may not be called from it."""
+        for name in _COUNTED:
+            if (more := self._counted.get(name) - self._shown.get(name)) > 0:
+                self._shown.add(name, more)
+                self._context.counters.add(name, more)
+        while self._said:
+            level, line = self._said.pop(0)
+            self._context.say(level, line)
+            self.trouble = line if level == "error" else self.trouble
+        if not self._bench.stuck:
+            self.trouble = ""
+
+    def _has(self, work: Work, length: int) -> None:
+        self.staged_bytes += length - work.length
+        if work.whole:
+            self.waiting_bytes += length - work.length
+        work.length = length
+
+    def _is_whole(self, work: Work, key: str) -> None:
+        if self._open.get(key) is work:
+            del self._open[key]
+        if not work.whole:
+            self.waiting_bytes += work.length
+        work.whole = True
+
+    def _owns(self, path: str) -> bool:
+        return path.startswith(f"{self.folder}/")
+
+    def _work(self, path: str, key: str) -> Work:
+        base = _base(path)
+        work = self._works.get(base)
+        if work is None:
+            work = self._works[base] = self._assignments.work(self.folder, os.path.basename(base), key)
+        return work
+
+    def _inherit(self, stage: str, length: int) -> None:
+        """A stage that was whole already, or is not there any more."""
+        work = self._work(f"{self.folder}/{stage}{places.WHOLE_SUFFIX}", "")
+        self._has(work, length)
+        self._is_whole(work, "")
+        work.durable = True  # what the journals knew of it was synced a moment ago
+        self._bench.put(work)
+
+
+def _base(path: str) -> str:
+    return path.rpartition(".")[0]

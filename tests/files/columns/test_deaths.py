@@ -1,0 +1,217 @@
+"""A sink worker that writes files of columns dies at each of its system calls; no row is lost, none comes twice.
+
+As in `tests/files/test_deaths.py`, whose stand-in for the system calls it uses. The thread that makes files is part of
+the loop here, so that "at each call" has one meaning; `tests/hdfs/test_columns.py` kills real processes.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyarrow import orc
+
+from shipper.api import Sink
+from shipper.files import journal, local, syncing
+from shipper.files.columns import assignments, maker, workshop
+from shipper.testing.fakes import ManualClock, sink_context
+from tests.files.test_deaths import ROWS, TRANSACTION_ROWS, Channel, Death, DyingCalls, built
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.timeout(300),
+]
+
+
+class System(DyingCalls):
+    """Nothing of this needs to reach the disk."""
+
+    def fsync(self, descriptor: int) -> None:
+        """The machine does not go down here."""
+
+    def fdatasync(self, descriptor: int) -> None:
+        """As `fsync`."""
+
+
+class Inline:
+    """A job that is done when it has been begun."""
+
+    done = True
+
+    def __init__(self, job: Callable[[], None]) -> None:
+        self.error: OSError | None = None
+        try:
+            job()
+        except OSError as problem:
+            self.error = problem
+
+    def wait(self, most_s: float | None = None) -> None:
+        """It has ended."""
+
+
+@contextmanager
+def dying(monkeypatch: pytest.MonkeyPatch, calls: int) -> Iterator[DyingCalls]:
+    """The stores and the journals have `calls` calls to live."""
+    system = System(calls)
+    renameat2 = local._renameat2()
+
+    def rename(*arguments: Any) -> int:
+        system.step()
+        return renameat2(*arguments)  # type: ignore[misc]
+
+    with monkeypatch.context() as patch:
+        for module in (local, journal, assignments, maker, workshop):
+            patch.setattr(module, "os", system)
+        patch.setattr(local, "_renameat2", lambda: rename)
+        patch.setattr(workshop, "Background", Inline)
+        patch.setattr(syncing, "Background", Inline)
+        yield system
+    system.bury()
+
+
+def deliver_all(sink: Sink[Any], channel: Channel, clock: ManualClock, step: Callable[[], None]) -> None:
+    """What a runner does, with transactions that are rolled back and timers and syncs that go off on the way."""
+    turn = 0
+    while channel.position < ROWS:
+        turn += 1
+        if turn == 2:
+            sink.deliver(channel.rows(channel.position, TRANSACTION_ROWS))
+            sink.rolled_back()
+        if turn == 3:
+            sink.deliver(channel.rows(channel.position, TRANSACTION_ROWS))
+            sink.flush()
+            sink.rolled_back()
+        if turn == 5:
+            sink.releasing()
+        sink.deliver(channel.rows(channel.position, 2))
+        sink.deliver(channel.rows(channel.position + 2, TRANSACTION_ROWS - 2))
+        sequence = sink.flush()
+        step()
+        channel.position += TRANSACTION_ROWS
+        channel.sequence = sequence
+        sink.committed()
+        if turn % 2:
+            sink.sync()
+            while not sink.synced():
+                pass
+        clock.advance(9)
+        if sink.tick():
+            channel.sequence = sink.flush()
+            sink.committed()
+    sink.close()
+
+
+def live(make: Callable[[Path], Sink[Any]], folder: Path, channel: Channel, system: DyingCalls) -> bool:
+    """One life of the worker. True when it reached its end."""
+    clock = ManualClock(1_340_459_193_000 + channel.position * 10_000)
+    sink = make(folder)
+    try:
+        sink.open(sink_context(folder / "state", clock=clock, committed_sequence=channel.sequence))
+        deliver_all(sink, channel, clock, system.step)
+    except Death:
+        died = True
+    else:
+        died = False
+    del sink
+    # Arrow's writers end their files when they are forgotten: while nothing has an effect, not in the next life.
+    gc.collect()
+    return not died
+
+
+def rows_of(path: Path) -> list[bytes]:
+    if path.suffix == ".parquet":
+        return pq.read_table(path, partitioning=None)["body"].to_pylist()
+    if path.suffix == ".orc":
+        return orc.read_table(path)["body"].to_pylist()
+    with pa.ipc.open_file(path) as file:
+        return file.read_all()["body"].to_pylist()
+
+
+def check(folder: Path, said: str) -> None:
+    files = sorted(path for path in (folder / "out").rglob("*") if path.is_file())
+    assert not [path.name for path in files if path.name.endswith(".tmp") or "set-aside" in path.name], said
+    found: list[bytes] = []
+    for path in files:
+        rows = rows_of(path)
+        assert rows == sorted(rows), f"{said}: order in {path.name}"
+        found += rows
+    expected = [b"row %03d" % n for n in range(ROWS)]
+    counted = Counter(found)
+    assert sorted(found) == expected, (
+        f"{said}: lost {[row for row in expected if not counted[row]]}, "
+        f"twice {[row for row, times in counted.items() if times > 1]}"
+    )
+    assert [path.name for path in (folder / "state" / "stage").iterdir()] == ["files.journal"], said
+
+
+def hdfs(**properties: str) -> Callable[[Path], Sink[Any]]:
+    def make(folder: Path) -> Sink[Any]:
+        wanted = {
+            "path": f"file://{folder}/out/%Y/%{{h}}", "fileType": "Parquet", "rollInterval": "0", "rollCount": "3",
+            "timeZone": "UTC", "columns": "timestamp:timestamp_ms", **properties,
+        }  # fmt: skip
+        return built("hdfs", {f"hdfs.{key}": value for key, value in wanted.items()})
+
+    return make
+
+
+SINKS = {
+    "by count": hdfs(),
+    "groups while it grows": hdfs(rollCount="0", rowGroupSize="1024", rollInterval="40"),
+    "by target size": hdfs(rollCount="0", targetFileSize="1200", rowGroupSize="1024"),
+    "few open files": hdfs(rollCount="0", maxOpenFiles="1", fileType="ORC"),
+    "by time": hdfs(rollCount="0", rollInterval="20", fileType="Arrow"),
+}
+#: Of some hundreds of calls these are a fair sample; 1 = all of them, which takes minutes.
+STRIDE = int(os.environ.get("SHIPPER_DEATHS_STRIDE", "47"))
+
+
+@pytest.mark.parametrize("name", SINKS)
+def test_a_death_at_any_call_loses_nothing_and_repeats_nothing(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 1
+    while True:
+        folder = tmp_path / str(calls)
+        folder.mkdir()
+        channel = Channel()
+        with dying(monkeypatch, calls) as system:
+            ended = live(SINKS[name], folder, channel, system)
+        if not ended:
+            with dying(monkeypatch, 1 << 30) as system:
+                assert live(SINKS[name], folder, channel, system)
+        check(folder, f"death at call {calls}")
+        shutil.rmtree(folder)
+        if ended:
+            break
+        calls += STRIDE
+    assert calls > 100  # it did die on the way
+
+
+@pytest.mark.parametrize("name", ["by count", "groups while it grows"])
+def test_a_second_death_during_recovery_loses_nothing_and_repeats_nothing(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with dying(monkeypatch, 1 << 30) as system:
+        (tmp_path / "whole").mkdir()
+        assert live(SINKS[name], tmp_path / "whole", Channel(), system)
+    for first in range(3, system.used, 2 * STRIDE):
+        for second in range(first % 5, 40, 11):
+            folder = tmp_path / f"{first}-{second}"
+            folder.mkdir()
+            channel = Channel()
+            for calls in (first, second, 1 << 30):
+                with dying(monkeypatch, calls) as system_again:
+                    if live(SINKS[name], folder, channel, system_again):
+                        break
+            check(folder, f"deaths at calls {first} and {second}")
+            shutil.rmtree(folder)
