@@ -25,6 +25,7 @@ from shipper.errors import TransactionMisused
 
 if TYPE_CHECKING:  # the supervisor prepares channels, and carries no Arrow
     from shipper.batch.batch import EventBatch
+    from shipper.shared.take_mark import TakeMark
     from shipper.shared.tally import Intake
 
 O = TypeVar("O", bound=Options)
@@ -126,6 +127,14 @@ class PutTransaction(Transaction):
     def refuse(self, channel: str, rows: int) -> None:
         """Says that rows for an optional channel are given up: counted when this is committed."""
 
+    @abstractmethod
+    def promise(self, take: TakeMark) -> None:
+        """Makes this depend on a take: a process that dies from here on leaves a put that is made if the take is.
+
+        Raises:
+            OSError: that can't be written down; roll back.
+        """
+
 
 class PutSide(Protocol):
     """A source worker's way into its channels."""
@@ -189,6 +198,9 @@ class TakeTransaction(Transaction):
 
 class TakeSide(Protocol):
     """A sink worker's way out of its channel."""
+
+    #: Asked when lanes are let go: True when what was committed is as safe wherever else it went (dead letters).
+    vouches: Callable[[], bool]
 
     @property
     def alone(self) -> bool:

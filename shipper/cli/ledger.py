@@ -106,7 +106,7 @@ def as_data(found: AgentLedger) -> dict[str, Any]:
     return {
         "agent": found.agent, "file": data.get("file"), "running": not data.get("closed"),
         "ledger_mismatch": sum(map(mismatch, total.channels.values())), "sources": total.sources,
-        "streams": total.streams, "links": total.links, "channels": channels, "sinks": sinks,
+        "streams": total.streams, "links": total.links, "letters": total.letters, "channels": channels, "sinks": sinks,
         "unknown": data.get("unknown", []), "damaged": total.damaged,
     }  # fmt: skip
 
@@ -138,8 +138,11 @@ def as_lines(found: AgentLedger, colour: bool = False) -> list[str]:
         lines += ["", f"sink {sink}"]
         lines += _rows([(numbers.get("delivered", 0), numbers.get("delivered_bytes", 0), "delivered")])
         if aside := numbers.get("set_aside", 0):
-            files = ", ".join(map(str, found.quarantine(sink))) or "files that somebody has moved away"
-            lines += _rows([(aside, -1, f"set aside in {files}")])
+            lines += _rows([(aside, -1, f"set aside{_in_files(found, sink)}")])
+    for sink, channels in total.letters.items():
+        lines += ["", f"dead letters of {sink}"]
+        lines += _rows((link.get("accepted", 0), link.get("accepted_bytes", 0), f"accepted by channel {channel}")
+                       for channel, link in channels.items())  # fmt: skip
     for missing in data.get("unknown", []):
         lines += [
             "",
@@ -147,6 +150,13 @@ def as_lines(found: AgentLedger, colour: bool = False) -> list[str]:
             f"run directory that was removed); it counts as it stood {_when(missing['until_ms'])}",
         ]
     return [*lines, *(f"damaged: {line}" for line in total.damaged)]
+
+
+def _in_files(found: AgentLedger, sink: str) -> str:
+    """Where rows of a sink are that are no dead letters."""
+    if files := ", ".join(map(str, found.quarantine(sink))):
+        return f" in {files}"
+    return " (dead letters: see below)" if found.total.letters else " in files that somebody has moved away"
 
 
 def _source(intake: Numbers) -> Iterator[tuple[int, int, str]]:

@@ -106,9 +106,8 @@ class SinkKeys(Options):
         text,
         None,
         ours=True,
-        help="A channel for events that this sink refuses for good.",
-        refused="a sink can't put into a channel in this build; what it refuses goes to a quarantine file, whose path "
-        "`shipper ledger` shows: leave the key out",
+        help="Channel that gets the events which this sink refuses for good, with headers that say why; when absent, "
+        "they go to quarantine files.",
     )
 
 

@@ -78,12 +78,14 @@ class SinkPlan(ComponentPlan):
         channel: the channel that it takes from.
         linger_s: `batch.linger`; None leaves it to the sink.
         quarantine_bytes: `quarantine.maxBytes`.
+        dead_letter: `deadLetter`: the channel of what it refuses for good; "" = it goes to quarantine files.
     """
 
     channel: str
     batch_bytes: int = BATCH_BYTES
     linger_s: float | None = None
     quarantine_bytes: int = QUARANTINE_BYTES
+    dead_letter: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +108,11 @@ class SinkGroupPlan:
     def title(self) -> str:
         """The group's name, or its only sink's."""
         return self.name or self.sinks[0].name
+
+    @property
+    def dead_letters(self) -> tuple[str, ...]:
+        """The channels that its sinks put dead letters into."""
+        return tuple(dict.fromkeys(sink.dead_letter for sink in self.sinks if sink.dead_letter))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from shipper import registry
-from shipper.config import topology
+from shipper.config import dead_letters, topology
 from shipper.config.agents import Component
 from shipper.config.field import Options, declarations
 from shipper.config.lookup import Found, look_up
@@ -56,7 +56,10 @@ class Wiring:
         self._alone()
         asked = {channel for _, listed in self.agent.sources.values() for channel in listed}
         asked |= {channel for _, channel in self.agent.sinks.values()}
+        asked |= {component.get("deadLetter") or "" for component, _ in self.agent.sinks.values()}
         used = {channel for source in sources for channel in source.channels} | {group.channel for group in groups}
+        used |= {channel for group in groups for channel in group.dead_letters}
+        self.problems += dead_letters.problems(self.agent, groups, self._channels)
         for name, component in self.agent.channels.items():
             if name not in asked:
                 self._drop(
@@ -212,6 +215,7 @@ class Wiring:
             batch_bytes=keys.batch_bytes,
             linger_s=keys.linger_s,
             quarantine_bytes=keys.quarantine_bytes,
+            dead_letter=keys.dead_letter or "",
         )
         return plan, keys.workers
 

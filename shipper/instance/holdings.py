@@ -17,6 +17,9 @@ from shipper.ring.lane import Lane
 from shipper.ring.layout import lane_key
 from shipper.ring.puts import PutPage
 
+#: In the name of a put page: it is that of a sink worker, which puts its dead letters there. No component is so called.
+LETTERS = "%dead"
+
 
 @dataclass(frozen=True)
 class Holding:

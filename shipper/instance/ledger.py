@@ -29,7 +29,7 @@ import orjson
 
 from shipper.errors import DamagedData
 from shipper.instance import log_books
-from shipper.instance.holdings import LaneFile, lane_files
+from shipper.instance.holdings import LETTERS, LaneFile, lane_files
 from shipper.ring.lane import Lane
 from shipper.ring.layout import CommitSlot, lane_key
 from shipper.ring.puts import PutPage, PutState
@@ -57,6 +57,9 @@ _LINK = ("offered", "refused", "dropped_new", "accepted", "accepted_bytes")
 SINK = ("delivered", "delivered_bytes", "set_aside")
 
 
+_STORED = ("channels", "sources", "sinks", "links", "letters", "streams")
+
+
 @dataclass
 class Ledger:
     """All counts of one agent.
@@ -66,6 +69,8 @@ class Ledger:
         sources: by name, under the names of `SOURCE`.
         sinks: by the word that accounts know them by, in hex; under the names of `SINK`.
         links: source -> the channels that it has offered rows to.
+        letters: sink, or group of sinks -> the channels that it has put dead letters into; each is `set_aside` there,
+            and offered to the channel as by a source.
         streams: source -> stream -> where its reading stands; the newest.
         damaged: what can't be read, a sentence each: then numbers are missing.
     """
@@ -74,6 +79,7 @@ class Ledger:
     sources: dict[str, Numbers] = field(default_factory=dict)
     sinks: dict[str, Numbers] = field(default_factory=dict)
     links: dict[str, dict[str, Numbers]] = field(default_factory=dict)
+    letters: dict[str, dict[str, Numbers]] = field(default_factory=dict)
     streams: dict[str, dict[str, int]] = field(default_factory=dict)
     damaged: list[str] = field(default_factory=list)
 
@@ -82,9 +88,10 @@ class Ledger:
         for mine, theirs in ((self.channels, other.channels), (self.sources, other.sources), (self.sinks, other.sinks)):
             for name, numbers in theirs.items():
                 _add(mine.setdefault(name, {}), numbers)
-        for source, channels in other.links.items():
-            for channel, numbers in channels.items():
-                _add(self.links.setdefault(source, {}).setdefault(channel, {}), numbers)
+        for links, more in ((self.links, other.links), (self.letters, other.letters)):
+            for source, channels in more.items():
+                for channel, numbers in channels.items():
+                    _add(links.setdefault(source, {}).setdefault(channel, {}), numbers)
         for source, streams in other.streams.items():
             self.streams[source] = newest({**streams, **self.streams.get(source, {})})
         self.damaged += other.damaged
@@ -99,15 +106,12 @@ class Ledger:
 
     def as_data(self) -> dict[str, Any]:
         """As it is stored."""
-        return {
-            "channels": self.channels, "sources": self.sources, "sinks": self.sinks, "links": self.links,
-            "streams": self.streams,
-        }  # fmt: skip
+        return {name: getattr(self, name) for name in _STORED}
 
     @classmethod
     def from_data(cls, data: dict[str, Any]) -> Ledger:
         """What `as_data` stored."""
-        return cls(**{name: data.get(name, {}) for name in ("channels", "sources", "sinks", "links", "streams")})
+        return cls(**{name: data.get(name, {}) for name in _STORED})
 
 
 def mismatch(numbers: Numbers) -> int:
@@ -230,13 +234,16 @@ def _read_worker(found: Ledger, page_path: Path, files: Iterable[LaneFile]) -> N
                 lanes.append((stack.enter_context(contextlib.closing(Lane.open(file.path))), index))
                 known.append(file)
         of_lanes, intake = worker_numbers(page, lanes)
+    name = source.removesuffix(LETTERS)
+    links = found.links if name == source else found.letters
     for file, (numbers, sinks) in zip(known, of_lanes, strict=True):
         _add(found.channels.setdefault(file.channel, dict.fromkeys(CHANNEL, 0)), numbers)
-        link = found.links.setdefault(source, {}).setdefault(file.channel, {})
+        link = links.setdefault(name, {}).setdefault(file.channel, {})
         _add(link, {name: numbers[name] for name in _LINK})
         for sink, done in sinks:
             _add(found.sinks.setdefault(f"{sink:016x}", {}), done)
-    _add(found.sources.setdefault(source, {}), dict(zip(SOURCE, intake, strict=False)))
+    if name == source:
+        _add(found.sources.setdefault(source, {}), dict(zip(SOURCE, intake, strict=False)))
 
 
 def _streams(path: Path) -> dict[str, int]:

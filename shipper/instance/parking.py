@@ -37,6 +37,7 @@ from shipper.errors import ComponentFailed, ConfigurationError, DamagedData
 from shipper.instance import parked_file
 from shipper.instance.holdings import Holding, LaneFile, holdings, lane_files
 from shipper.instance.instance import Instance, remove_empty
+from shipper.instance.letters import settle_letters
 from shipper.instance.parked_file import ParkedFile, Source
 from shipper.instance.settled import note_settled
 from shipper.ring.lane import Lane
@@ -118,6 +119,7 @@ def remove_if_empty(instance: Instance, in_order: bool) -> bool:
     """Removes a run directory that the next start does not need; False when it does."""
     run_dir = instance.run_dir
     if run_dir.is_dir():
+        settle_letters(run_dir)
         if not in_order or any(found.events or found.damaged for found in holdings(run_dir)):
             return False
         # Dying behind this: what is left of the directory says nothing that its sources have not kept on disk.

@@ -3,6 +3,7 @@
 ::
 
     take ... -> sink.deliver() ... -> sink.flush() -> commit (names the sink's journal entry) -> sink.committed()
+                      refused: aside.add() -> prepare()                             -> aside.committed()
 
 A sink that can't deliver rolls back and lets its lanes go at once, so that another sink of the channel can take what
 waits there. Rows that a sink refuses for good are set aside, and the rest goes on.
@@ -20,8 +21,8 @@ from shipper.channels.channel import TakeSide, TakeTransaction
 from shipper.clock import Clock, SystemClock
 from shipper.errors import Refused, RetryLater
 from shipper.metrics.counters import Counters
+from shipper.pipeline.aside import Aside
 from shipper.pipeline.losses import Losses
-from shipper.pipeline.quarantine import Quarantine
 from shipper.processors.processor import Processor
 from shipper.sinks.sink import Sink
 from shipper.sources.source import Waiter
@@ -42,11 +43,11 @@ _FLOW_SHARE = 4
 class GroupSink:
     """One sink of a group with what belongs to it."""
 
-    def __init__(self, name: str, sink: Sink[object], counters: Counters, quarantine: Quarantine) -> None:  # type: ignore[type-var]
+    def __init__(self, name: str, sink: Sink[object], counters: Counters, aside: Aside) -> None:  # type: ignore[type-var]
         self.name = name
         self.sink = sink
         self.counters = counters
-        self.quarantine = quarantine
+        self.aside = aside
 
 
 class Delivery:
@@ -155,17 +156,20 @@ class Delivery:
                 if not self._fill(transaction, member):
                     transaction.commit()  # frames without rows only, or nothing at all
                     return False
+                member.aside.prepare(self._mark)
                 transaction.sequence = member.sink.flush()
                 transaction.book(name, self._rows, self._body_bytes, sum(rows for rows, _ in self._aside))
             except RetryLater as problem:
                 failure = problem
                 transaction.put_back()
                 member.sink.rolled_back()
-                member.quarantine.rolled_back()
+                member.aside.rolled_back()
                 member.counters.add("EventWriteFail")
                 self._processor.failed(name)
                 continue
             transaction.commit()
+            # Dying here: what was set aside is where it belongs by the take commit, or is brought there.
+            member.aside.committed()
             member.sink.committed()
             member.counters.add("EventDrainSuccessCount", transaction.rows)
             member.counters.add("body_bytes", self._body_bytes)
@@ -184,7 +188,7 @@ class Delivery:
         self._rows = self._body_bytes = 0
         self._aside.clear()
         counters = member.counters
-        while transaction.size_bytes < self._batch_bytes:
+        while transaction.size_bytes < self._batch_bytes and not member.aside.ends_transaction:
             batch = transaction.take()
             if batch is not None:
                 self._deliver(member, batch)
@@ -229,10 +233,10 @@ class Delivery:
         wanted[list(refusal.rows or (0,))] = False
         bad = batch.filter(pa.array(~wanted))
         try:
-            member.quarantine.add(bad, str(refusal), self._mark)
+            member.aside.add(bad, str(refusal), self._mark)
         except OSError as problem:
             raise RetryLater(
-                f"{bad.rows} events are refused ({refusal}) and can't be set aside in {member.quarantine.path}: "
+                f"{bad.rows} events are refused ({refusal}) and can't be set aside in {member.aside.place}: "
                 f"{problem.strerror}"
             ) from problem
         self._aside.append((bad.rows, str(refusal)))
@@ -241,11 +245,9 @@ class Delivery:
             self._deliver(member, rest)
 
     def _say_aside(self, member: GroupSink) -> None:
-        if self._aside:
-            member.quarantine.committed()
         for rows, reason in self._aside:
             member.counters.add("rows_set_aside", rows)
-            self._say("error", f"{rows} events are set aside in {member.quarantine.path}: {reason}")
+            self._say("error", f"{rows} events are set aside in {member.aside.place}: {reason}")
 
     def _make_way(self) -> None:
         expired, dropped = self._side.make_way()

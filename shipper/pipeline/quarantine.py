@@ -37,13 +37,11 @@ import orjson
 from shipper.batch.batch import EventBatch
 from shipper.clock import Clock
 from shipper.errors import RetryLater
+from shipper.pipeline.aside import Mark
 
 #: A file that has grown so long is put aside.
 FILE_BYTES = 16 << 20
 LIMIT_BYTES = 1 << 30
-
-#: Which transaction wrote a line: (lane, its generation before the commit).
-Mark = tuple[str, int]
 
 
 class Quarantine:
@@ -135,6 +133,19 @@ class Quarantine:
             os.close(descriptor)
         if self._length_before is None:
             self._length_before = length
+
+    @property
+    def place(self) -> str:
+        """The file."""
+        return str(self.path)
+
+    @property
+    def ends_transaction(self) -> bool:
+        """All lines of a transaction stand in one file, however many there are."""
+        return False
+
+    def prepare(self, mark: Mark) -> None:
+        """The rows are on disk already, under that mark."""
 
     def committed(self) -> None:
         """The transaction is committed: its rows stay here."""

@@ -46,10 +46,13 @@ def end_all(fleet: Fleet, wait: Waiting, deadline_s: float) -> bool:
     fleet.give_order(Order.STOP, "source")
     if not wait(lambda: fleet.alive("source"), deadline_s):
         fleet.give_order(Order.NOW, "source")
-    # Before sinks may say that nothing is left, all of it is in the logs.
-    fleet.give_order(Order.STOP, "channel")
-    wait(fleet.writing, began_s + deadline_s - time.monotonic())
-    fleet.give_order(Order.STOP, "sink")
+    # Who takes dead letters is told after those who put them.
+    for writers, sinks in _ranks(fleet.workers):
+        # Before sinks may say that nothing is left, all of it is in the logs.
+        fleet.give_order(Order.STOP, workers=writers)
+        wait(lambda: set(fleet.writing()) & writers, began_s + deadline_s - time.monotonic())  # noqa: B023
+        fleet.give_order(Order.STOP, workers=sinks)
+        wait(lambda: set(fleet.alive("sink")) & sinks, began_s + deadline_s - time.monotonic())  # noqa: B023
     if wait(lambda: fleet.alive("source") + fleet.alive("sink"), began_s + deadline_s - time.monotonic()):
         fleet.give_order(Order.NOW, "channel")
     if wait(fleet.alive, began_s + deadline_s - time.monotonic()):
@@ -60,6 +63,20 @@ def end_all(fleet: Fleet, wait: Waiting, deadline_s: float) -> bool:
         return True
     _kill(fleet, fleet.alive(), wait)
     return False
+
+
+def _ranks(workers: Sequence[Worker]) -> list[tuple[set[Worker], set[Worker]]]:
+    """Writers and sinks, those of a dead-letter channel behind all who put into it."""
+    left = {worker for worker in workers if worker.spec.kind != "source"}
+    ranks = []
+    while left:
+        fed = {channel.name for worker in left for channel in worker.spec.letters}
+        # What a reload has left behind may make a circle; then the order does not matter.
+        rank = {worker for worker in left if worker.spec.channel not in fed} or left
+        sinks = {worker for worker in rank if worker.spec.kind == "sink"}
+        ranks.append((rank - sinks, sinks))
+        left = left - rank
+    return ranks
 
 
 def end_some(fleet: Fleet, change: Difference, wait: Waiting, deadline_s: float) -> None:

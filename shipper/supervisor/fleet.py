@@ -9,13 +9,14 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from shipper import log
 from shipper.errors import ComponentFailed
 from shipper.instance.handover import hand_over, hand_over_log, note_of
+from shipper.instance.letters import settle_letters
 from shipper.metrics.block import Entry, State
 from shipper.ring.wait import Bell
 from shipper.supervisor.launch import OtherBuild, Template
@@ -151,11 +152,11 @@ class Fleet:
         """When the next restart is due (monotonic); None when none is planned."""
         return min((w.due_s for w in self.workers if w.due_s), default=None)
 
-    def give_order(self, order: Order, kind: str | None = None) -> None:
-        """Tells all workers (of a kind) what to do, and wakes them."""
+    def give_order(self, order: Order, kind: str | None = None, workers: Iterable[Worker] | None = None) -> None:
+        """Tells all workers (of a kind, or of these) what to do, and wakes them."""
         if order != Order.RUN:
             self.stopping = True
-        for worker in self.workers:
+        for worker in self.workers if workers is None else workers:
             if kind in (None, worker.spec.kind):
                 self._control.give_order(worker.spec.line, order)
                 worker.bell.ring()
@@ -274,6 +275,7 @@ class Fleet:
 
 def _hand_over(spec: WorkerSpec) -> None:
     """Lets other sinks of the channel have the lanes of one that could not be settled."""
+    settle_letters(Path(spec.common.run_dir), spec.sink_id)
     if spec.log is not None:
         note = note_of(Path(spec.common.state_dir), spec.sink_id)
         freed = len(spec.log.sinks) > 1 and hand_over_log(Path(spec.log.board), spec.sink_id, note)

@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from shipper.config.plan import Plan
 from shipper.supervisor.fleet import Worker
 from shipper.workers.grid import Grid
-from shipper.workers.spec import Common, WorkerSpec
+from shipper.workers.spec import ChannelSpec, Common, WorkerSpec
 
 _NOTHING = Common("", "")
 
@@ -97,7 +97,8 @@ def _names(plan: Plan) -> set[str]:
 
 
 def _touches(spec: WorkerSpec, channels: Collection[str]) -> bool:
-    touched = {spec.channel, *(channel.name for member in spec.members for channel in member.channels)}
+    into = (channel for member in spec.members for channel in (*member.channels, *member.letters))
+    touched = {spec.channel, *(channel.name for channel in into)}
     return not touched.isdisjoint(channels)
 
 
@@ -110,13 +111,17 @@ def _told(spec: WorkerSpec) -> WorkerSpec:
     return replace(
         spec, line=0, common=_NOTHING, source=replace(spec.source, metrics=-1) if spec.source else None,
         sinks=tuple(replace(sink, metrics=-1) for sink in spec.sinks),
-        channels=tuple(
-            # Who else puts into a channel is only asked where the file bounds all of them together.
-            channel if {"capacity", "byteCapacity"} & channel.properties.keys() else replace(channel, rivals=())
-            for channel in spec.channels
-        ),
+        channels=_unrivalled(spec.channels), letters=_unrivalled(spec.letters),
         shares=tuple(_told(share) for share in spec.shares),
     )  # fmt: skip
+
+
+def _unrivalled(channels: Sequence[ChannelSpec]) -> tuple[ChannelSpec, ...]:
+    """Who else puts into a channel is only asked where the file bounds all of them together."""
+    return tuple(
+        channel if {"capacity", "byteCapacity"} & channel.properties.keys() else replace(channel, rivals=())
+        for channel in channels
+    )
 
 
 def _said(labels: Sequence[str], verb: str, verbs: str) -> str:

@@ -16,10 +16,14 @@ from shipper.channels.memory.take import TakeSide as MemoryTakeSide
 from shipper.clock import Clock, SystemClock
 from shipper.config.bind import component
 from shipper.instance.handover import committed_before
+from shipper.instance.letters import settle_letters
 from shipper.metrics.block import Entry, State
+from shipper.pipeline.aside import Aside, Mark
+from shipper.pipeline.dead_letters import DeadLetters
 from shipper.pipeline.deliver import Delivery, GroupSink
 from shipper.pipeline.ingest import Ingest
 from shipper.pipeline.quarantine import Quarantine
+from shipper.shared.take_mark import TakeMark
 from shipper.sinks.sink import SinkContext
 from shipper.sources.source import Source, SourceContext, Waiter
 from shipper.workers import logs
@@ -27,7 +31,7 @@ from shipper.workers.durable_head import DurableHead
 from shipper.workers.duty import Duty
 from shipper.workers.heads import LaneHead, LeftHead
 from shipper.workers.positions import Positions
-from shipper.workers.spec import WorkerSpec
+from shipper.workers.spec import ChannelSpec, WorkerSpec
 
 Say = Callable[[str, str], None]
 
@@ -71,6 +75,13 @@ class SinkParts:
     side: TakeSide
     delivery: Delivery
     head: DurableHead
+    letters: PutSide | None = None
+
+    def close(self) -> None:
+        """Lets go of the channels; of the sinks nothing."""
+        self.side.close()
+        if self.letters is not None:
+            self.letters.close()
 
 
 def source_parts(spec: WorkerSpec, entry: Entry, duty: SourceDuty, say: Say) -> SourceParts:
@@ -86,23 +97,17 @@ def _source_parts(
 ) -> SourceParts:
     assert spec.source is not None and spec.selector is not None
     clock = SystemClock()
-    channels, keep_alives, rows_max, strict = {}, [], [ROWS_MAX], False
-    log_rows, sync_each = {}, set()
+    keep_alives, rows_max, strict, sync_each = [], [ROWS_MAX], False, set()
+    side, channels = _put_side(spec.page, spec.channels)
+    undo.callback(side.close)
     for channel in spec.channels:
-        channel_kind, options = component("channel", channel.type, channel.properties)
-        channels[channel.name] = (options, [LaneRoute(Path(lane.path), Path(lane.bell)) for lane in channel.lanes])
+        channel_kind, options = channels[channel.name]
         keep_alives.append(options.keep_alive_s)
         bound = channel_kind(channel.name, options).rows_max
         rows_max.append(bound if bound is not None else ROWS_MAX)
         strict = strict or options.strict_batch
-        if channel.logged:
-            if options.capacity is not None:
-                log_rows[channel.name] = logs.log_rows(channel)
-            if options.sync_each:
-                sync_each.add(channel.name)
-    rivals = {c.name: [(Path(lane), Path(page)) for lane, page in c.rivals] for c in spec.channels}
-    side = open_put_side(Path(spec.page), channels, rivals, logs=log_rows)
-    undo.callback(side.close)
+        if channel.logged and options.sync_each:
+            sync_each.add(channel.name)
     state_dir = Path(spec.common.state_dir) / "sources" / spec.name
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     kind, options = component("source", spec.source.type, spec.source.properties)
@@ -145,7 +150,10 @@ def sink_parts(spec: WorkerSpec, entries: dict[str, Entry], duty: Duty, say: Say
     """Builds a sink worker. Nothing is open yet but the segments."""
     assert spec.processor is not None
     clock = SystemClock()
+    # Before anything is taken or put: what the worker before this one has promised is kept or forgotten.
+    settle_letters(Path(spec.common.run_dir), spec.sink_id)
     side = _take_side(spec, clock, say)
+    letters, letter_channels = _put_side(spec.page, spec.letters) if spec.letters else (None, {})
     run_id = logs.run_id(spec)
     committed = max(side.sequence(), committed_before(logs.note(spec, spec.sink_id)))
     members: dict[str, GroupSink] = {}
@@ -160,7 +168,13 @@ def sink_parts(spec: WorkerSpec, entries: dict[str, Entry], duty: Duty, say: Say
             limit_bytes=found.quarantine_bytes,
         )  # fmt: skip
         quarantine.settle(side.generation)
-        members[found.name] = GroupSink(found.name, kind(options), entry.counters, quarantine)
+        aside: Aside = quarantine
+        if letters is not None and found.dead_letter:
+            aside = DeadLetters(
+                found.dead_letter, letters, clock, taken=_taken(spec, run_id), sink=found.name, source=spec.channel,
+                capacity=letter_channels[found.dead_letter][1].capacity,
+            )  # fmt: skip
+        members[found.name] = GroupSink(found.name, kind(options), entry.counters, aside)
         contexts[found.name] = SinkContext(
             name=found.name, clock=clock, counters=entry.counters, state_dir=state_dir, say=say, worker=spec.index,
             workers=spec.count, committed_sequence=committed, run_id=run_id, boot_id=spec.common.boot_id,
@@ -179,8 +193,28 @@ def sink_parts(spec: WorkerSpec, entries: dict[str, Entry], duty: Duty, say: Say
         linger_s=first.sink.linger_s if spec.linger_s is None else spec.linger_s, stopping=duty.stopping,
         waiting_for=waiting_for, say=say,
     )  # fmt: skip
-    head = DurableHead([member.sink for member in members.values()], side)
-    return SinkParts(members, contexts, side, delivery, head)
+    heads = _heads(letters, [channel.name for channel in spec.letters]) if letters is not None else ()
+    head = DurableHead([member.sink for member in members.values()], side, heads)
+    side.vouches = head.letters_are_durable
+    return SinkParts(members, contexts, side, delivery, head, letters)
+
+
+def _put_side(page: str, channels: Sequence[ChannelSpec]) -> tuple[PutSide, dict[str, tuple[Any, Any]]]:
+    """A worker's way into channels; the class and the options of each."""
+    found = {channel.name: component("channel", channel.type, channel.properties) for channel in channels}
+    routes = {
+        channel.name: (found[channel.name][1], [LaneRoute(Path(lane.path), Path(lane.bell)) for lane in channel.lanes])
+        for channel in channels
+    }
+    rivals = {c.name: [(Path(lane), Path(page)) for lane, page in c.rivals] for c in channels}
+    counted = {c.name: logs.log_rows(c) for c in channels if c.logged and found[c.name][1].capacity is not None}
+    return open_put_side(Path(page), routes, rivals, logs=counted), found
+
+
+def _taken(spec: WorkerSpec, run_id: str) -> Callable[[Mark], TakeMark]:
+    """How a promise names the take commit of a transaction of this worker."""
+    board = spec.log.board if spec.log is not None else ""
+    return lambda mark: TakeMark(spec.channel, mark[0], board, mark[1], spec.sink_id, run_id)
 
 
 def _take_side(spec: WorkerSpec, clock: Clock, say: Say) -> TakeSide:

@@ -9,6 +9,8 @@
       puts/r1.0, puts/r1.0.positions   put page and position table of a source worker
       channels/c1/r1.0--k1.0           a lane a pair of source worker and sink worker; of a channel that keeps its
                                        rows in a log, r1.0--c1.0: a lane a pair of source worker and log writer
+      puts/k1%dead.0, channels/c2/k1%dead.0--k2.0
+                                       the same of a sink worker that puts its dead letters into a channel
 
 Segments that are there already are used as they are, with what is in them. Lanes that no source of this plan fills
 any more, or whose sink is gone, are drained by the sinks that the channel has now.
@@ -29,7 +31,9 @@ from shipper.channels.memory.channel import lane_name, lane_names
 from shipper.config.plan import ChannelPlan, ComponentPlan, Plan
 from shipper.errors import ConfigurationError
 from shipper.instance.handover import free
+from shipper.instance.holdings import LETTERS
 from shipper.instance.instance import Instance
+from shipper.instance.letters import settle_letters
 from shipper.instance.mending import mend, say_unclaimed
 from shipper.instance.settled import boot_id, settled_run
 from shipper.ring.layout import lane_key
@@ -82,6 +86,7 @@ class Grid:
 
     def free(self, run_dir: Path) -> None:
         """Opens the lanes of sinks that are dead and not in this grid to those that are. No worker may hold them."""
+        settle_letters(run_dir)
         for channel in self.channels:
             lanes = [record.path for record in self.lanes if record.channel == channel]
             takers = self.writers if self.channels[channel].logged else self.sinks
@@ -113,10 +118,12 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False, live: bool = 
     for folder in ("bells/sources", "bells/sinks", "bells/channels", "puts", "channels"):
         (run_dir / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
     if not live:
+        settle_letters(run_dir)
         mend(run_dir)
         say_unclaimed(run_dir, [channel.name for channel in plan.channels])
     producers = {
         c.name: [_worker(s.name, i) for s in plan.sources if c.name in s.channels for i in range(s.workers)]
+        + [_letters(g.title, i) for g in plan.groups if c.name in g.dead_letters for i in range(g.workers)]
         for c in plan.channels
     }
     consumers = {
@@ -140,6 +147,8 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False, live: bool = 
     shared_bells = {_worker(s.name, 0): f"{_SHARED}{n}" for n, sources in enumerate(shared) for s in sources}
 
     def source_bell(worker: str) -> str:
+        if (sink := worker.replace(LETTERS, "")) != worker:
+            return sink_bell(sink)
         return str(run_dir / "bells" / "sources" / shared_bells.get(worker, worker))
 
     def sink_bell(worker: str) -> str:
@@ -147,6 +156,11 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False, live: bool = 
 
     def writer_bell(worker: str) -> str:
         return str(run_dir / "bells" / "channels" / worker)
+
+    def into(name: str, me: str) -> ChannelSpec:
+        bell = writer_bell if name in logged else sink_bell
+        made = _into(plan.channel(name), me, lanes, takers[name], run_dir / "channels" / name, bell)
+        return replace(made, logged=name in logged)
 
     common = Common(str(run_dir), str(state_dir), instance.run_id(), settled_run(state_dir), boot_id(), poison)
     specs: list[WorkerSpec] = []
@@ -178,8 +192,11 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False, live: bool = 
                     takes=takes,
                     log=log_spec,
                     sinks=tuple(
-                        replace(_component(sink), quarantine_bytes=sink.quarantine_bytes) for sink in group.sinks
+                        replace(_component(sink), quarantine_bytes=sink.quarantine_bytes, dead_letter=sink.dead_letter)
+                        for sink in group.sinks
                     ),
+                    letters=tuple(into(name, _letters(group.title, index)) for name in group.dead_letters),
+                    page=str(run_dir / "puts" / _letters(group.title, index)) if group.dead_letters else "",
                     processor=_component(group.processor),
                     batch_bytes=group.sinks[0].batch_bytes,
                     linger_s=group.sinks[0].linger_s,
@@ -193,20 +210,6 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False, live: bool = 
     for source in plan.sources:
         for index in range(source.workers):
             me = _worker(source.name, index)
-            into = tuple(
-                replace(
-                    _into(
-                        plan.channel(name),
-                        me,
-                        lanes,
-                        takers[name],
-                        run_dir / "channels" / name,
-                        writer_bell if name in logs else sink_bell,
-                    ),
-                    logged=name in logs,
-                )
-                for name in source.channels  # fmt: skip
-            )
             sources.append(
                 WorkerSpec(
                     kind="source",
@@ -217,7 +220,7 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False, live: bool = 
                     count=source.workers,
                     bell=source_bell(me),
                     source=_component(source),
-                    channels=into,
+                    channels=tuple(into(name, me) for name in source.channels),
                     interceptors=tuple(_component(found) for found in source.interceptors),
                     selector=_component(source.selector),
                     page=str(run_dir / "puts" / me),
@@ -266,6 +269,12 @@ def _worker(component: str, index: int) -> str:
     """Name of a worker as files have it: two dashes stand between the workers of a lane, and nowhere else."""
     safe = component.replace("%", "%25").replace("/", "%2F").replace("--", "-%2D")
     return f"{safe}.{index}"
+
+
+def _letters(title: str, index: int) -> str:
+    """Name of a sink worker as one that puts."""
+    name, _, number = _worker(title, index).rpartition(".")
+    return f"{name}{LETTERS}.{number}"
 
 
 def sink_id(worker: str) -> int:

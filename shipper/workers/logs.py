@@ -116,7 +116,8 @@ def say_open(run_dir: Path, channel: str, board: Path, positions: Iterable[Seque
 def are_open(spec: WorkerSpec) -> bool:
     """True when all logs that a worker puts into or takes from are open, and have a lane for it to take from."""
     run_dir = Path(spec.common.run_dir)
-    puts = [(channel.name, options_of(channel).log_settings().board) for channel in spec.channels if channel.logged]
+    into = [channel for channel in (*spec.channels, *spec.letters) if channel.logged]
+    puts = [(channel.name, options_of(channel).log_settings().board) for channel in into]
     if not all(_is_open(run_dir, name, board) for name, board in puts):
         return False
     if spec.kind != "sink" or (log := spec.log) is None:

@@ -103,7 +103,7 @@ def _run_sink(spec: WorkerSpec, entries: dict[str, Entry], duty: Duty) -> int:
     remember(spec)
     # The lanes that the dead worker held stay closed to others until every sink has settled its target.
     members = [member.sink for member in parts.members.values()]
-    with _closing(*members, parts.side):
+    with _closing(*members, parts):
         for name, member in parts.members.items():
             member.sink.open(parts.contexts[name])
         parts.side.settle()
@@ -111,6 +111,7 @@ def _run_sink(spec: WorkerSpec, entries: dict[str, Entry], duty: Duty) -> int:
         for member in parts.members.values():
             member.sink.releasing()
             member.sink.close()
+        parts.head.end(duty.at_once)
         parts.side.let_go(lambda: None)
     for entry in entries.values():
         entry.state(State.STOPPING)

@@ -62,6 +62,7 @@ class ComponentSpec:
     properties: dict[str, str]
     metrics: int = -1
     quarantine_bytes: int = 0
+    dead_letter: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,8 @@ class WorkerSpec:
         sink_id: how lanes and commit slots name this sink worker; the same over restarts; 0 for sources.
         index, count: which of how many workers of the same component.
         bell: path of this worker's bell.
-        page: path of a source's put page.
+        page: path of a source's put page; of a sink's, for its dead letters.
+        letters: channels of dead letters, as this sink worker puts into them.
         max_age_s, drops_oldest: of the channel that a sink takes from: what it gives up in place of delivering it.
         log: of a writer; of a sink that takes from such a channel.
         orphans: state directories of sinks that are gone, and whose files this worker settles before it begins.
@@ -118,6 +120,7 @@ class WorkerSpec:
     sinks: tuple[ComponentSpec, ...] = ()
     processor: ComponentSpec | None = None
     channel: str = ""
+    letters: tuple[ChannelSpec, ...] = ()
     takes: tuple[LaneSpec, ...] = ()
     batch_bytes: int = 4 << 20
     linger_s: float | None = None
@@ -158,13 +161,14 @@ class WorkerSpec:
         for key in ("interceptors", "sinks"):
             values[key] = tuple(ComponentSpec(**found) for found in values[key])
         values["takes"] = lanes(values["takes"])
-        values["channels"] = tuple(
-            ChannelSpec(
-                channel["name"], channel["type"], channel["properties"], lanes(channel["lanes"]),
-                tuple((lane, page) for lane, page in channel["rivals"]), channel["logged"],
-            )
-            for channel in values["channels"]
-        )  # fmt: skip
+        for key in ("channels", "letters"):
+            values[key] = tuple(
+                ChannelSpec(
+                    channel["name"], channel["type"], channel["properties"], lanes(channel["lanes"]),
+                    tuple((lane, page) for lane, page in channel["rivals"]), channel["logged"],
+                )
+                for channel in values[key]
+            )  # fmt: skip
         if (log := values["log"]) is not None:
             values["log"] = LogSpec(**{**log, "sinks": tuple((name, key, bell) for name, key, bell in log["sinks"])})
         values["orphans"] = tuple(values["orphans"])

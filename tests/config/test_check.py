@@ -207,7 +207,39 @@ def test_a_file_that_names_no_agent_is_explained_line_by_line(checked: Checked) 
     assert "      meant?  AGENT.channels.memory.type" in lines
 
 
-def test_a_dead_letter_channel_is_refused_with_what_is_there_instead(complete: str, checked: Checked) -> None:
-    code, lines = checked(complete + "\na.sinks.k.deadLetter = c2\n")
-    assert code == 1
-    assert any("can't be honoured here: a sink can't put into a channel in this build" in line for line in lines), lines
+LETTERS = """
+a.sources = r
+a.channels = c d e
+a.sinks = k l
+a.sources.r.type = seq
+a.sources.r.channels = c
+a.channels.c.type = memory
+a.channels.d.type = memory
+a.channels.e.type = memory
+a.sinks.k.type = null
+a.sinks.k.channel = c
+a.sinks.k.deadLetter = %s
+a.sinks.l.type = null
+a.sinks.l.channel = d
+"""
+
+
+@pytest.mark.parametrize(
+    ("into", "more", "code", "said"),
+    [
+        ("d", "", 0, ""),
+        ("x", "", 1, "a.sinks.k.deadLetter = x is no channel that runs. Others that do: d, e."),
+        ("c", "", 1, "is the channel that sink k takes from: what it refuses would come to it for ever"),
+        ("d", "a.sinks.l.deadLetter = c\n", 1, "makes a circle of dead letters (c -> d -> c)"),
+        ("e", "", 0, "a.sinks.k.deadLetter = e: no sink takes from that channel. When it is full, sink k waits"),
+    ],
+    ids=["a channel with a sink", "no such channel", "its own channel", "a circle", "a channel without a sink"],
+)
+def test_a_dead_letter_channel_must_be_another_one_that_runs(
+    into: str, more: str, code: int, said: str, checked: Checked
+) -> None:
+    found, lines = checked(LETTERS % into + more)
+    assert found == code
+    text = " ".join(line.strip() for line in lines)
+    assert said in text, text
+    assert f"Channel {into} has neither a source nor a sink" not in text, text

@@ -207,6 +207,24 @@ def check_tail_through_disk(directory: Path) -> None:
     assert lines_of(files_below(directory / "data")) == Counter([*ACCESS, *ERRORS, b"one more"])
 
 
+@example("dead-letters.properties")
+def check_dead_letters(directory: Path) -> None:
+    write_logs(directory)
+    (directory / "letters").mkdir()
+
+    def letters() -> list[bytes]:
+        return [line for path in files_below(directory / "letters") for line in path.read_bytes().splitlines()]
+
+    with agent(directory, "dead-letters.properties").start() as running:
+        running.until(lambda: len(letters()) == len(ERRORS), "the letters have arrived")
+        assert running.stop() == 0
+    assert lines_of(files_below(directory / "data")) == Counter(ACCESS)
+    rows = [json.loads(line) for line in letters()]
+    assert Counter(row["body"].encode() for row in rows) == Counter(ERRORS)
+    assert {(row["headers"]["deadLetter.sink"], row["headers"]["deadLetter.channel"]) for row in rows} == {("k1", "c1")}
+    assert all("needs the time of each event" in row["headers"]["deadLetter.reason"] for row in rows)
+
+
 @pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.properties")))
 def test_an_example_delivers_what_goes_in(name: str, tmp_path: Path) -> None:
     """Each line once, and no .tmp file is left after the agent has stopped."""

@@ -26,12 +26,14 @@ from shipper.channels.channel import PutOptions, PutTransaction
 from shipper.channels.memory import overflow
 from shipper.channels.memory.putter import Putter
 from shipper.errors import ComponentFailed, DamagedData, TransactionMisused
+from shipper.ring import promise as promises
 from shipper.ring.lane import Lane
 from shipper.ring.layout import OVERFLOW, LaneState, lane_key, read_frame
 from shipper.ring.producer import Producer
 from shipper.ring.puts import NO_LANE, PutPage, PutState
 from shipper.ring.wait import Bell
 from shipper.shared.segment import Segment
+from shipper.shared.take_mark import TakeMark
 from shipper.shared.tally import Intake, Offers, PutTally
 from shipper.shared.words import full_fence
 
@@ -56,6 +58,7 @@ class MemoryPut(PutTransaction):
         self._intake = Intake()
         self._offers: dict[str, Offers] = {}
         self._given_up: tuple[Origin, ...] = ()
+        self._promise: Path | None = None
         self.dropped: dict[str, int] = {}
 
     def note(self, intake: Intake) -> None:
@@ -88,6 +91,12 @@ class MemoryPut(PutTransaction):
             self._origin = (self._side.index_of(producer), position)
         return True
 
+    def promise(self, take: TakeMark) -> None:
+        self._must_be("OPEN", "promise")
+        following = self._side.following(self._number, *self._origin, self._intake, self._offers)
+        self._promise = promises.path_of(self._side.page.segment.path)
+        promises.write(self._promise, promises.Promise(take, *following))
+
     def do_commit(self) -> None:
         if self._full:
             raise TransactionMisused("commit called after a put that found no room: roll back instead")
@@ -99,6 +108,9 @@ class MemoryPut(PutTransaction):
         # Dying before the page's word is stored: no channel has the rows, the source reads them again.
         # Dying after it: every channel has them, and the frame named here tells the next worker where to go on.
         self._side.store(self._number, *self._origin, self._intake, self._offers)
+        if self._promise is not None:
+            # Dying before this: the page has the put, and a promise of it is over.
+            self._promise.unlink(missing_ok=True)
         for putter in self._used:
             putter.committed()
         full_fence()
@@ -106,6 +118,9 @@ class MemoryPut(PutTransaction):
             putter.wake()
 
     def do_rollback(self) -> None:
+        if self._promise is not None:
+            # First: another put may be written where this one stands, and made to depend on another take.
+            self._promise.unlink(missing_ok=True)
         for putter in self._used:
             putter.forget()
 
@@ -161,16 +176,23 @@ class PutSide:
         self, number: int, origin_lane: int, origin_position: int, intake: Intake, offers: Mapping[str, Offers]
     ) -> None:
         """Commits put `number`, its tally with it: the one stored word. Called by the transaction."""
-        states, counts = self._states, self._offers
+        state, tally = self.following(number, origin_lane, origin_position, intake, offers)
+        self._intake, self._offers = tally.intake, list(tally.offers)
+        self.page.commit(state, tally)
+        self.number = number
+
+    def following(
+        self, number: int, origin_lane: int, origin_position: int, intake: Intake, offers: Mapping[str, Offers]
+    ) -> tuple[PutState, PutTally]:
+        """What the page says once put `number` is committed."""
+        states, counts = self._states, list(self._offers)
         for index, producer in self._producers.items():
             states[index] = producer.state
         for channel, more in offers.items():
             index = self._counts_at[channel]
             counts[index] = Offers(*map(int.__add__, counts[index], more))
-        self._intake = self._intake.plus(intake)
-        tally = PutTally(self._intake, tuple(counts))
-        self.page.commit(PutState(number, origin_lane, origin_position, tuple(states)), tally)
-        self.number = number
+        tally = PutTally(self._intake.plus(intake), tuple(counts))
+        return PutState(number, origin_lane, origin_position, tuple(states)), tally
 
     def write_note(self, number: int, origins: Sequence[Origin]) -> int:
         """Writes down the origins of a put that is in no channel; what the page names in place of a lane."""
