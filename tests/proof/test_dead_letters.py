@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import threading
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
