@@ -10,6 +10,8 @@
 
 A transaction is a position that is not stored yet: commit stores it, rollback forgets it, and a process that dies
 leaves nothing to repair.
+
+The file is long because the contracts of both sides, and of their transactions, stand on one page.
 """
 
 from __future__ import annotations
