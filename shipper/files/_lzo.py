@@ -12,7 +12,6 @@ A container can't be a run of containers, as with gzip: Hadoop's reader stops at
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 import functools
 import struct
 import zlib
@@ -68,6 +67,8 @@ def _compress(raw: memoryview) -> bytes:
 @functools.cache
 def compressor() -> Callable[[bytes], bytes] | None:
     """Packs up to `BLOCK_BYTES`; None when the library is not on this machine."""
+    import ctypes.util  # half a megabyte, for those who write lzo
+
     try:
         library = ctypes.CDLL(ctypes.util.find_library("lzo2") or "liblzo2.so.2")
     except OSError:

@@ -11,8 +11,6 @@ import contextlib
 from pathlib import Path
 
 from shipper import log
-from shipper.durable.board import GENERATION as LOG_GENERATION
-from shipper.durable.board import Board, lane_at, lane_id
 from shipper.errors import DamagedData
 from shipper.ring import promise as promises
 from shipper.ring.lane import Lane
@@ -63,9 +61,11 @@ def _generation(run_dir: Path, mark: TakeMark) -> int | None:
         if not mark.board:
             with contextlib.closing(Lane.open(run_dir / "channels" / mark.channel / mark.lane)) as lane:
                 return lane.words.observe(GENERATION)
-        with contextlib.closing(Board.open(Path(mark.board))) as board:
+        from shipper.durable import board as boards  # an agent that has no log does without
+
+        with contextlib.closing(boards.Board.open(Path(mark.board))) as board:
             named = mark.lane.removeprefix(FOREIGN)
-            index = board.lanes().get(lane_id(mark.lane) if named == mark.lane else int(named, 16))
-            return None if index is None else board.words.observe(lane_at(index) + LOG_GENERATION)
+            index = board.lanes().get(boards.lane_id(mark.lane) if named == mark.lane else int(named, 16))
+            return None if index is None else board.words.observe(boards.lane_at(index) + boards.GENERATION)
     except (FileNotFoundError, DamagedData):
         return None

@@ -16,9 +16,7 @@ Rules of this file, the only one that depends on the memory order of the machine
 
 from __future__ import annotations
 
-import ctypes
-import ctypes.util
-import platform
+import os
 import threading
 from collections.abc import Callable
 
@@ -30,8 +28,10 @@ def _no_fence() -> None:
 
 
 def _find_fence() -> Callable[[], None]:
-    if platform.machine() in ("x86_64", "AMD64"):
+    if os.uname().machine == "x86_64":
         return _no_fence
+    import ctypes.util  # half a megabyte that only other machines need
+
     try:
         library = ctypes.PyDLL(ctypes.util.find_library("atomic") or "libatomic.so.1")
         thread_fence = library.atomic_thread_fence
