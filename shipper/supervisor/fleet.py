@@ -1,6 +1,7 @@
 """The fleet: all worker processes of a grid, their births, deaths, and restarts with back-off.
 
-It only keeps the books and gives orders; the supervisor's loop tells it what happened.
+It only keeps the books and gives orders; the supervisor's loop tells it what happened. The file is long because
+everything that can become of a worker is booked in one place.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from shipper.metrics.block import Entry, State
 from shipper.ring.wait import Bell
 from shipper.supervisor.launch import OtherBuild, Template
 from shipper.workers.control import Control, Order, Phase
-from shipper.workers.kin import FINISHED, STOPPED
+from shipper.workers.kin import FINISHED, GAVE_UP, STOPPED
 from shipper.workers.spec import WorkerSpec
 
 _BACKOFF_MOST_S = 30.0
@@ -41,6 +42,7 @@ class Worker:
         failures: deaths in a row; forgotten after a minute of life.
         due_s: when it is to be started again (monotonic), 0 when it runs or shall not.
         over: True when it is not started again.
+        gave_up: True when its last process ended because it could not go on.
         in_order: True when its last process ended as it should: what it read and wrote needs no segment any more.
         leaving: True when it was told to end while the agent goes on.
         patience_s: of one that leaves, when it gets the next word (monotonic); 0 when somebody else waits for it.
@@ -54,6 +56,7 @@ class Worker:
     failures: int = 0
     due_s: float = 0.0
     over: bool = False
+    gave_up: bool = False
     in_order: bool = False
     leaving: bool = False
     patience_s: float = 0.0
@@ -213,6 +216,10 @@ class Fleet:
         shared = [entry.sample() for w in self.workers if w.pid and w.spec.shares for entry in w.entries]
         return dead + [sample.name for sample in shared if sample.state == State.FAILED]
 
+    def gave_up(self) -> list[str]:
+        """Names of workers whose last process could not go on."""
+        return [worker.spec.label for worker in self.workers if worker.gave_up and not worker.pid]
+
     def in_order(self) -> bool:
         """True when every worker has ended as it should."""
         return self._all_in_order and all(worker.in_order for worker in self.workers)
@@ -243,7 +250,7 @@ class Fleet:
 
     def _died(self, worker: Worker, code: int) -> None:
         spec, lived_s = worker.spec, time.monotonic() - worker.born_s
-        worker.pid = 0
+        worker.pid, worker.gave_up = 0, code == GAVE_UP
         now_ms = time.time_ns() // 1_000_000
         stopping = self.stopping or worker.leaving
         if code == FINISHED or (code == STOPPED and stopping):

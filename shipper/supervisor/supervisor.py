@@ -154,6 +154,8 @@ class Supervisor:
                 self._selector.unregister(server.fileno())
             running.close()
         running.books.close()
+        # One that was being started again when the stop came has had its try since.
+        failing = list(dict.fromkeys((*failing, *fleet.gave_up())))
         for name in failing:
             log.say("ERROR", name, "was not running when the agent stopped; see the lines above")
         if self._outdated and not self._stop_asked:

@@ -138,6 +138,15 @@ class TestStarts:
         assert time.monotonic() - began_s < 4
         assert "k1: was not running when the agent stopped" in one.log()
 
+    def test_a_worker_that_is_just_being_started_again_and_fails_is_said(self, agent: Make, tmp_path: Path) -> None:
+        sink = f"a1.sinks.k1.type = file_roll\na1.sinks.k1.sink.directory = {tmp_path}/no\na1.sinks.k1.channel = c1\n"
+        one = agent(agent_of(seq("r1", "c1", 10), sink)).start(wait=False)
+        one.until(lambda: "k1: " in one.log() and "it is started again in 1 s" in one.log())
+        one.until(lambda: "k1" not in one.workers())
+        one.until(lambda: "k1" in one.workers(), "it is started again")
+        assert one.stop() == 3, one.log()
+        assert "k1: was not running when the agent stopped" in one.log()
+
     @pytest.mark.skipif(not is_root(), reason="a name space of processes needs root")
     def test_the_first_process_of_a_container_buries_everybodys_dead(self, agent: Make, tmp_path: Path) -> None:
         """A command leaves children behind, whose parent the agent becomes: none of them stays as a zombie."""
