@@ -123,6 +123,7 @@ class RollingFiles:
         self._ended: list[OpenFile] = []  # finished without a transaction, and the journal has not heard yet
         self._strays: list[FileRecord] = []  # the store did not say whether it made them
         self._uncut: dict[OpenFile, str] = {}  # a rollback that could not be done yet
+        self._is_closed = False
         self._points: dict[OpenFile, Point | None] | None = None  # where files were before this batch; None = new ones
         self._most_open = plan.open_files_max
         self._journal: Journal
@@ -331,8 +332,9 @@ class RollingFiles:
 
     def close(self) -> None:
         """Ends and renames all files. Rows of an unfinished transaction are taken out first."""
-        if not hasattr(self, "_journal"):
+        if self._is_closed or not hasattr(self, "_journal"):
             return
+        self._is_closed = True
         if self._touched or self._uncut:
             self.rolled_back()
         for key, file in list(self._open.items()):

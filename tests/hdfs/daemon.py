@@ -89,7 +89,7 @@ class Daemon:
         until(done, f"{self.name} says {words!r}, see {self.log}")
 
 
-def until(condition: Callable[[], object], what: str, timeout_s: float = 60) -> None:
+def until(condition: Callable[[], object], what: str, timeout_s: float = 120) -> None:
     """Waits until the condition is true; an AssertionError when it does not come true in time."""
     deadline_s = time.monotonic() + timeout_s
     while not condition():

@@ -40,11 +40,15 @@ def run_pid() -> int:
     return os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
 
 
+def jars(hadoop: Hadoop) -> Path:
+    """The folder of jars that servers start from."""
+    return folder(f"{hadoop.libraries.parent.name}-servers", lambda place: lay_out(hadoop.libraries, place))
+
+
 def cluster(hadoop: Hadoop, home: Path, **what: Any) -> Cluster:
     """A cluster of this test run; `start` starts it."""
-    jars = folder(f"{hadoop.libraries.parent.name}-servers", lambda place: lay_out(hadoop.libraries, place))
     formatted = cache() / f"hadoop-{VERSION}-formatted"
-    return Cluster(jars, home, watched=run_pid(), formatted=formatted, **what)
+    return Cluster(jars(hadoop), home, watched=run_pid(), formatted=formatted, **what)
 
 
 @contextlib.contextmanager

@@ -136,7 +136,9 @@ class Cluster:
         return Silent(self.timeout_s, path) if refused is None else translated(refused, path)
 
     async def create(self, path: str, overwrite: bool = False) -> Writer:
-        options = hdfs_native.WriteOptions(overwrite=overwrite, create_parent=True)
+        copies = self.settings.get("dfs.replication")  # the library would take what the NameNode has as its default
+        replication = int(copies) if copies.isdigit() else None
+        options = hdfs_native.WriteOptions(overwrite=overwrite, create_parent=True, replication=replication)
         return Writer(self, path, await self.within(lambda: self._client.create(path, options), path))
 
     async def append(self, path: str) -> Writer:

@@ -49,6 +49,7 @@ class HdfsSink(RollingSink[HdfsOptions]):
     """Writes events to files whose paths depend on the events."""
 
     Options = HdfsOptions
+    _is_closed = False
     aliases = ("hdfs", "org.apache.flume.sink.hdfs.hdfseventsink")
     counted = (
         "ConnectionCreatedCount", "ConnectionClosedCount", "ConnectionFailedCount",
@@ -180,6 +181,9 @@ class HdfsSink(RollingSink[HdfsOptions]):
         self.synced()
 
     def close(self) -> None:
+        if self._is_closed:  # what could not be closed the first time is left for the next start
+            return
+        self._is_closed = True
         markers, closed = getattr(self, "_markers", None), getattr(self, "_closed", None)
         if markers is not None:
             markers.syncing()
