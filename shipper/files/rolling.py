@@ -381,7 +381,7 @@ class RollingFiles:
             path, final = self._naming.next(key)
             if final != path and self._store.stat(final) is not None:
                 continue
-            if self._store.stat(path) is not None:
+            if self._store.cuts and self._store.stat(path) is not None:  # else one question less, `create` says it too
                 continue
             number = self._journal.begin(key, path, final, now_ms, self._plan.recipe.name)
             try:

@@ -112,7 +112,7 @@ class HdfsStore:
             self._beside.call(self._flush(files))
 
     def end(self, path: str, final: str, extent: Extent) -> HdfsEnding:
-        work = self._beside.begin(self._end(path, final, extent))
+        work = self._beside.start(self._end(path, final, extent))
         self._endings.add(work)
         work.add_done_callback(self._endings.discard)
         return HdfsEnding(work)
@@ -155,7 +155,7 @@ class HdfsStore:
     # --- beside the loop
 
     def _closes(self, file: HdfsFile) -> None:
-        work = self._beside.begin(file.closed(None))
+        work = self._beside.start(file.closed(None))
         self._closings.add(work)
         work.add_done_callback(self._closings.discard)
 
