@@ -100,7 +100,7 @@ def campaign(
                 outcome.waits_s.append(time.monotonic() - began_s)
         load.end()
         wanted = (home / "input").stat().st_size
-        agent.until(lambda: _delivered(agent) >= wanted, "everything is read", 90)
+        agent.until(lambda: _delivered(agent) >= wanted, "everything is read", 300)
         if code := agent.stop():
             outcome.faults.append(f"it stopped with {code}")
         log = agent.log()
