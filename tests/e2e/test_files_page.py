@@ -78,3 +78,24 @@ def test_the_metrics_that_it_names_are_there() -> None:
     named = set(re.findall(r"`(shipper_\w+)`", PAGE))
     assert len(named) >= 8
     assert [name for name in sorted(named) if f"\n{name}{{" not in shown] == []
+
+
+def test_a_marker_that_was_due_when_the_agent_was_killed_is_made_after_its_next_start(tmp_path: Path) -> None:
+    """Killed with its workers, before the lateness is over; the file is cut to what counts, ended, and named."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.log").write_bytes(b"first\n")
+    text = properties(tmp_path, bucketDoneLateness="5").replace("/%H\n", "/%H/%M/%S\n")
+
+    def names() -> set[str]:
+        return {path.suffix or path.name for path in (tmp_path / "app").rglob("*") if path.is_file()}
+
+    with Agent(tmp_path, text) as agent:
+        agent.start()
+        agent.until(lambda: names() == {".tmp"}, "something is written")
+        agent.kill()
+        assert names() == {".tmp"}
+        agent.start()
+        agent.until(lambda: names() == {".gz", "_SUCCESS"}, "the folder is done")
+        assert agent.stop() == 0
+    (file,) = (tmp_path / "app").rglob("*.gz")
+    assert gzip.decompress(file.read_bytes()) == b"first\n"

@@ -15,6 +15,7 @@ from hdfs.cluster import Cluster
 
 from shipper.api import EventBatch
 from shipper.config.field import read_options
+from shipper.files.progress import read_page
 from shipper.sinks.hdfs.beside import Beside
 from shipper.sinks.hdfs.config import HdfsOptions
 from shipper.sinks.hdfs.sink import HdfsSink
@@ -168,6 +169,10 @@ def test_a_hundred_files_that_close_at_once_hold_up_nobody(
         running.clock.advance(11)
         storm_s = [transaction()]
         assert running.context.counters.get("open_files") == 1
+        shown = read_page(tmp_path / str(number) / "board")
+        assert shown is not None and shown["counts"]["open"] == 1
+        assert shown["counts"]["closing"] == running.context.counters.get("files_closing")
+        assert 0 < shown["counts"]["closing"] <= 100 or place == "disk"
         while running.sink.files._names.ending and len(storm_s) < 500:
             storm_s.append(transaction())
         running.until_whole()
