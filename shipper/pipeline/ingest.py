@@ -22,7 +22,7 @@ from shipper.selectors.selector import Route, Selector
 from shipper.shared.tally import Intake
 
 _ROOM_SLEEP_S = 0.05
-#: What a source finds out about what it reads, in the order of `Intake`.
+#: What a source finds out about what it reads, in the order of `Intake`; what it gives up itself follows.
 _FINDINGS = ("truncated_lines", "decode_errors", "files_lost")
 
 
@@ -72,7 +72,8 @@ class Ingest:
         self._begun: EventBatch | None = None
         self._rows_in = 0
         self._routed: tuple[EventBatch, list[Route], Intake] | None = None
-        self._found = self._findings()
+        self._dropped = 0  # by channels whose file says so, among the rows that the source's counter says are dropped
+        self._found = self._finding = self._findings()
         self._asleep = False
         self._losses = Losses(say, self._clock)
 
@@ -128,6 +129,7 @@ class Ingest:
                 self._sleeps(True)
                 continue
             self._routed = None
+            self._found = self._finding
             self._rows_in += rows
             counters.add("EventAcceptedCount", rows)
             counters.add("body_bytes", piece.body_bytes)
@@ -185,13 +187,14 @@ class Ingest:
     def _intake(self, piece: EventBatch, kept: int, routes: Sequence[Route]) -> Intake:
         """What is to be counted with the put of a piece: all that was found since the last one goes with it."""
         found, before = self._findings(), self._found
-        self._found = found
+        self._finding = found
         unrouted = max(kept - sum(route.batch.rows for route in routes), 0)
         more = (now - then for now, then in zip(found, before, strict=True))
         return Intake(piece.rows, piece.body_bytes, kept, unrouted, *more)
 
     def _findings(self) -> tuple[int, ...]:
-        return tuple(self._counters.get(name) for name in _FINDINGS)
+        given_up = self._counters.get("rows_dropped") - self._dropped
+        return *(self._counters.get(name) for name in _FINDINGS), given_up
 
     def _refuse(self, channel: str, rows: int) -> None:
         transaction = self._side.transaction()
@@ -230,5 +233,6 @@ class Ingest:
         for channel, rows in transaction.dropped.items():
             if rows:
                 self._counters.add("rows_dropped", rows)
+                self._dropped += rows
                 self._losses.add(f"{channel} is full and its onFull is dropNewest", rows)
         return ""

@@ -284,6 +284,24 @@ class TestTheLedger:
         assert half.put(b"c")
         assert (self.tally(half).intake[4:7]) == (2, 1, 3)
 
+    def test_what_a_source_gave_up_itself_goes_with_the_next_put(self, left: Make) -> None:
+        """And nothing that a channel gave up, though one counter has both."""
+        half = left({"capacity": "2", "onFull": "dropNewest"})
+        assert half.put(b"a", b"b") and half.put(b"c")
+        half.counters.add("rows_dropped", 5)
+        assert half.put(b"d") and half.put(b"e")
+        assert half.count("rows_dropped") == [8]
+        assert self.tally(half).intake.given_up == 5
+
+    def test_what_was_found_before_a_batch_that_is_never_put_is_not_forgotten(self, left: Make) -> None:
+        half = left({"capacity": "4"})
+        fill(half)
+        half.counters.add("rows_dropped", 2)
+        assert not half.put(b"a")
+        take(half, "c1")
+        assert half.put(b"b")
+        assert self.tally(half).intake.given_up == 2
+
     def test_rows_that_an_optional_channel_had_no_room_for(self, left: Make) -> None:
         half = left({"capacity": "4"}, required=["c1"], optional=["c2"])
         fill(half, "c2")
