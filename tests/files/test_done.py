@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -340,3 +341,18 @@ def test_a_name_that_readers_take_for_data_is_doubted() -> None:
     options, findings = read_options(HdfsOptions, given)
     assert options is not None
     assert any("as in _DONE" in finding.message for finding in findings), findings
+
+
+def test_a_folder_of_columnar_files_is_done_when_they_are_made(tmp_path: Path) -> None:
+    """Its rows are staged, and what is made of them takes a while: the marker comes behind it."""
+    running = Running(tmp_path, hdfs_fileType="Parquet")
+    running.deliver(b"a", b"b")
+    end_s = time.monotonic() + 60
+    running.clock.advance(3700)
+    while not running.marked() and time.monotonic() < end_s:
+        running.after(0)
+        if running.marked():
+            assert [path.suffix for path in (running.out / HOUR).iterdir() if path.name != "_SUCCESS"] == [".parquet"]
+        time.sleep(0.02)
+    assert running.names() == ["FlumeData", "_SUCCESS"]
+    running.sink.close()
