@@ -102,7 +102,8 @@ def test_columns_are_read_from_one_line() -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("n:int46", "did you mean n:int64?"), ("n:timestmp", "did you mean n:timestamp_"), (":int64", "as in timestamp"),
+        ("n:int46", "did you mean n:int64?"), ("n:timestmp", "did you mean n:timestamp_"),
+        (":int64", "as in timestamp"),
         ("body:string", "the column body is there already"), ("Headers", "the column headers is there already"),
         ("host HOST:int32", "there is a column host already"),
     ],
