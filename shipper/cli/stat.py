@@ -73,12 +73,13 @@ class AgentStat:
 def stat(name: str | None = None, run_dir: Path | None = None, as_json: bool = False, look_s: float = LOOK_S) -> int:
     """Prints what the agents of that name do (all agents without a name); 0, or 1 when there is none."""
     found = look(name, run_dir, look_s)
+    ended = [] if found else in_books(name, run_dir)
     if as_json:
-        print(json.dumps([as_data(agent) for agent in found], indent=2, ensure_ascii=False))
-        return 0 if found else 1
+        print(json.dumps([as_data(agent) for agent in found] or ended, indent=2, ensure_ascii=False))
+        return 0 if found or ended else 1
     if not found:
-        if parked := stopped(name):
-            print("\n".join(parked))
+        if lines := stopped(name) or [_stopped_line(book) for book in ended]:
+            print("\n".join(lines))
             return 0
         wanted = f"agent {name}" if name else "an agent"
         looked = ", ".join(str(place) for place in places(run_dir)) or "the usual places"
@@ -115,6 +116,34 @@ def stopped(name: str | None) -> list[str]:
         for one in leftovers.find([], state_places())
         if one.agent == name and one.kind == leftovers.PARKED and one.channels
     ]
+
+
+def in_books(name: str | None, run_dir: Path | None) -> list[dict[str, Any]]:
+    """What the ledgers of agents of that name say that have stopped, for programs."""
+    if name is None:
+        return []
+    from shipper.cli import ledger
+
+    return [
+        {
+            "agent": name, "file": found.book.data.get("file", ""), "run_dir": found.book.data.get("run_dir", ""),
+            "running": False, "stopped_ms": found.book.data.get("at_ms", 0),
+            "channels": {
+                channel: {"size": numbers.get("in_channel", 0) + numbers.get("in_log", 0)}
+                for channel, numbers in found.total.channels.items()
+            },
+        }
+        for found in ledger.find(name, run_dir, None)
+        if found.book.data.get("closed")
+    ]  # fmt: skip
+
+
+def _stopped_line(book: Mapping[str, Any]) -> str:
+    at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(book["stopped_ms"] / 1000))
+    held = [f"{counted(numbers['size'], 'event', 'events')} in {name}" for name, numbers in book["channels"].items()]
+    return (
+        f"agent {book['agent']} of {book['file']} has stopped at {at}; {', '.join(held) or 'nothing in its channels'}"
+    )
 
 
 def places(run_dir: Path | None) -> list[Path]:

@@ -81,6 +81,27 @@ def test_an_agent_that_ended_shows_its_last_numbers_to_who_asks_by_name(
     assert "agent a1  not running; these are its last numbers" in capsys.readouterr().out
 
 
+def test_an_agent_that_has_stopped_is_said_from_its_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its run directory is gone, as after every stop in order."""
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
+    (tmp_path / "state" / "a1-0").mkdir(parents=True)
+    book = {
+        "version": 1, "agent": "a1", "file": "/etc/a1.properties", "run_dir": str(tmp_path / "run" / "a1-0"),
+        "run": "x", "closed": True, "at_ms": 1_700_000_000_000, "before": {},
+        "last": {"channels": {"c1": {"in_channel": 3}}},
+    }  # fmt: skip
+    (tmp_path / "state" / "a1-0" / "ledger.json").write_text(json.dumps(book))
+    assert stat("a1", tmp_path / "run", as_json=True, look_s=0.0) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert (found["agent"], found["running"], found["channels"]) == ("a1", False, {"c1": {"size": 3}})
+    assert stat("a1", tmp_path / "run", look_s=0.0) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("agent a1 of /etc/a1.properties has stopped at 20") and "; 3 events in c1" in out
+    assert stat("a2", tmp_path / "run", as_json=True, look_s=0.0) == 1
+
+
 def test_agents_are_found_below_the_place_of_run_directories(tmp_path: Path) -> None:
     """One folder an instance; what is no block, or may not be read, is passed over."""
     for name in ("a1-x", "a2-y", "junk", "empty"):
