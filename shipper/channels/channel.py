@@ -49,6 +49,10 @@ class PutOptions(Protocol):
         """The same in slots of 100 bytes."""
 
     @property
+    def slot_bytes(self) -> int:
+        """Bytes of a slot; an event takes one at least."""
+
+    @property
     def keep_alive_s(self) -> float:
         """How long a put waits for room."""
 
@@ -279,8 +283,6 @@ class Channel(ABC, Generic[O]):
     Options: ClassVar[type[Options]]
     aliases: ClassVar[tuple[str, ...]]
     counted: ClassVar[tuple[str, ...]] = ()
-    #: True when a writer process of its own takes what is put and keeps it in a log, and sinks read that.
-    logged: ClassVar[bool] = False
 
     def __init__(self, name: str, options: O) -> None:
         self.name = name
@@ -290,6 +292,16 @@ class Channel(ABC, Generic[O]):
     def places(cls, options: O) -> tuple[Path, ...]:
         """Directories that a channel with these options has to itself: no two channels may have the same."""
         return ()
+
+    @property
+    def logged(self) -> bool:
+        """True when a writer process of its own takes what is put and keeps it in a log, and sinks read that."""
+        return False
+
+    @property
+    def spills(self) -> bool:
+        """True when rows stay in memory while there is room, and only those that find none go to the log."""
+        return False
 
     @property
     @abstractmethod

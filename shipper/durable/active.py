@@ -78,7 +78,7 @@ class Active:
             tail: of its lane, this record included.
             more: the same put continues in the next record.
         """
-        lane, views, rows, size_bytes, _, checksum = entry
+        lane, views, rows, size_bytes, _, checksum, put_ms = entry
         seq, rows_after, size_bytes_after = tail
         offset, segment_id = self._offset, self.identity.segment_id
         if self._cipher is not None:
@@ -91,7 +91,7 @@ class Active:
         length = record_length(stored)
         head = record_header_bytes(
             segment_id, offset, length, stored, seq, durable_seq, lane, checksum, rows, size_bytes, rows_after,
-            size_bytes_after, producer, put, CONTINUES if more else 0,
+            size_bytes_after, producer, put, CONTINUES if more else 0, put_ms,
         )  # fmt: skip
         gathered = self._gathered
         gathered.append(head)

@@ -17,6 +17,8 @@ All numbers are little-endian u64; words of different writers stand on lines of 
       1024  keys: a word a lane, 0 = free                               log writer
       4096  lanes, 2048 bytes each:
          0    TAIL: seq of its last readable record; rows, bytes so far log writer
+        24    WANTED_GONE: seq and rows below which the holder shall log writer
+              give up what is not delivered; 0 = nothing is wanted
        128    GENERATION: names head slot `GENERATION & 1`              holder of the lane
        256    head slot 0, 384 slot 1                                   holder: the take commit, see `Head`
        512    SYNCED: names synced slot `SYNCED & 1`                    holder
@@ -55,6 +57,7 @@ KEYS = 1024
 LANES = 4096
 LANE_BYTES = 2048
 TAIL = 0
+WANTED_GONE = 24
 GENERATION = 1 * LINE_BYTES
 HEAD_SLOT = 2 * LINE_BYTES
 SYNCED = 4 * LINE_BYTES
@@ -256,6 +259,21 @@ class Board:
         at = lane_at(index) + TAIL
         self.words.write(at + 8, tail[1:])
         self.words.publish(at, tail.seq)
+
+    def want_gone(self, index: int, seq: int, rows: int) -> None:
+        """Asks the lane's holder to give up records below a seq, and all but so many rows of what it ever had to take.
+
+        Only the log's writer may. Between the two stores the holder may see one of them new: each says the least that
+        is to go, so it gives up less than both, and looks again.
+        """
+        words, at = self.words, lane_at(index) + WANTED_GONE
+        words.store(at, seq)
+        words.store(at + 8, rows)
+
+    def wanted_gone(self, index: int) -> tuple[int, int]:
+        """What `want_gone` said last."""
+        at = lane_at(index) + WANTED_GONE
+        return self.words.load(at), self.words.load(at + 8)
 
     def head(self, index: int) -> Head:
         """The last take commit of a lane.

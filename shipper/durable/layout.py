@@ -31,7 +31,7 @@ A record starts at a multiple of 64 and never crosses segments::
         64  rows              72  bytes that the rows count as
         80  rows of the lane up to and with this record        88  bytes likewise
         96  producer         104  put number of that producer
-       112  zero (8 bytes), zero (u32)
+       112  when it was put, wall ms; 0 = the channel has no maxAge       120  zero (u32)
        124  CRC-32 of the 124 bytes before (u32)
        128  body
 
@@ -123,6 +123,7 @@ class RecordHeader(NamedTuple):
     producer: int
     put: int
     flags: int = 0
+    put_ms: int = 0
 
     @property
     def continues(self) -> bool:
@@ -146,12 +147,12 @@ def crc32(data: bytes | memoryview, before: int = 0) -> int:
     return found
 
 
-def checksum_behind(whole: int, front: bytes, behind_bytes: int) -> int:
-    """CRC-32 of what stands behind `front`, from the CRC-32 of both together, without looking at it again.
+def checksum_behind(whole: int, front: int, behind_bytes: int) -> int:
+    """CRC-32 of what stands behind a front, from the CRC-32 of both together, and of the front, without looking at it.
 
     A ring frame's checksum covers its header and its payload: this makes of it what an `Entry` wants.
     """
-    found: int = whole ^ isal_zlib.crc32_combine(isal_zlib.crc32(front), 0, behind_bytes)
+    found: int = whole ^ isal_zlib.crc32_combine(front, 0, behind_bytes)
     return found
 
 
@@ -209,11 +210,12 @@ def read_opening(block: bytes, segment_id: int) -> Opening | None:
 def record_header_bytes(
     segment_id: int, offset: int, length: int, stored_bytes: int, seq: int, durable_seq: int, lane: int, body_crc: int,
     rows: int, size_bytes: int, rows_after: int, size_bytes_after: int, producer: int, put: int, flags: int,
+    put_ms: int = 0,
 ) -> bytes:  # fmt: skip
     """The 128 bytes in front of a body: the fields of `RecordHeader`, in its order."""
     head = _RECORD.pack(
         RECORD_MAGIC, VERSION, flags, segment_id, offset, length, stored_bytes, seq, durable_seq, lane, body_crc, rows,
-        size_bytes, rows_after, size_bytes_after, producer, put, 0, 0,
+        size_bytes, rows_after, size_bytes_after, producer, put, put_ms, 0,
     )  # fmt: skip
     return head + _CRC.pack(isal_zlib.crc32(head))
 
@@ -228,7 +230,7 @@ def read_record_header(block: bytes, segment_id: int, offset: int, end: int) -> 
         return None
     (
         _, version, flags, found_segment, found_offset, length, stored, seq, durable, lane, body_crc, rows, size,
-        rows_after, size_after, producer, put, _, _,
+        rows_after, size_after, producer, put, put_ms, _,
     ) = _RECORD.unpack(head)  # fmt: skip
     if version != VERSION or found_segment != segment_id or found_offset != offset:
         return None
@@ -236,7 +238,7 @@ def read_record_header(block: bytes, segment_id: int, offset: int, end: int) -> 
         return None
     return RecordHeader(
         found_segment, offset, length, stored, seq, durable, lane, body_crc, rows, size, rows_after, size_after,
-        producer, put, flags,
+        producer, put, flags, put_ms,
     )  # fmt: skip
 
 

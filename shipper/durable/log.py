@@ -365,6 +365,12 @@ class Log:
         return sum(tail.rows - self.board.head(self._indices[key]).rows for key, tail in self._tails.items())
 
     @property
+    def behind_oldest(self) -> int:
+        """Seq that the readers have to reach before the oldest segment can be given back to the disk."""
+        numbers = sorted(self._keeper.state.segments)
+        return self._keeper.state.segments[numbers[1]] if len(numbers) > 1 else self.durable_seq + 1
+
+    @property
     def size_bytes(self) -> int:
         """Bytes of those rows."""
         return sum(

@@ -45,6 +45,7 @@ class Record(NamedTuple):
     producer: int
     put: int
     body: memoryview
+    put_ms: int = 0
 
 
 def disown(board: Board, lane: int, sink: int) -> bool:
@@ -192,6 +193,31 @@ class Reader:
             if record is not None:
                 self._peeked, self._peeked_header = record, header
                 return record
+
+    @property
+    def cursor(self) -> int:
+        """Seq that the next record of the lane has at least."""
+        return self._seq
+
+    @property
+    def rows_taken(self) -> int:
+        """Rows of the lane before the cursor."""
+        return self._after.rows
+
+    def look(self) -> Record | None:
+        """The lane's first record that is not delivered, whoever holds it; None when there is none. Between takes.
+
+        Of a lane that another process holds it may be one of a moment ago.
+        """
+        if self.held:
+            return self.peek()
+        self._head = self.board.head(self.index)
+        self.rewind()
+        said = list(self.lost)
+        record = self.peek()
+        self.rewind()  # what seems lost here may just have been delivered, and its segment removed
+        self.lost = deque(said, maxlen=_LOST_MAX)
+        return record
 
     @property
     def rows_done(self) -> int:
@@ -415,7 +441,7 @@ class Reader:
             return None
         return Record(
             header.seq, header.lane, header.rows, header.size_bytes, header.rows_after, header.size_bytes_after,
-            header.producer, header.put, stored,
+            header.producer, header.put, stored, header.put_ms,
         )  # fmt: skip
 
     def _pass(self, header: RecordHeader) -> None:

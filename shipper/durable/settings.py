@@ -63,6 +63,7 @@ class Entry(NamedTuple):
         rows, size_bytes: what the record counts as.
         origins: where the rows came from, in order.
         checksum: CRC-32 of the body when it is known already (ignored when the log encrypts); None = computed here.
+        put_ms: when it was put, wall ms; 0 where nobody asks for its age.
     """
 
     lane: int
@@ -71,3 +72,4 @@ class Entry(NamedTuple):
     size_bytes: int
     origins: Sequence[Position] = ()
     checksum: int | None = None
+    put_ms: int = 0

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 _BASE = "log.base"
+_NUMBERS = ("taken", "taken_bytes", "before", "lost", "expired", "dropped_old")
 
 Numbers = dict[str, int]
 #: Of the log, and of each sink by the word that accounts know it by, in hex.
@@ -46,14 +47,15 @@ def _read(path: Path) -> Books:
     from shipper.channels.file import tally  # an agent that has no log does without all of this
     from shipper.durable.board import Board
 
-    numbers: dict[str, int] = dict.fromkeys(("taken", "taken_bytes", "before", "lost"), 0)
+    numbers: dict[str, int] = dict.fromkeys(_NUMBERS, 0)
     sinks: dict[str, Numbers] = {}
     board = Board.open(path)
     try:
         for index in board.lanes().values():
             head, books = tally.read(board, index)
             more: dict[str, Any] = {
-                "taken": head.rows, "taken_bytes": head.size_bytes, "before": books.before, "lost": books.lost
+                "taken": head.rows, "taken_bytes": head.size_bytes, "before": books.before, "lost": books.lost,
+                "expired": books.expired, "dropped_old": books.dropped,
             }  # fmt: skip
             _add(numbers, more)
             for account in books.accounts:

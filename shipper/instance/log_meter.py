@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
+from shipper.channels.file import tally
 from shipper.durable.board import Board
 from shipper.durable.checkpoint import load_newest
 from shipper.durable.disk import Disk
@@ -14,12 +15,15 @@ from shipper.errors import DamagedData, ShipperError
 
 
 class LogCounts(NamedTuple):
-    """Rows and bytes since the log was made: put into it, and taken."""
+    """Rows and bytes since the log was made: put into it, and taken; of those, rows that no sink got, and why."""
 
     rows_in: int = 0
     bytes_in: int = 0
     rows_out: int = 0
     bytes_out: int = 0
+    expired: int = 0
+    dropped: int = 0
+    lost: int = 0
 
 
 class LogMeter:
@@ -43,13 +47,16 @@ class LogMeter:
         if board is not None:
             try:
                 indices = board.lanes().values()
-                heads = [board.head(index) for index in indices]  # first: what is taken was put
+                # The heads first: what is taken was put.
+                heads, books = zip(*(tally.read(board, index) for index in indices), strict=True)
                 tails = [board.tail(index) for index in indices]
             except DamagedData:
                 return self._known
             self._known = LogCounts(
                 sum(tail.rows for tail in tails), sum(tail.size_bytes for tail in tails),
                 sum(head.rows for head in heads), sum(head.size_bytes for head in heads),
+                sum(book.expired for book in books), sum(book.dropped for book in books),
+                sum(book.lost for book in books),
             )  # fmt: skip
         return self._known
 

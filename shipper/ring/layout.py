@@ -133,7 +133,11 @@ class LaneState(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """A frame as its header describes it; `payload` is a view into the ring."""
+    """A frame as its header describes it; `payload` is a view into the ring.
+
+    Attributes:
+        checksum, head_checksum: of a frame that was read: of all that is checked, of the header before it.
+    """
 
     position: int
     length: int
@@ -145,6 +149,8 @@ class Frame(NamedTuple):
     flags: int
     payload: memoryview
     put_ms: int = 0
+    checksum: int = 0
+    head_checksum: int = 0
 
 
 def lane_key(channel: str, lane: str) -> int:
@@ -222,9 +228,28 @@ def read_frame(ring: memoryview, offset: int, position: int) -> Frame | None:
     start = offset + FRAME_HEADER_BYTES
     payload = ring[start : start + payload_bytes]
     checksum, algorithm = _FRAME_CHECKSUM.unpack_from(ring, offset + _FRAME_HEADER.size)
-    if algorithm != CHECKSUM_CRC32 or checksum != isal_zlib.crc32(payload, isal_zlib.crc32(head)):
+    head_checksum = isal_zlib.crc32(head)
+    if algorithm != CHECKSUM_CRC32 or checksum != isal_zlib.crc32(payload, head_checksum):
         return None
     put_ms, stamp = _FRAME_TIME.unpack_from(ring, offset + _FRAME_HEADER.size + _FRAME_CHECKSUM.size)
     if put_ms and stamp != slot_checksum((position, put_ms)):
         put_ms = 0  # a time that is damaged makes nothing too old
-    return Frame(position, length, rows, put, rows_after, bytes_after, units_after, flags, payload, put_ms)
+    return Frame(
+        position, length, rows, put, rows_after, bytes_after, units_after, flags, payload, put_ms, checksum,
+        head_checksum,
+    )  # fmt: skip
+
+
+def put_at(ring: memoryview, offset: int, position: int) -> tuple[int, int] | None:
+    """(length, put number; 0 for a PAD frame) of the frame at `offset`; None when none stands there.
+
+    For those who only ask which put comes next: the payload is not looked at.
+    """
+    if offset + FRAME_HEADER_BYTES > len(ring):
+        return None
+    magic, version, flags, at, length, _, _, put, *_ = _FRAME_HEADER.unpack(
+        bytes(ring[offset : offset + _FRAME_HEADER.size])
+    )
+    if magic != FRAME_MAGIC or version != VERSION or at != position or not length or length % FRAME_ALIGN:
+        return None
+    return int(length), 0 if flags & PAD else int(put)

@@ -284,14 +284,16 @@ def _hand_over(spec: WorkerSpec) -> None:
     """Lets other sinks of the channel have the lanes of one that could not be settled."""
     settle_letters(Path(spec.common.run_dir), spec.sink_id)
     if spec.log is not None:
-        note = note_of(Path(spec.common.state_dir), spec.sink_id)
+        place = spec.common.run_dir if spec.log.spills else spec.common.state_dir
+        note = note_of(Path(place), spec.sink_id)
         freed = len(spec.log.sinks) > 1 and hand_over_log(Path(spec.log.board), spec.sink_id, note)
         if freed:
             log.say(
                 "WARN", spec.label, f"could not be settled; what waits for it in {spec.channel} is open to other "
                 f"sinks, and what it delivered there without a commit comes twice",
             )  # fmt: skip
-        return
+        if not spec.log.spills:
+            return
     if all(lane.home for lane in spec.takes):
         return
     run_dir = Path(spec.common.run_dir)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shipper.channels.memory.channel import is_second
 from shipper.instance.ledger import CHANNEL, mismatch, worker_numbers
 from shipper.ring.lane import Lane
 from shipper.ring.layout import lane_key, pad_length
@@ -33,9 +34,11 @@ class Meters:
         """Meters the lanes of another grid from now on. Channels that are in both count on."""
         self.close()
         self._capacities = {
-            name: getattr(channel.options, "capacity", None) or 0 for name, channel in grid.channels.items()
+            name: getattr(channel.options, "total_capacity", getattr(channel.options, "capacity", None)) or 0
+            for name, channel in grid.channels.items()
         }
         self._logs = {name: _log_meter(channel.options) for name, channel in grid.channels.items() if channel.logged}
+        self._spilling = {name for name, channel in grid.channels.items() if channel.spills}
         self._lanes = {name: [] for name in grid.channels}
         self._pages: dict[str, dict[Path, tuple[PutPage, list[tuple[Lane, int]]]]] = {n: {} for n in grid.channels}
         for record in grid.lanes:
@@ -49,12 +52,16 @@ class Meters:
         """Per channel: size, capacity, bytes, capacity_bytes, puts, takes (see `CHANNEL_NAMES`)."""
         found = {}
         for name, lanes in self._lanes.items():
-            puts = takes = in_bytes = capacity_bytes = 0
+            puts = takes = moved = in_bytes = capacity_bytes = 0
             books: dict[str, int] = dict.fromkeys(CHANNEL, 0)
             for lane, page, index in lanes:
                 # The take side first: what is taken was put, so a put in between can't make the size negative.
                 taken, put = lane.committed(), page.lane(index)
-                puts, takes = puts + put.rows, takes + taken.rows
+                if name in self._logs and (name not in self._spilling or is_second(lane.segment.path)):
+                    moved += taken.rows  # into the log
+                    puts += put.rows
+                else:
+                    puts, takes = puts + put.rows, takes + taken.rows
                 if put.tail > taken.position:
                     # What stands at the head may be the rest of the ring, left out so that the memory stays warm.
                     offset = taken.position % lane.capacity_bytes
@@ -65,14 +72,18 @@ class Meters:
                 for numbers, _ in worker_numbers(page, of_page)[0]:
                     for key, number in numbers.items():
                         books[key] += number
+            difference = mismatch(books)
             if name in self._logs:
                 # What has left the lanes is in the log. What is on its way there may be counted twice, never left out.
                 logged = self._logs[name].counts()
-                puts, takes = max(puts - takes, 0) + logged.rows_in, logged.rows_out
+                puts, takes = max(puts - moved, 0) + logged.rows_in, takes + logged.rows_out
                 in_bytes, capacity_bytes = in_bytes + max(logged.bytes_in - logged.bytes_out, 0), 0
+                books["expired"] += logged.expired
+                books["dropped_old"] += logged.dropped
+                books["lost"] += logged.lost
             found[name] = {
                 "size": max(puts - takes, 0), "capacity": self._capacities[name], "bytes": in_bytes,
-                "capacity_bytes": capacity_bytes, "puts": puts, "takes": takes, "mismatch": mismatch(books),
+                "capacity_bytes": capacity_bytes, "puts": puts, "takes": takes, "mismatch": difference,
                 "dropped": books["dropped_new"] + books["dropped_old"] + books["refused"],
                 "expired": books["expired"], "set_aside": books["set_aside"], "lost": books["lost"],
             }  # fmt: skip

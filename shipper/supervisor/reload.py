@@ -118,10 +118,8 @@ def _told(spec: WorkerSpec) -> WorkerSpec:
 
 def _unrivalled(channels: Sequence[ChannelSpec]) -> tuple[ChannelSpec, ...]:
     """Who else puts into a channel is only asked where the file bounds all of them together."""
-    return tuple(
-        channel if {"capacity", "byteCapacity"} & channel.properties.keys() else replace(channel, rivals=())
-        for channel in channels
-    )
+    bounds = {"capacity", "byteCapacity", "memoryCapacity", "overflowCapacity", "spill.capacity"}
+    return tuple(channel if bounds & channel.properties.keys() else replace(channel, rivals=()) for channel in channels)
 
 
 def _said(labels: Sequence[str], verb: str, verbs: str) -> str:

@@ -106,7 +106,7 @@ def _source_parts(
         bound = channel_kind(channel.name, options).rows_max
         rows_max.append(bound if bound is not None else ROWS_MAX)
         strict = strict or options.strict_batch
-        if channel.logged and options.sync_each:
+        if channel.logged and not channel.seconds and options.sync_each:
             sync_each.add(channel.name)
     state_dir = Path(spec.common.state_dir) / "sources" / spec.name
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -118,7 +118,7 @@ def _source_parts(
     selector_kind, selector_options = component("selector", spec.selector.type, spec.selector.properties)
     selector = selector_kind(selector_options, [c.name for c in spec.channels])
     side.awaits([name for name in selector.required_channels if name in sync_each])
-    logged = {channel.name: channel.logged for channel in spec.channels}
+    logged = {channel.name: channel.logged and not channel.seconds for channel in spec.channels}
     places = [Path(spec.common.run_dir) / "channels" / name for name in selector.required_channels]
     positions = Positions(
         Path(f"{spec.page}.positions"), _heads(side, selector.required_channels),
@@ -207,25 +207,39 @@ def _put_side(page: str, channels: Sequence[ChannelSpec]) -> tuple[PutSide, dict
         for channel in channels
     }
     rivals = {c.name: [(Path(lane), Path(page)) for lane, page in c.rivals] for c in channels}
-    counted = {c.name: logs.log_rows(c) for c in channels if c.logged and found[c.name][1].capacity is not None}
-    return open_put_side(Path(page), routes, rivals, logs=counted), found
+    counted = [c for c in channels if c.seconds or (c.logged and found[c.name][1].capacity is not None)]
+    views = {channel.name: logs.view(channel) for channel in counted}
+    seconds = {
+        c.name: [LaneRoute(Path(lane.path), Path(lane.bell)) for lane in c.seconds] for c in channels if c.seconds
+    }
+    return open_put_side(Path(page), routes, rivals, logs=views, seconds=seconds), found
 
 
 def _taken(spec: WorkerSpec, run_id: str) -> Callable[[Mark], TakeMark]:
     """How a promise names the take commit of a transaction of this worker."""
-    board = spec.log.board if spec.log is not None else ""
-    return lambda mark: TakeMark(spec.channel, mark[0], board, mark[1], spec.sink_id, run_id)
+
+    def taken(mark: Mark) -> TakeMark:
+        # Of a channel that spills, a transaction took from a lane in memory, named by its two ends, or from the log.
+        board = spec.log.board if spec.log is not None and "--" not in mark[0] else ""
+        return TakeMark(spec.channel, mark[0], board, mark[1], spec.sink_id, run_id)
+
+    return taken
 
 
 def _take_side(spec: WorkerSpec, clock: Clock, say: Say) -> TakeSide:
-    if spec.log is not None:
-        return logs.take_side(spec, say)
+    log = None if spec.log is None else logs.take_side(spec, say)
+    if log is not None and spec.log is not None and not spec.log.spills:
+        return log
     routes = [TakeRoute(spec.channel, Path(t.path), Path(t.page), Path(t.bell), t.home) for t in spec.takes]
     side = MemoryTakeSide(
         routes, spec.sink_id, spec.common.poison, drops_oldest=spec.drops_oldest, max_age_s=spec.max_age_s, clock=clock
     )
     side.keep_damaged(Salvage(Path(spec.common.state_dir) / "damaged", say))
-    return side
+    if log is None:
+        return side
+    from shipper.channels.spillablememory.take import SpillTakeSide
+
+    return SpillTakeSide(spec.channel, side, log, logs.second_lanes(spec))
 
 
 def _heads(side: PutSide, required: Sequence[str]) -> list[LaneHead]:

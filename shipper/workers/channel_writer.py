@@ -7,12 +7,12 @@ holds a lane of the log, so that its last checkpoint has what they delivered, an
 from __future__ import annotations
 
 import time
-from _blake2 import blake2b  # hashlib would map all of OpenSSL
 from collections.abc import Callable
 from pathlib import Path
 
 from shipper.channels.file.feed import FeedRoute
 from shipper.channels.file.writer import LaneRoute, LogWriter, origins_of
+from shipper.channels.memory.channel import sink_of
 from shipper.channels.memory.salvage import Salvage
 from shipper.durable.board import HOLDER, Board, lane_at, lane_id
 from shipper.durable.log import Log
@@ -22,7 +22,7 @@ from shipper.ring.wait import BUSY_SLEEP_S, IDLE_SLEEP_S
 from shipper.units import format_size
 from shipper.workers.control import Phase
 from shipper.workers.duty import Duty
-from shipper.workers.logs import note, options_of, say_open
+from shipper.workers.logs import note, options_of, producer, say_open
 from shipper.workers.spec import WorkerSpec
 
 _TICK_S = 1.0
@@ -50,19 +50,23 @@ def open_writer(spec: WorkerSpec, say: Say) -> LogWriter:
     """Opens the log, says what was found, and takes the lanes of the source workers over."""
     assert spec.log is not None
     options = options_of(spec.log)
-    names = [name for name, _, _ in spec.log.sinks]
+    # Lanes in which rows may be for sinks that are gone have to have their lane of the log as well.
+    pinned = [sink_of(Path(lane)) for lane, _ in spec.log.seconds]
+    names = list(dict.fromkeys([*(name for name, _, _ in spec.log.sinks), *pinned]))
     log = Log.open(options.log_settings(options.keys()), names, origins_of)
     try:
         _say_found(log, say)
         _free(spec, log.board, say)
         feeds = [
-            FeedRoute(Path(t.path), Path(t.page), _producer(spec.common.run_id, Path(t.path).name), Path(t.bell))
-            for t in spec.takes
-        ]
+            FeedRoute(
+                Path(t.path), Path(t.page), producer(spec.common.run_id, Path(t.path).name), Path(t.bell),
+                lane_id(sink_of(Path(t.path))) if spec.log.spills else None,
+            ) for t in spec.takes
+        ]  # fmt: skip
         lanes = [LaneRoute(lane_id(name), Path(bell)) for name, _, bell in spec.log.sinks]
         writer = LogWriter(
             spec.channel, log, feeds, lanes, spec.sink_id, sync_each=options.sync_each,
-            sync_interval_s=options.sync_interval_s,
+            sync_interval_s=options.sync_interval_s, drops_oldest=options.on_full == "dropOldest",
             keep_damaged=Salvage(Path(spec.common.state_dir) / "damaged", say),
         )  # fmt: skip
         note_base(Path(spec.common.run_dir) / "channels" / spec.channel, Path(spec.log.board))
@@ -107,11 +111,6 @@ def _sleep(writer: LogWriter, duty: Duty, idle_s: float) -> None:
         # Once the agent stops, `wait` does not sleep any more.
         (duty.rest if duty.stopping() else duty.wait)(BUSY_SLEEP_S if short else IDLE_SLEEP_S)
     writer.sleeping(False)
-
-
-def _producer(run_id: str, lane: str) -> int:
-    """How the log knows a lane: a run directory's id and a name in it are never used for two lanes."""
-    return int.from_bytes(blake2b(f"{run_id}/{lane}".encode(), digest_size=8).digest(), "little") or 1
 
 
 def _free(spec: WorkerSpec, board: Board, say: Say) -> None:

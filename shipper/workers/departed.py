@@ -80,7 +80,7 @@ def _committed(spec: WorkerSpec, one: Orphan) -> int:
     departed = sink_worker_id(one.title, one.index)
     sequence = committed_before(logs.note(spec, departed))
     if spec.log is not None:
-        return max(sequence, logs.sequence(spec, departed))
+        sequence = max(sequence, logs.sequence(spec, departed))
     for route in spec.takes:
         with contextlib.closing(Lane.open(Path(route.path))) as lane:
             slot = lane.committed()

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from shipper.channels.channel import Channel
-from shipper.channels.memory.channel import lane_name, lane_names
+from shipper.channels.memory.channel import is_second, lane_name, lane_names, second_lane_name
 from shipper.config.plan import ChannelPlan, ComponentPlan, Plan
 from shipper.errors import ConfigurationError
 from shipper.instance.handover import free
@@ -40,7 +40,7 @@ from shipper.ring.layout import lane_key
 from shipper.ring.puts import PutPage
 from shipper.workers.control import WORKERS_MAX
 from shipper.workers.orphans import share_out
-from shipper.workers.plan_channels import channels_of, properties_of, ring_bytes
+from shipper.workers.plan_channels import channels_of, properties_of, ring_bytes, with_places
 from shipper.workers.sharing import sharing
 from shipper.workers.spec import ChannelSpec, Common, ComponentSpec, LaneSpec, LogSpec, WorkerSpec
 
@@ -89,8 +89,13 @@ class Grid:
         settle_letters(run_dir)
         for channel in self.channels:
             lanes = [record.path for record in self.lanes if record.channel == channel]
-            takers = self.writers if self.channels[channel].logged else self.sinks
+            takers = (*(self.writers if self.channels[channel].logged else ()), *self._ring_sinks(channel))
             free(run_dir, channel, lanes, {spec.sink_id for spec in takers if spec.channel == channel})
+
+    def _ring_sinks(self, channel: str) -> tuple[WorkerSpec, ...]:
+        """The sinks that take from lanes in memory."""
+        found = self.channels[channel]
+        return self.sinks if found.spills or not found.logged else ()
 
 
 def build(plan: Plan, instance: Instance, *, poison: bool = False, live: bool = False) -> Grid:
@@ -107,6 +112,7 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False, live: bool = 
     shared = sharing(plan.sources)
     workers = sum(source.workers for source in plan.sources) + sum(group.workers for group in plan.groups)
     workers -= sum(len(sources) - 1 for sources in shared)
+    plan = with_places(plan, state_dir)
     channels = channels_of(plan)
     logged = [name for name, channel in channels.items() if channel.logged]
     workers += len(logged)
@@ -131,7 +137,11 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False, live: bool = 
         c.name: [_worker(g.title, i) for g in plan.groups if g.channel == c.name for i in range(g.workers)] or [_NOBODY]
         for c in plan.channels
     }
-    takers = {name: [_worker(name, 0)] if channels[name].logged else consumers[name] for name in channels}
+    spills = {name for name, channel in channels.items() if channel.spills}
+    takers = {
+        name: [_worker(name, 0)] if channel.logged and name not in spills else consumers[name]
+        for name, channel in channels.items()
+    }
     lanes: list[LaneRecord] = []
     rings = ring_bytes(run_dir, sum(not (run_dir / "channels" / name).exists() for name in channels))
     for name, channel in channels.items():
@@ -158,27 +168,39 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False, live: bool = 
         return str(run_dir / "bells" / "channels" / worker)
 
     def into(name: str, me: str) -> ChannelSpec:
-        bell = writer_bell if name in logged else sink_bell
-        made = _into(plan.channel(name), me, lanes, takers[name], run_dir / "channels" / name, bell)
-        return replace(made, logged=name in logged)
+        bell, directory = (
+            writer_bell if name in logged and name not in spills else sink_bell,
+            run_dir / "channels" / name,
+        )
+        made = _into(plan.channel(name), me, lanes, takers[name], directory, bell)
+        seconds = _seconds(me, takers[name], directory, writer_bell(_worker(name, 0))) if name in spills else ()
+        return replace(made, logged=name in logged, seconds=seconds)
 
     common = Common(str(run_dir), str(state_dir), instance.run_id(), settled_run(state_dir), boot_id(), poison)
     specs: list[WorkerSpec] = []
     logs: dict[str, LogSpec] = {}
     for name in logged:
         me, line = _worker(name, 0), len(specs) + 1
-        logs[name] = _log(plan.channel(name), channels[name], writer_bell(me), consumers[name], sink_bell)
+        seconds = [record for record in lanes if record.channel == name and is_second(record.path) and name in spills]
+        found = _log(plan.channel(name), channels[name], writer_bell(me), consumers[name], sink_bell)
+        logs[name] = replace(
+            found, spills=name in spills, seconds=tuple((str(record.path), str(record.page)) for record in seconds)
+        )
+        taken = seconds if name in spills else lanes
         specs.append(
             WorkerSpec(
                 kind="channel", name=name, line=line, sink_id=sink_id(me), index=0, count=1, bell=writer_bell(me),
-                channel=name, takes=_takes(lanes, name, me, takers[name], source_bell), log=logs[name], common=common,
+                channel=name, takes=_takes(taken, name, me, takers[name], source_bell), log=logs[name], common=common,
             )
         )  # fmt: skip
     for group in plan.groups:
         for index in range(group.workers):
             me = _worker(group.title, index)
             log_spec = logs.get(group.channel)
-            takes = () if log_spec else _takes(lanes, group.channel, me, consumers[group.channel], source_bell)
+            direct = [record for record in lanes if group.channel not in spills or not is_second(record.path)]
+            takes = _takes(direct, group.channel, me, consumers[group.channel], source_bell)
+            if log_spec and not log_spec.spills:
+                takes = ()
             specs.append(
                 WorkerSpec(
                     kind="sink",
@@ -298,6 +320,11 @@ def _into(
         if record.channel == channel.name and not record.path.name.startswith(f"{me}--")
     )
     return ChannelSpec(channel.name, channel.type, properties_of(channel), mine, rivals)
+
+
+def _seconds(me: str, sinks: Sequence[str], directory: Path, bell: str) -> tuple[LaneSpec, ...]:
+    """The lanes of the source worker `me` to the writer of a channel that spills, in the order of its sink workers."""
+    return tuple(LaneSpec(str(directory / second_lane_name(me, sink)), bell) for sink in sinks)
 
 
 def _component(found: ComponentPlan) -> ComponentSpec:

@@ -9,9 +9,10 @@ The parts of a channel with a log are imported when there is one: an agent that 
 from __future__ import annotations
 
 import os
+from _blake2 import blake2b  # hashlib would map all of OpenSSL
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
@@ -24,24 +25,59 @@ from shipper.instance.settled import boot_id
 from shipper.workers.spec import ChannelSpec, LogSpec, WorkerSpec
 
 if TYPE_CHECKING:
-    from shipper.channels.file.options import FileOptions
     from shipper.channels.file.take import FileTakeSide
+    from shipper.channels.file.view import LogView
+    from shipper.channels.spillablememory.take import SecondLane
+    from shipper.durable.keys import Keys
+    from shipper.durable.settings import LogSettings
 
 _OPEN, _POSITIONS = "log.open", "log.positions"
 
 
-def options_of(found: LogSpec | ChannelSpec) -> FileOptions:
-    """The options of such a channel."""
-    from shipper.channels.file.options import FileOptions
+class LogOptions(Protocol):
+    """What is asked of the options of a channel that has a log, of whatever type."""
 
+    @property
+    def sync_each(self) -> bool:
+        """Rows are synced before their source is told."""
+
+    @property
+    def sync_interval_s(self) -> float:
+        """Else, they are at least so often."""
+
+    @property
+    def on_full(self) -> str:
+        """What a put does that finds no room."""
+
+    @property
+    def capacity(self) -> int | None:
+        """Events that the channel holds."""
+
+    def keys(self) -> Keys | None:
+        """What its files are encrypted with."""
+
+    def log_settings(self, keys: Keys | None = None) -> LogSettings:
+        """Where it lies."""
+
+
+def options_of(found: LogSpec | ChannelSpec) -> LogOptions:
+    """The options of such a channel."""
     _, options = component("channel", found.type, found.properties)
-    assert isinstance(options, FileOptions)
-    return options
+    made: LogOptions = options
+    return made
+
+
+def producer(run_id: str, lane: str) -> int:
+    """How a log knows a lane: a run directory's id and a name in it are never used for two lanes."""
+    return int.from_bytes(blake2b(f"{run_id}/{lane}".encode(), digest_size=8).digest(), "little") or 1
 
 
 def run_id(spec: WorkerSpec) -> str:
-    """What names the commits of a sink worker: the run directory's, or the log's in this life of the machine."""
-    if spec.log is None:
+    """What names the commits of a sink worker: the run directory's, or the log's in this life of the machine.
+
+    Where rows are in memory too, a loss of the run directory loses commits: what counts then is what is on disk.
+    """
+    if spec.log is None or spec.log.spills:
         return spec.common.run_id
     board = Board.open(Path(spec.log.board))
     found = f"{board.log_id.hex()}.{spec.common.boot_id}"
@@ -51,7 +87,8 @@ def run_id(spec: WorkerSpec) -> str:
 
 def note(spec: WorkerSpec, sink: int) -> Path:
     """Where the note about a hand-over lies: beside what it is about, so that it lives as long."""
-    return note_of(Path(spec.common.run_dir if spec.log is None else spec.common.state_dir), sink)
+    in_run = spec.log is None or spec.log.spills
+    return note_of(Path(spec.common.run_dir if in_run else spec.common.state_dir), sink)
 
 
 def take_side(spec: WorkerSpec, say: Callable[[str, str], None]) -> FileTakeSide:
@@ -64,8 +101,20 @@ def take_side(spec: WorkerSpec, say: Callable[[str, str], None]) -> FileTakeSide
     settings = options.log_settings(keys)
     routes = [LogLane(lane, name, home == spec.sink_id) for lane, (name, home) in lanes_of(spec.log).items()]
     return FileTakeSide(
-        settings.board, settings.data_dirs, routes, spec.sink_id, Path(spec.log.writer_bell), keys=keys, say=say
-    )
+        settings.board, settings.data_dirs, routes, spec.sink_id, Path(spec.log.writer_bell), keys=keys, say=say,
+        drops_oldest=spec.drops_oldest, max_age_s=spec.max_age_s,
+    )  # fmt: skip
+
+
+def second_lanes(spec: WorkerSpec) -> list[SecondLane]:
+    """The lanes to the writer of a channel that spills, for a sink worker to look at."""
+    from shipper.channels.spillablememory.take import SecondLane
+
+    assert spec.log is not None
+    return [
+        SecondLane(Path(lane), Path(page), producer(spec.common.run_id, Path(lane).name))
+        for lane, page in spec.log.seconds
+    ]
 
 
 def lanes_of(log: LogSpec) -> dict[int, tuple[str, int]]:
@@ -90,16 +139,11 @@ def sequence(spec: WorkerSpec, sink: int) -> int:
         board.close()
 
 
-def log_rows(channel: ChannelSpec) -> Callable[[], int]:
-    """Asks how many events are in a log, and not delivered."""
-    board = Board.open(options_of(channel).log_settings().board)
-    indices = tuple(board.lanes().values())
+def view(channel: ChannelSpec) -> LogView:
+    """A view of a channel's log for a source worker."""
+    from shipper.channels.file.view import LogView
 
-    def rows() -> int:
-        # The heads first would let what is delivered meanwhile count; a little too much is never too little room.
-        return sum(board.tail(index).rows - board.head(index).rows for index in indices)
-
-    return rows
+    return LogView(options_of(channel).log_settings().board)
 
 
 # --- what the writer says when it has opened a log

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,16 @@ def channels_of(plan: Plan) -> dict[str, Channel[Any]]:
 def properties_of(channel: ChannelPlan) -> dict[str, str]:
     """What the channel's options are read from."""
     return {**channel.properties, "strictBatch": "true"} if channel.strict_batch else dict(channel.properties)
+
+
+def with_places(plan: Plan, state_dir: Path) -> Plan:
+    """The plan, with a place for the log of each channel that spills and names none."""
+    channels = tuple(
+        replace(found, properties={"spill.directory": str(state_dir / "spilled" / found.name), **found.properties})
+        if found.properties.get("onFull", "").strip().lower() == "spill" else found
+        for found in plan.channels
+    )  # fmt: skip
+    return replace(plan, channels=channels)
 
 
 def ring_bytes(run_dir: Path, new: int) -> int:

@@ -24,6 +24,7 @@ class ChannelSpec:
     Attributes:
         rivals: (lane, put page) of the other source workers that put into it.
         logged: a process of its own writes what is put into a log.
+        seconds: of a channel that spills: the lanes to that process, one for each of `lanes`, which are in memory.
     """
 
     name: str
@@ -32,6 +33,7 @@ class ChannelSpec:
     lanes: tuple[LaneSpec, ...]
     rivals: tuple[tuple[str, str], ...] = ()
     logged: bool = False
+    seconds: tuple[LaneSpec, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class LogSpec:
         board: path of the log's board.
         writer_bell: path of the bell of its writer.
         sinks: its sink workers: name, id, path of the bell. The log has a lane for each.
+        spills: only what finds no room in memory goes there: sinks take from both.
+        seconds: lanes by which it goes there (path, put page).
     """
 
     name: str
@@ -51,6 +55,8 @@ class LogSpec:
     board: str
     writer_bell: str
     sinks: tuple[tuple[str, int, str], ...]
+    spills: bool = False
+    seconds: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -165,12 +171,14 @@ class WorkerSpec:
             values[key] = tuple(
                 ChannelSpec(
                     channel["name"], channel["type"], channel["properties"], lanes(channel["lanes"]),
-                    tuple((lane, page) for lane, page in channel["rivals"]), channel["logged"],
+                    tuple((lane, page) for lane, page in channel["rivals"]), channel["logged"], lanes(channel["seconds"]),
                 )
                 for channel in values[key]
             )  # fmt: skip
         if (log := values["log"]) is not None:
-            values["log"] = LogSpec(**{**log, "sinks": tuple((name, key, bell) for name, key, bell in log["sinks"])})
+            sinks = tuple((name, key, bell) for name, key, bell in log["sinks"])
+            seconds = tuple((lane, page) for lane, page in log["seconds"])
+            values["log"] = LogSpec(**{**log, "sinks": sinks, "seconds": seconds})
         values["orphans"] = tuple(values["orphans"])
         values["shares"] = tuple(cls.from_json(share) for share in values["shares"])
         return cls(**values)

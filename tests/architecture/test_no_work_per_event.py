@@ -36,6 +36,7 @@ from shipper.ring.puts import PutPage
 from shipper.testing.fakes import ManualClock, sink_context, source_context
 from shipper.testing.instructions import Work, work_of
 from tests.channels.logged import Logged
+from tests.channels.spilled import Spilled
 
 FEW_ROWS, MANY_ROWS = 1_000, 10_000
 BYTES = 40_000
@@ -71,6 +72,7 @@ TABLE: dict[str, dict[str, list[Properties]]] = {
     "channel": {
         "memory": [{}, {"capacity": "100000", "byteCapacity": "100000000"}],
         "file": [{}, {"capacity": "100000", "fsyncPerTransaction": "false"}],
+        "spillablememory": [{}, {"memoryCapacity": "1"}, {"byteCapacity": "1000"}],
     },
     "serializer": {
         "text": [{}, {"appendNewline": "false"}],
@@ -229,8 +231,9 @@ def _selector(name: str, properties: Properties, directory: Path, rows: int, hea
 def _channel(name: str, properties: Properties, directory: Path, rows: int, headed: bool) -> Work:
     """A put and a take."""
     _, options = _made("channel", name, properties)
-    if name == "file":
-        return _file_channel(properties, directory, rows, headed)
+    if name in ("file", "spillablememory"):
+        kind = Logged if name == "file" else Spilled
+        return _logged_channel(kind, properties, directory, rows, headed)
     assert name == "memory", "measure the put and the take of this channel here"
     MemoryChannel("c1", options).prepare(directory / "c1", ["r1.0"], ["k1.0"], 4 << 20)
     lane, bell = directory / "c1" / lane_name("r1.0", "k1.0"), directory / "bell"
@@ -264,9 +267,11 @@ def _channel(name: str, properties: Properties, directory: Path, rows: int, head
         page.close()
 
 
-def _file_channel(properties: Properties, directory: Path, rows: int, headed: bool) -> Work:
+def _logged_channel(
+    kind: type[Logged] | type[Spilled], properties: Properties, directory: Path, rows: int, headed: bool
+) -> Work:
     """A put, what the writer does with it, and a take."""
-    channel = Logged(directory, {**properties, "maxFileSize": "64m"})
+    channel = kind(directory, {**properties, "maxFileSize": "64m", "ring.bytes": "16m"})
 
     def put_and_take(batch: EventBatch) -> None:
         putting = channel.put_side().transaction()

@@ -10,6 +10,7 @@ from shipper.channels.file.channel import FileChannel
 from shipper.channels.file.feed import FeedRoute
 from shipper.channels.file.options import FileOptions
 from shipper.channels.file.take import FileTakeSide, LogLane
+from shipper.channels.file.view import LogView
 from shipper.channels.file.writer import LaneRoute, LogWriter, origins_of
 from shipper.channels.memory.channel import lane_name
 from shipper.channels.memory.put import LaneRoute as PutRoute
@@ -22,6 +23,7 @@ from shipper.errors import TransactionMisused
 from shipper.ring.layout import lane_key
 from shipper.ring.puts import PutPage
 from shipper.testing.contracts import ChannelUnderTest
+from shipper.testing.fakes import ManualClock
 
 WRITER = 500
 
@@ -66,6 +68,7 @@ class Logged(ChannelUnderTest):
         self.sources = [f"r{n}.0" for n in range(sources)]
         self.sinks = [f"k{n}.0" for n in range(sinks)]
         self.disk = disk
+        self.clock = ManualClock()
         self._puts: dict[int, PutSide] = {}
         self._takes: dict[int, FileTakeSide] = {}
         self._writer: LogWriter | None = None
@@ -96,7 +99,7 @@ class Logged(ChannelUnderTest):
             lanes = [LaneRoute(lane_id(name), self.directory / "bells" / name) for name in self.sinks]
             self._writer = LogWriter(
                 self.name, log, feeds, lanes, WRITER, sync_each=self.options.sync_each,
-                sync_interval_s=self.options.sync_interval_s,
+                sync_interval_s=self.options.sync_interval_s, drops_oldest=self.options.on_full == "dropOldest",
             )  # fmt: skip
         return self._writer
 
@@ -111,14 +114,11 @@ class Logged(ChannelUnderTest):
             others = [n for n in range(len(self.sources)) if n != worker]
             rivals = {self.name: [(self.lane(n), self.directory / "puts" / self.sources[n]) for n in others]}
             page = self.directory / "puts" / self.sources[worker]
-            side = open_put_side(page, lanes, rivals, logs={self.name: self.log_rows})
+            assert self.writer
+            side = open_put_side(page, lanes, rivals, self.clock, {self.name: LogView(self.settings.board)})
             side.awaits([self.name])
             self._puts[worker] = side
         return self._puts[worker]
-
-    def log_rows(self) -> int:
-        """Events in the log."""
-        return self.writer.log.rows
 
     def take_side(self, worker: int = 0) -> FileTakeSide:
         if worker not in self._takes:
@@ -126,7 +126,8 @@ class Logged(ChannelUnderTest):
             routes = [LogLane(lane_id(name), name, n == worker) for n, name in enumerate(self.sinks)]
             side = _Following(
                 self.settings.board, self.settings.data_dirs, routes, 1000 + worker, self.directory / "bells" / "c1.0",
-                keys=self.keys,
+                keys=self.keys, drops_oldest=self.options.on_full == "dropOldest", max_age_s=self.options.max_age_s,
+                clock=self.clock,
             )  # fmt: skip
             side.under_test = self
             side.settle()

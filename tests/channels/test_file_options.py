@@ -164,7 +164,7 @@ def test_bounds_are_said() -> None:
     assert "must be at least" in wrong(minimumRequiredSpace="10")
     assert "must be at least" in wrong(maxFileSize="10")
     assert "no transaction could ever" in wrong(capacity="10", transactionCapacity="11")
-    assert "dropOldest" not in FileOptions().on_full and "gives up nothing" in wrong(onFull="dropOldest")
+    assert "block, dropNewest, dropOldest" in wrong(onFull="spill")
 
 
 def test_a_strict_batch_is_as_large_as_a_transaction() -> None:

@@ -516,7 +516,7 @@ def test_poison_is_gone_before_the_room_is_given_back(memory: Make) -> None:
     transaction = side.transaction()
     transaction.begin()
     transaction.take()
-    consumer = side._lanes[0].consumer
+    consumer = side.lanes[0].consumer
     release = consumer.release
     spoiled = []
 

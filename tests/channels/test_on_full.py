@@ -228,7 +228,6 @@ class TestMaxAge:
 @pytest.mark.parametrize(
     ("value", "told"),
     [
-        ("spill", "spills to disk is not in this build yet"),
         ("dropNewset", "did you mean dropNewest?"),
     ],
 )

@@ -116,7 +116,11 @@ class Scenario:
                 lines[f"sources.r1.selector.mapping.{stream}"] = to
         for channel in channels:
             lines[f"channels.{channel}.type"] = self.channel
-            if self.channel == "file":
+            if self.channel == "spillablememory":
+                # So little that rows go to disk and come back all the time.
+                lines[f"channels.{channel}.memoryCapacity"] = str(random.Random(self.seed + 3).choice((500, 5_000)))
+                lines[f"channels.{channel}.overflowTimeout"] = "0"
+            if self.channel != "memory":
                 lines[f"channels.{channel}.checkpointDir"] = str(home / channel / "checkpoint")
                 lines[f"channels.{channel}.dataDirs"] = str(home / channel / "data")
         for sink in self.sinks:

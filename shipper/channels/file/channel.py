@@ -15,8 +15,7 @@ from pathlib import Path
 
 from shipper.channels.channel import Channel
 from shipper.channels.file.options import FileOptions
-from shipper.channels.memory.channel import RING_BYTES_LEAST, lane_name
-from shipper.ring.lane import Lane
+from shipper.channels.memory.channel import make_lanes, rows_max
 
 
 class FileChannel(Channel[FileOptions]):
@@ -28,26 +27,18 @@ class FileChannel(Channel[FileOptions]):
         "ChannelCapacity", "ChannelSize", "ChannelFillPercentage", "EventPutAttemptCount", "EventPutSuccessCount",
         "EventTakeAttemptCount", "EventTakeSuccessCount",
     )  # fmt: skip
-    logged = True
+
+    @property
+    def logged(self) -> bool:
+        return True
 
     @property
     def rows_max(self) -> int | None:
-        options = self.options
-        if options.strict_batch and options.transaction_capacity:
-            return options.transaction_capacity
-        if options.capacity is None:
-            return None
-        return max(options.capacity // 2, min(options.transaction_capacity or 1, options.capacity))
+        return rows_max(self.options.capacity, self.options.transaction_capacity, self.options.strict_batch)
 
     @classmethod
     def places(cls, options: FileOptions) -> tuple[Path, ...]:
         return options.log_settings().directories
 
     def prepare(self, directory: Path, producers: Sequence[str], consumers: Sequence[str], ring_bytes: int) -> None:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        per_lane = max((self.options.ring_bytes or ring_bytes) // max(len(producers), 1), 64 << 10)
-        if self.options.ring_bytes is None:
-            per_lane = max(per_lane, RING_BYTES_LEAST)
-        for producer in producers:
-            for consumer in consumers:
-                Lane.ensure(directory / lane_name(producer, consumer), per_lane).close()
+        make_lanes(directory, producers, consumers, self.options.ring_bytes, ring_bytes)

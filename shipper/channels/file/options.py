@@ -49,15 +49,6 @@ def _only(wanted: bool, reason: str) -> Kind:
     return Kind("true" if wanted else "false", parse)
 
 
-def _on_full(value: str) -> str:
-    found: str = choice("block", "dropNewest", "dropOldest", "spill").parse(value)
-    if found == "spill":
-        raise ValueError("a file channel is what others spill to; write block or dropNewest")
-    if found == "dropOldest":
-        raise ValueError("a durable log gives up nothing that it was trusted with; write block or dropNewest")
-    return found
-
-
 def _key_provider(value: str) -> str:
     if value.strip().upper() == "FILE":
         return "FILE"
@@ -79,8 +70,8 @@ def _cipher_doubt(value: str) -> str | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FileOptions(Options):
-    """Options of the file channel."""
+class LogOptions(Options):
+    """Options of every channel that has a log on disk."""
 
     checkpoint_dir: str = option(
         "checkpointDir", path, "~/.flume/file-channel/checkpoint",
@@ -100,16 +91,10 @@ class FileOptions(Options):
         "compressBackupCheckpoint", _only(False, "the checkpoint is a few kilobytes, and its copy is never compressed"),
         False, help="Only false.",
     )  # fmt: skip
-    capacity: int | None = option(
-        "capacity", at_least(integer, 1), None, help="Events it holds at most; without it, the disk is the bound."
-    )
     transaction_capacity: int | None = option(
         "transactionCapacity", at_least(integer, 1), None,
         help="Events a transaction carries at most when strictBatch is true; else one carries what is waiting.",
     )  # fmt: skip
-    keep_alive_s: float = option(
-        "keep-alive", at_least(seconds, 0), 3.0, help="Seconds that a put waits for room before its source is told."
-    )
     checkpoint_interval_s: float = option(
         "checkpointInterval", at_least(milliseconds, 1.0), 30.0,
         help="Milliseconds between checkpoints while rows come; 1000 at least.",
@@ -170,26 +155,13 @@ class FileOptions(Options):
     strict_batch: bool = option(
         "strictBatch", flag, False, ours=True, help="Take batchSize and transactionCapacity literally, as Flume does."
     )
-    on_full: str = option(
-        "onFull", Kind("block | dropNewest", _on_full), "block", ours=True,
-        help="What a put does that finds no room: wait, or give its own rows up; the ledger counts them.",
+    max_age_s: float = option(
+        "maxAge", at_least(seconds, 0), 0.0, ours=True,
+        help="Seconds in the channel after which events are not delivered any more, but counted as expired; 0 = never.",
     )  # fmt: skip
-
-    #: What a put side asks of any channel's options, and a file channel does not have.
-    max_age_s = 0.0
-    slots = None
-    byte_capacity = None
 
     def problems(self) -> list[tuple[str, str]]:
         found = []
-        if self.capacity and self.transaction_capacity and self.transaction_capacity > self.capacity:
-            found.append(
-                (
-                    "transactionCapacity",
-                    f"transactionCapacity = {self.transaction_capacity} is more than capacity = {self.capacity}: no "
-                    f"transaction could ever be that large; raise capacity or lower transactionCapacity",
-                )
-            )
         if not self.data_dirs:
             found.append(("dataDirs", "dataDirs names no directory"))
         if self.dual_checkpoints and not self.backup_checkpoint_dir:
@@ -257,5 +229,42 @@ class FileOptions(Options):
         )  # fmt: skip
 
 
+@dataclass(frozen=True, kw_only=True)
+class FileOptions(LogOptions):
+    """Options of the file channel."""
+
+    capacity: int | None = option(
+        "capacity", at_least(integer, 1), None, help="Events it holds at most; without it, the disk is the bound."
+    )
+    keep_alive_s: float = option(
+        "keep-alive", at_least(seconds, 0), 3.0, help="Seconds that a put waits for room before its source is told."
+    )
+    on_full: str = option(
+        "onFull", choice("block", "dropNewest", "dropOldest"), "block", ours=True,
+        help="What a put does that finds no room: wait, give its own rows up, or the oldest; the ledger counts them.",
+    )  # fmt: skip
+
+    #: What a put side asks of any channel's options, and a file channel does not have.
+    slots = None
+    slot_bytes = 1
+    byte_capacity = None
+
+    def problems(self) -> list[tuple[str, str]]:
+        return too_large(self.transaction_capacity, "capacity", self.capacity) + super().problems()
+
+
 def _place(text_of_it: str) -> Path:
     return Path(text_of_it).expanduser().absolute()
+
+
+def too_large(transaction_capacity: int | None, key: str, capacity: int | None) -> list[tuple[str, str]]:
+    """What is wrong when a transaction may carry more than the channel holds."""
+    if not capacity or not transaction_capacity or transaction_capacity <= capacity:
+        return []
+    return [
+        (
+            "transactionCapacity",
+            f"transactionCapacity = {transaction_capacity} is more than {key} = {capacity}: no transaction could ever "
+            f"be that large; raise {key} or lower transactionCapacity",
+        )
+    ]

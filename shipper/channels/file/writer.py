@@ -17,20 +17,22 @@ When the machine dies, the lanes are gone, and with them what was not synced: no
 source that can read again does. A put into several channels is in all their lanes or in none, by the one word of its
 put page; each file channel's log gets it from its lane, and its source is told when the last of them has synced it.
 
-Rows are dealt to the lanes of the log, one a sink worker: a stream keeps its lane while it has rows there.
+Rows are dealt to the lanes of the log, one a sink worker (`dealer.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from shipper.batch import wire
 from shipper.batch.batch import Origin
+from shipper.channels.file.dealer import Dealer
 from shipper.channels.file.feed import Feed, FeedRoute
 from shipper.channels.memory import overflow
 from shipper.durable.board import HOLDER, Head, lane_at
+from shipper.durable.layout import checksum_behind
 from shipper.durable.log import Entry, Log, Position
 from shipper.errors import ComponentFailed
 from shipper.ring.layout import OVERFLOW, Frame
@@ -41,8 +43,6 @@ from shipper.shared.words import full_fence
 _TURN_BYTES = 2 << 20
 #: So many are appended before they are synced, at most: what waits longer only makes the sources wait.
 _GROUP_BYTES = 8 << 20
-#: Streams of which it is remembered which lane of the log they are in.
-_HOMES_MAX = 4096
 #: A checkpoint with more positions than these is written each `checkpointInterval`, not each second.
 _POSITIONS_OFTEN = 10_000
 
@@ -75,6 +75,7 @@ class LogWriter:
         writer: the word by which lanes know this worker as their holder.
         sync_each: rows are synced before their source is told.
         sync_interval_s: else, they are at least so often.
+        drops_oldest: where there is no room, the sinks are asked to give up the oldest.
         keep_damaged: is given what fails its checks in a lane, before it is stepped over.
 
     Attributes:
@@ -91,6 +92,7 @@ class LogWriter:
         *,
         sync_each: bool = True,
         sync_interval_s: float = 0.0,
+        drops_oldest: bool = False,
         keep_damaged: Callable[[Path, int, tuple[memoryview, ...]], None] | None = None,
     ) -> None:
         self.log = log
@@ -98,26 +100,24 @@ class LogWriter:
         self._sync_each = sync_each
         self._sync_interval_s = sync_interval_s
         self._sync_s = 0.0
-        self._first = self._turn = 0
+        self._first = 0
         self._unsynced_bytes = 0
         self._feeds = [Feed(channel, route, writer, log) for route in feeds]
         for feed in self._feeds:
             feed.consumer.keep_damaged = keep_damaged
             self._hold(feed)
         indices = log.board.lanes()
-        self._lanes = [route.lane for route in lanes]
         self._indices = indices
+        self._dealer = Dealer(log.board, [route.lane for route in lanes])
         self._bells = [(indices[route.lane], Bell(route.bell)) for route in lanes if route.bell is not None]
-        self._dealt = {lane: log.board.tail(indices[lane]).size_bytes for lane in self._lanes}
-        self._homes: dict[str, tuple[int, int]] = {}
+        self._drops_oldest = drops_oldest
+        self._dropping = 0  # index of the lane that was asked
         self._heads: list[Head] = []
 
     @staticmethod
     def _hold(feed: Feed) -> None:
-        if not feed.consumer.try_hold():
+        if not feed.hold():
             raise ComponentFailed(f"{feed.consumer.lane.segment.path} is in use: the writer before is still alive")
-        # What a writer, or a sink in the time when this was a memory channel, has taken, is where it belongs.
-        feed.consumer.publish_durable(feed.consumer.committed)
 
     def step(self, now_s: float) -> bool:
         """Appends what waits, syncs it when that is due, and tells who waits for it. True when anything was done."""
@@ -127,9 +127,11 @@ class LogWriter:
             moved = True
             if self._unsynced_bytes >= _GROUP_BYTES or self.full_because:
                 break
+        if self._drops_oldest:
+            self._make_way()
         if not self.unreleased():
             return False
-        if self._sync_each or now_s >= self._sync_s or self.full_because or self._crowded():
+        if self._sync_each or now_s >= self._sync_s or self.full_because or self._crowded() or self._waited_for():
             self.sync(now_s)
             return True
         if moved:
@@ -206,42 +208,64 @@ class LogWriter:
         before, most = feed.steps, feed.taken_bytes + _TURN_BYTES
         while feed.taken_bytes < most and (frame := consumer.peek()) is not None:
             done = feed.steps
-            # The place behind a frame is its put's number: it only grows, and no other frame of the lane has it.
-            if frame.position + frame.length <= feed.skips_to:
+            if feed.number(frame) <= feed.skips_to:
                 if frame.flags & OVERFLOW:
                     feed.overflowed.append(overflow.path(consumer.lane, frame.payload))
                 feed.stepped(frame, None)
                 continue
-            dealt = self._deal(frame, feed)
+            dealt = self._dealer.deal(frame, feed)
             if dealt is None:
                 break
             frames = []
-            number = frame.put
-            while frame is not None and frame.put == number:
+            put = frame.put
+            while frame is not None and frame.put == put:
                 entry = self._entry(feed, frame, dealt)
                 if entry is not None:
                     frames.append((frame, entry))
                 feed.stepped(frame, entry)
-                place = frame.position + frame.length
+                number = feed.number(frame)
                 frame = consumer.peek()
             if not frames:
                 continue
-            seq = log.append(feed.producer, place, [entry for _, entry in frames])
+            seq = log.append(feed.producer, number, [entry for _, entry in frames])
             if seq is None:
                 self.full_because = log.full_because
                 feed.back(done, frames)
                 break
+            feed.last_seq = seq
             for _, entry in frames:
-                self._dealt[dealt] += entry.size_bytes
+                self._dealer.dealt(entry, seq)
                 self._unsynced_bytes += sum(map(len, entry.views))
-                if len(self._lanes) > 1:
-                    self._homes.update((origin[0], (dealt, seq)) for origin in entry.origins)
         return feed.steps > before
+
+    def _make_way(self) -> None:
+        """Asks the sinks to give up the oldest: of a full disk a whole file, else as much as a source asks for."""
+        log, board = self.log, self.log.board
+        seq = log.behind_oldest if self.full_because else 0
+        asked = max((feed.rows_wanted_gone for feed in self._feeds), default=0)
+        heads = {index: board.head(index) for index in self._indices.values()}
+        missing = asked - sum(head.rows for head in heads.values())
+        waits = {index: board.tail(index).rows - head.rows for index, head in heads.items()}
+        if missing > 0 and waits.get(self._dropping, 0) < missing:
+            # One lane at a time: were two asked for the same rows, twice as many would go.
+            self._dropping = max(waits, key=lambda index: waits[index])
+        changed = False
+        for index, head in heads.items():
+            rows = head.rows + missing if missing > 0 and index == self._dropping else 0
+            wanted = seq if head.seq < seq else 0, rows
+            if wanted != board.wanted_gone(index):
+                board.want_gone(index, *wanted)
+                changed = True
+        if changed:
+            self._ring_sinks()
 
     def _entry(self, feed: Feed, frame: Frame, lane: int) -> Entry | None:
         """A frame as a record of the log; None when the file that it names is gone."""
-        body = frame.payload
-        if frame.flags & OVERFLOW:
+        body, checksum = frame.payload, None
+        if not frame.flags & OVERFLOW:
+            # It was checked when it was read from the lane: what covers it here is made of that.
+            checksum = checksum_behind(frame.checksum, frame.head_checksum, len(body))
+        else:
             place = overflow.path(feed.consumer.lane, frame.payload)
             try:
                 body = memoryview(place.read_bytes())
@@ -250,43 +274,19 @@ class LogWriter:
                 return None
             feed.overflowed.append(place)
         batch = wire.decode(body)
-        return Entry(lane, (body,), frame.rows, batch.body_bytes, [_position(o) for o in batch.origins])
-
-    def _deal(self, frame: Frame, feed: Feed) -> int | None:
-        """The lane for the rows of a put: where their streams have rows still, else the emptiest. None: not now."""
-        if len(self._lanes) == 1:
-            return self._lanes[0]
-        board = self.log.board
-        streams = self._streams(frame, feed)
-        homes = set()
-        for stream in streams:
-            lane, seq = self._homes.get(stream, (0, 0))
-            if lane and board.head(self._indices[lane]).seq <= seq:
-                homes.add(lane)
-        if len(homes) > 1:
-            return None  # they share a put and not a lane: wait until all but one are delivered
-        if homes:
-            return homes.pop()
-        if len(self._homes) > _HOMES_MAX:
-            self._homes = {
-                s: (lane, seq) for s, (lane, seq) in self._homes.items() if board.head(self._indices[lane]).seq <= seq
-            }  # fmt: skip
-        self._turn += 1  # of lanes that are equally empty, each in its turn
-        turn = self._turn % len(self._lanes)
-        return min(
-            self._lanes[turn:] + self._lanes[:turn],
-            key=lambda lane: self._dealt[lane] - board.head(self._indices[lane]).size_bytes,
-        )
-
-    @staticmethod
-    def _streams(frame: Frame, feed: Feed) -> Iterable[str]:
-        if frame.flags & OVERFLOW:
-            return [origin.stream for origin in overflow.origins(frame.payload)]
-        return [origin.stream for origin in wire.decode(frame.payload).origins]
+        origins = [_position(o) for o in batch.origins]
+        return Entry(lane, (body,), frame.rows, batch.body_bytes, origins, checksum, frame.put_ms)
 
     def _crowded(self) -> bool:
         """True when a lane is so full of what was appended that its source may soon wait."""
         return any(feed.taken_bytes * 4 >= feed.consumer.lane.capacity_bytes for feed in self._feeds)
+
+    def _waited_for(self) -> bool:
+        """True when all that can be read was delivered, and rows in memory wait for what is not given back yet."""
+        if all(feed.lane is None for feed in self._feeds):
+            return False
+        board = self.log.board
+        return all(board.head(index).seq > board.tail(index).seq for index in self._indices.values())
 
     def _ring_sinks(self) -> None:
         full_fence()

@@ -12,10 +12,11 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING, cast
 
 import orjson
 
@@ -24,7 +25,8 @@ from shipper.batch import wire
 from shipper.batch.batch import EventBatch, Origin
 from shipper.channels.channel import PutOptions, PutTransaction
 from shipper.channels.memory import overflow
-from shipper.channels.memory.putter import Putter
+from shipper.channels.memory.channel import is_second, sink_of
+from shipper.channels.memory.putter import Logged, Putter
 from shipper.errors import ComponentFailed, DamagedData, TransactionMisused
 from shipper.ring import promise as promises
 from shipper.ring.lane import Lane
@@ -36,6 +38,12 @@ from shipper.shared.segment import Segment
 from shipper.shared.take_mark import TakeMark
 from shipper.shared.tally import Intake, Offers, PutTally
 from shipper.shared.words import full_fence
+
+if TYPE_CHECKING:  # most agents have no channel that spills
+    from shipper.channels.file.view import LogView
+    from shipper.channels.memory.spilling import SpillingPutter, SpillOptions
+
+    AnyPutter = Putter | SpillingPutter
 
 #: In place of a lane: the origins of the put stand in a file beside the page, because no channel has its rows.
 NOTE = NO_LANE - 1
@@ -53,7 +61,7 @@ class MemoryPut(PutTransaction):
         self._side = side
         self._number = side.number + 1
         self._origin = (NO_LANE, 0)
-        self._used: list[Putter] = []
+        self._used: list[AnyPutter] = []
         self._full = False
         self._intake = Intake()
         self._offers: dict[str, Offers] = {}
@@ -134,7 +142,7 @@ class PutSide:
         indices: index in the page of each producer of the putters.
     """
 
-    def __init__(self, page: PutPage, putters: Mapping[str, Putter], indices: Mapping[int, Producer]) -> None:
+    def __init__(self, page: PutPage, putters: Mapping[str, AnyPutter], indices: Mapping[int, Producer]) -> None:
         self.page = page
         self._note = page.segment.path.with_name(f"{page.segment.path.name}.origins")
         self.putters = dict(putters)
@@ -143,7 +151,7 @@ class PutSide:
         state, tally = page.tallied()
         self.number = state.number
         self._intake = tally.intake
-        self._awaited: list[Putter] = []
+        self._awaited: list[AnyPutter] = []
         offers = list(tally.offers) + [Offers()] * (max(indices, default=-1) + 1 - len(tally.offers))
         self._offers = offers
         # A channel's offers stand beside the first of its lanes.
@@ -277,7 +285,8 @@ def open_put_side(
     channels: Mapping[str, tuple[PutOptions, Sequence[LaneRoute]]],
     rivals: Mapping[str, Sequence[tuple[Path, Path]]],
     clock: Clock | None = None,
-    logs: Mapping[str, Callable[[], int]] = MappingProxyType({}),
+    logs: Mapping[str, LogView] = MappingProxyType({}),
+    seconds: Mapping[str, Sequence[LaneRoute]] = MappingProxyType({}),
 ) -> PutSide:
     """Opens a source worker's side of its channels, as the worker before it left them.
 
@@ -286,7 +295,8 @@ def open_put_side(
         channels: by name, the options and this worker's lanes.
         rivals: by channel name, (lane, put page) of the other source workers that put into it.
         clock: for the time that frames carry where a channel has a `maxAge`.
-        logs: by channel name, how many events of it are in its log.
+        logs: by channel name, its log; of those whose events in it count for a bound.
+        seconds: by name of a channel that spills, this worker's lanes to its writer.
 
     Raises:
         ComponentFailed: another process still has the role.
@@ -294,9 +304,9 @@ def open_put_side(
     page = PutPage.ensure(page_path)
     if not page.take_over():
         raise ComponentFailed(f"{page_path} is in use: another worker of the same source is still alive")
-    putters: dict[str, Putter] = {}
     indices: dict[int, Producer] = {}
-    for name, (options, lanes) in channels.items():
+
+    def putter(name: str, options: PutOptions, lanes: Sequence[LaneRoute], second: bool, log: Logged | None) -> Putter:
         producers = []
         for route in lanes:
             index = page.index(lane_key(name, route.path.name))
@@ -307,16 +317,25 @@ def open_put_side(
                 overflow.sweep(producer.lane)
             indices[index] = producer
             producers.append(producer)
-        others = [_rival(name, lane, rival_page) for lane, rival_page in rivals.get(name, ())]
+        beside = [rival for rival in rivals.get(name, ()) if name not in seconds or is_second(rival[0]) == second]
+        others = [_rival(name, *rival) for rival in beside]
         bounded = options.capacity is not None or options.slots is not None
-        gate = _gate(lanes[0].path.parent) if others and bounded else None
-        bells = [Bell(route.bell) for route in lanes]
-        putters[name] = Putter(name, options, producers, bells, others, gate, clock, logs.get(name, _nothing))
+        gate = _gate(lanes[0].path.parent, "gate2" if second else "gate") if others and bounded else None
+        return Putter(name, options, producers, [Bell(route.bell) for route in lanes], others, gate, clock, log)
+
+    putters: dict[str, AnyPutter] = {}
+    for name, (options, lanes) in channels.items():
+        if name not in seconds:
+            putters[name] = putter(name, options, lanes, False, logs.get(name))
+            continue
+        from shipper.channels.memory.spilling import DiskOptions, SpillingPutter
+
+        spilling, log = cast("SpillOptions", options), logs[name]
+        memory = putter(name, spilling, lanes, False, None)
+        disk = putter(name, DiskOptions.of(spilling), seconds[name], True, log)
+        sinks = [sink_of(route.path) for route in seconds[name]]
+        putters[name] = SpillingPutter(spilling, memory, disk, sinks, log, clock)
     return PutSide(page, putters, indices)
-
-
-def _nothing() -> int:
-    return 0
 
 
 def _rival(channel: str, lane_path: Path, page_path: Path) -> tuple[Lane, PutPage, int]:
@@ -324,8 +343,8 @@ def _rival(channel: str, lane_path: Path, page_path: Path) -> tuple[Lane, PutPag
     return Lane.open(lane_path), page, page.index(lane_key(channel, lane_path.name))
 
 
-def _gate(directory: Path) -> Segment:
-    path = directory / "gate"
+def _gate(directory: Path, name: str) -> Segment:
+    path = directory / name
     try:
         return Segment.open(path)
     except FileNotFoundError:

@@ -8,7 +8,8 @@ The file is long because every bound that makes a channel full is met here, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -17,7 +18,6 @@ from shipper.batch import in_place, wire
 from shipper.batch.batch import EventBatch, Origin
 from shipper.channels.channel import PutOptions
 from shipper.channels.memory import overflow
-from shipper.channels.memory.channel import SLOT_BYTES
 from shipper.ring.lane import Lane
 from shipper.ring.layout import OVERFLOW, frame_length
 from shipper.ring.producer import Producer
@@ -32,6 +32,16 @@ _COPIES_IN_A_ROW = 64
 _FRAME_PARTS_BYTES = 4096
 
 
+class Logged(Protocol):
+    """The log behind the lanes of a channel, as a putter asks for it."""
+
+    def rows(self) -> int:
+        """Events in it that are not delivered."""
+
+    def taken(self) -> int:
+        """Events that ever left it."""
+
+
 class Putter:
     """One source worker's side of one memory channel.
 
@@ -44,7 +54,7 @@ class Putter:
             `capacity` counts them too.
         gate: a segment whose lock makes the count exact while several source workers put; None when there is one.
         clock: for the time that frames carry where the channel has a `maxAge`.
-        log_rows: events of the channel that left its lanes and are in its log; they count for an explicit `capacity`.
+        log: of a channel whose writer empties its lanes: its rows count for an explicit `capacity`.
     """
 
     def __init__(
@@ -56,10 +66,10 @@ class Putter:
         others: Sequence[tuple[Lane, PutPage, int]] = (),
         gate: Segment | None = None,
         clock: Clock | None = None,
-        log_rows: Callable[[], int] = lambda: 0,
+        log: Logged | None = None,
     ) -> None:
         self.name = name
-        self._log_rows = log_rows
+        self._log = log
         self.options = options
         self.producers = tuple(producers)
         self.bells = tuple(bells)
@@ -72,7 +82,7 @@ class Putter:
         self._touched: list[tuple[Producer, EventBatch]] = []
         self._copies = 0
         self.full_because = ""
-        self._full = False
+        self.is_full = self.is_at_capacity = False
         self._wanting: Producer | None = None
         self._tried: Producer | None = None
         self._turn = 0
@@ -99,16 +109,19 @@ class Putter:
         memory = producer.reserve(needed)
         return None if memory is None else in_place.room(memory, block_bytes)
 
-    def stage(self, batch: EventBatch, put: int) -> tuple[Producer, int] | None:
+    def stage(self, batch: EventBatch, put: int, index: int | None = None) -> tuple[Producer, int] | None:
         """Writes the rows behind the tail of a lane: (its producer, the frame's position), or None: no room now.
 
-        `full_because` then says which bound was met.
+        `full_because` then says which bound was met; `is_full` that it is the channel's, and not another source's turn.
+
+        Args:
+            index: of the lane, when it is chosen already.
         """
-        units = _slots(batch) if self.options.slots is not None else 0
-        self._full, self._tried = False, None
+        units = self._slots(batch) if self.options.slots is not None else 0
+        self.is_full, self.is_at_capacity, self._tried = False, False, None
         if self._bounded and not self._has_capacity(batch.rows, units):
             return None
-        producer = self._choose(batch.origins)
+        producer = self._choose(batch.origins) if index is None else self.producers[index]
         if producer is None:
             self.full_because = "another lane still holds earlier rows of the same stream"
             return None
@@ -123,14 +136,24 @@ class Putter:
         else:
             position = self._stage(producer, batch, put, bound, units)
         if position is None:
-            self._full, self._tried = True, producer
+            self.is_full, self._tried = True, producer
             return None
         self._touched.append((producer, batch))
         return producer, position
 
     def gives_up(self) -> bool:
         """True when rows that found no room are to be dropped, because the channel is full and its file says so."""
-        return self._full and self.options.on_full == "dropNewest"
+        return self.is_full and self.options.on_full == "dropNewest"
+
+    def free_percent(self, index: int) -> float:
+        """Percent of what the channel has room for that is free, by the scarcest of its bounds."""
+        producer = self.producers[index]
+        shares = [producer.free_bytes / producer.lane.capacity_bytes]
+        if self.options.capacity is not None:
+            shares.append(1 - self.rows() / self.options.capacity)
+        if self.options.slots is not None:
+            shares.append(1 - self._units() / self.options.slots)
+        return 100 * min(shares)
 
     def want_room(self, batch: EventBatch) -> None:
         """After rows found no room: asks the sink to give up the oldest, where the file says so.
@@ -138,8 +161,10 @@ class Putter:
         Only a sink worker may move its lane's head, and it does so between two transactions: what it holds in its
         hands, however long its target takes, is never dropped.
         """
-        if not self._full or self.options.on_full != "dropOldest":
+        if not self.is_full or self.options.on_full != "dropOldest":
             return
+        if self._log is not None:
+            return self._want_room_in_log(self._log, batch)
         waits = [producer.state.rows - producer.lane.committed().rows for producer in self.producers]
         producer = self._tried or self.producers[waits.index(max(waits))]
         taken, put = producer.lane.committed(), producer.state
@@ -150,7 +175,17 @@ class Putter:
         elif (capacity := self.options.capacity) is not None and self.rows() + batch.rows > capacity:
             rows = min(taken.rows + self.rows() + batch.rows - capacity, put.rows)
         elif (slots := self.options.slots) is not None:
-            units = min(taken.units + self._units() + _slots(batch) - slots, put.units)
+            units = min(taken.units + self._units() + self._slots(batch) - slots, put.units)
+        self._want(producer, position, rows, units)
+
+    def _want_room_in_log(self, log: Logged, batch: EventBatch) -> None:
+        """The channel's writer hands it on to who takes from the log: so many rows shall have left it, ever."""
+        capacity = self.options.capacity
+        taken = log.taken()  # first: rows that leave meanwhile make less room necessary than is asked for
+        if capacity is not None and (excess := self.rows() + batch.rows - capacity) > 0:
+            self._want(self.producers[0], 0, taken + excess, 0)
+
+    def _want(self, producer: Producer, position: int, rows: int, units: int) -> None:
         producer.want_room(position, rows, units)
         full_fence()
         self._wanting = producer
@@ -192,7 +227,7 @@ class Putter:
         mine = sum(producer.state.rows - producer.lane.committed().rows for producer in self.producers)
         others = sum(page.lane(index).rows - lane.committed().rows for lane, page, index in self._others)
         # What moves from a lane to the log meanwhile counts twice for a moment, and never not at all.
-        return mine + others + self._log_rows()
+        return mine + others + (0 if self._log is None else self._log.rows())
 
     @property
     def safe(self) -> bool:
@@ -226,7 +261,7 @@ class Putter:
             self.full_because = f"its byteCapacity of {self.options.byte_capacity} bytes is used up"
         else:
             return True
-        self._full = True
+        self.is_full = self.is_at_capacity = True
         self._ungate()
         return False
 
@@ -236,6 +271,10 @@ class Putter:
     def _units(self) -> int:
         mine = sum(producer.state.units - producer.lane.committed().units for producer in self.producers)
         return mine + sum(page.lane(index).units - lane.committed().units for lane, page, index in self._others)
+
+    def _slots(self, batch: EventBatch) -> int:
+        lengths = batch.body_lengths()
+        return int(np.maximum(-(-lengths // self.options.slot_bytes), 1).sum(dtype=np.int64))
 
     def _ungate(self) -> None:
         if self._gated and self._gate is not None:
@@ -312,8 +351,3 @@ class Putter:
             flags=OVERFLOW,
             put_ms=self._now_ms(),
         )
-
-
-def _slots(batch: EventBatch) -> int:
-    lengths = batch.body_lengths()
-    return int(np.maximum(-(-lengths // SLOT_BYTES), 1).sum(dtype=np.int64))

@@ -1,0 +1,178 @@
+"""Leases: the lanes of a channel as its sink workers share them, whatever a lane is made of.
+
+A lane's home is the sink worker that it was made for. Another one takes it over while the home has let go of it (it
+can't deliver), or after it was handed over (the home died and could not be settled), and gives it back when the home
+wants it again. A transaction takes from one lane: its commit is one stored word of that lane.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, Generic
+
+from shipper.channels._lease import L, LeasedTake
+from shipper.errors import TransactionMisused
+
+
+class LeasedTakeSide(ABC, Generic[L]):
+    """A sink worker's way out of its channel.
+
+    Args:
+        lanes: all of the channel, or of this part of it.
+        sink: id of this sink worker, unique in the agent and not 0.
+    """
+
+    def __init__(self, lanes: Sequence[L], sink: int) -> None:
+        self.sink = sink
+        self.lanes = list(lanes)
+        self._turn = 0
+        self._held_back = False
+        #: Asked by transactions: True when rows wait for this worker in another part of the channel.
+        self.beside: Callable[[], bool] | None = None
+        self.vouches: Callable[[], bool] = _yes
+
+    @abstractmethod
+    def transaction(self) -> LeasedTake[L]:
+        """A new transaction over the lane whose turn it is. One at a time."""
+
+    @abstractmethod
+    def make_way(self) -> tuple[int, int]:
+        """Gives up what the channel's `maxAge` and `onFull` say, and commits that: rows (too old, dropped)."""
+
+    def settle(self) -> None:
+        """Takes back the lanes that this sink held when it died, and its home lanes where they are free."""
+        for lane in self.lanes:
+            if lane.home or lane.holder == self.sink:
+                lane.try_hold()
+
+    def generation(self, lane: str) -> int | None:
+        """How often takes of that lane were committed; None when it is none of this channel's."""
+        return next((one.generation() for one in self.lanes if one.name == lane), None)
+
+    @property
+    def holds(self) -> bool:
+        """True when a lane is in this worker's hands."""
+        return any(lane.held for lane in self.lanes)
+
+    def store_sequence(self, sequence: int) -> None:
+        """Commits a sink sequence without taking anything. Between transactions.
+
+        Without a lane in hand the sequence is not stored: `let_go` has made the sink's journal independent.
+        """
+        for lane in self.lanes:
+            if lane.held:
+                lane.rewind()
+                lane.release(sequence)
+                return
+
+    def waiting(self) -> bool:
+        """True when rows wait that may go, in a lane that this worker holds or could hold."""
+        return self.choose() is not None
+
+    def let_go(self, before: Callable[[], None]) -> None:
+        """Gives all lanes up because the target can't take anything: others may deliver what waits in them.
+
+        Args:
+            before: makes what was committed durable, and the sink's journal independent of the commits; called once,
+                first.
+        """
+        if self.holds:
+            before()
+        vouched = self.vouches()
+        for lane in self.lanes:
+            if vouched:
+                lane.publish_durable()
+            lane.let_go()
+        self._held_back = True
+
+    def come_back(self) -> None:
+        """The target may take rows again: ask for the home lanes."""
+        self._held_back = False
+        for lane in self.lanes:
+            if lane.home and not lane.try_hold():
+                lane.want()
+
+    def give_back(self, before: Callable[[], None]) -> None:
+        """Gives up foreign lanes that are empty or that their home wants. Between transactions."""
+        for lane in self.lanes:
+            if lane.held and not lane.home and (lane.wanted or not lane.waiting):
+                before()
+                if self.vouches():
+                    lane.publish_durable()
+                lane.let_go()
+                lane.ring()
+
+    def committed(self) -> tuple[tuple[int, Any], ...]:
+        """How far this worker's lanes are committed: for `publish_durable`, once that much is safe at the target."""
+        return tuple((index, lane.committed) for index, lane in enumerate(self.lanes) if lane.held)
+
+    def publish_durable(self, committed: Sequence[tuple[int, Any]], *, ring: bool = False) -> None:
+        """Says that all that `committed` returned survives the death of the machine.
+
+        Args:
+            ring: wake those who put it, so that they write their positions down at once.
+        """
+        for index, position in committed:
+            if self.lanes[index].publish_durable(position) and ring:
+                self.lanes[index].ring()
+
+    def sleeping(self, asleep: bool) -> None:
+        """Says on every lane that this worker holds or is home to whether it sleeps."""
+        for lane in self.lanes:
+            if lane.held or lane.home:
+                lane.sleeping(asleep)
+
+    @property
+    def alone(self) -> bool:
+        """True when no other sink worker can take from the channel."""
+        return all(lane.home for lane in self.lanes)
+
+    @property
+    def lost_rows(self) -> int:
+        """Rows that were stepped over: damaged, missing, or their overflow file was gone."""
+        return sum(lane.lost_rows() for lane in self.lanes)
+
+    def close(self) -> None:
+        """Lets go of the memory. Leases end as the process ends: give them up first when the stop is clean."""
+        for lane in self.lanes:
+            lane.close()
+
+    def check(self) -> None:
+        """Fails when a lease is broken: for tests."""
+        if any(lane.held and lane.holder != self.sink for lane in self.lanes):
+            raise TransactionMisused("a held lane names another holder")
+
+    def others_wait(self, mine: L | None) -> bool:
+        """True when rows wait that a transaction over `mine` can't take."""
+        if any(lane is not mine and lane.held and lane.waiting for lane in self.lanes):
+            return True
+        return self.beside is not None and self.beside()
+
+    @property
+    def any_waiting(self) -> bool:
+        """True when rows wait in a lane that this worker holds, whether they may go or not."""
+        return any(lane.held and lane.waiting for lane in self.lanes)
+
+    def choose(self) -> L | None:
+        """The lane whose turn it is, held; None when none has rows that may go."""
+        lanes = self.lanes
+        for step in range(len(lanes)):
+            lane = lanes[(self._turn + step) % len(lanes)]
+            if not lane.held:
+                if self._held_back or not lane.waiting:
+                    continue
+                if not lane.home and lane.wanted:
+                    continue
+                if not lane.try_hold():
+                    if lane.home:
+                        lane.want()
+                    continue
+            if lane.ready:
+                self._turn = (self._turn + step + 1) % len(lanes)
+                return lane
+        return None
+
+
+def _yes() -> bool:
+    return True

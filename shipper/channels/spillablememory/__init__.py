@@ -1,0 +1,1 @@
+"""The spillable memory channel: memory, and a log on disk behind it."""

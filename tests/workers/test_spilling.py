@@ -1,0 +1,91 @@
+"""Agents whose channels spill: what found no room in memory is on disk, over stops and reboots, and leaves in order."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from shipper.cli.channel import app
+from shipper.instance.ledger import mismatch
+from shipper.instance.ledger_book import LedgerBook
+from shipper.testing.agent import Agent
+from tests.workers.conftest import agent_of, file_roll, seq, texts
+from tests.workers.test_kills import channel
+
+EVENTS = 60_000
+WANTED = "".join(f"{number}\n" for number in range(EVENTS)).encode()
+
+
+def spilling(properties: str, **options: object) -> str:
+    """The same agent with a channel c1 of this kind."""
+    text = "".join(f"a1.channels.c1.{key} = {value}\n" for key, value in options.items())
+    return properties.replace("a1.channels.c1.type = memory\n", text)
+
+
+def kinds(directory: Path) -> dict[str, dict[str, object]]:
+    """The two ways in which a file asks for it."""
+    return {
+        "spillablememory": {
+            "type": "spillablememory", "checkpointDir": directory / "checkpoint", "dataDirs": directory / "data",
+            "memoryCapacity": 1000, "overflowTimeout": 0, "minimumRequiredSpace": "1m", "maxFileSize": "8m",
+        },
+        "memory": {
+            "type": "memory", "capacity": 1000, "onFull": "spill", "spill.directory": directory,
+            "spill.minimumRequiredSpace": "1m",
+        },
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["spillablememory", "memory"])
+def test_a_backlog_outlives_a_stop_and_a_reboot_in_order(
+    kind: str, agent: Callable[..., Agent], tmp_path: Path
+) -> None:
+    """The sink can't write; most rows are on disk then, the oldest in memory; both are there at the next start."""
+    out, place = tmp_path / "out", tmp_path / "log"
+    text = agent_of(seq("r1", "c1", EVENTS), file_roll("k1", "c1", out))
+    one = agent(spilling(text, **kinds(place)[kind]))
+    out.rmdir()
+    one.start(wait=False)
+    one.until(lambda: "r1: the source has reached its end" in one.log())
+    one.until(lambda: channel(one)["size"] == EVENTS)
+    one.stop(signal.SIGTERM)
+    shutil.rmtree(one.run_dir)
+    one.run_dir.mkdir()
+    looked = CliRunner().invoke(app, ["inspect", str(place)])
+    assert looked.exit_code == 0 and "59,000 events wait" in looked.output, looked.output
+    assert CliRunner().invoke(app, ["verify", str(place)]).exit_code == 0
+    assert CliRunner().invoke(app, ["export", str(place), "--to", str(tmp_path / "exported")]).exit_code == 0
+    assert sum(len(path.read_bytes().splitlines()) for path in (tmp_path / "exported").iterdir()) == EVENTS - 1000
+    out.mkdir()
+    one.start()
+    one.until(lambda: len(texts(out).splitlines()) >= EVENTS)
+    assert one.stop() == 0, one.log()
+    assert texts(out) == WANTED
+    numbers = LedgerBook(next(one.state_dir.glob("*/ledger.json"))).total().channels["c1"]
+    assert (numbers["accepted"], numbers["delivered"], mismatch(numbers)) == (EVENTS, EVENTS, 0)
+
+
+def test_a_sink_that_stands_still_fills_the_disk(agent: Callable[..., Agent], tmp_path: Path) -> None:
+    """It hangs with rows in its hands; the source goes on; then everybody is killed."""
+    out, place = tmp_path / "out", tmp_path / "log"
+    text = agent_of(seq("r1", "c1", EVENTS, batchSize=100), file_roll("k1", "c1", out))
+    one = agent(spilling(text, **kinds(place)["spillablememory"]))
+    one.start(wait=False)
+    one.until(lambda: "k1" in one.workers() and "r1" in one.workers())
+    os.kill(one.worker("k1"), signal.SIGSTOP)
+    one.until(lambda: "r1: the source has reached its end" in one.log())
+    left = one.children()
+    one.send(signal.SIGKILL, everybody=True)
+    one.ended()
+    one.until_gone(left)
+    one.start()
+    one.until(lambda: len(texts(out).splitlines()) >= EVENTS)
+    assert one.stop() == 0, one.log()
+    assert texts(out) == WANTED
+    assert "Traceback" not in one.log(), one.log()
