@@ -225,6 +225,20 @@ def check_dead_letters(directory: Path) -> None:
     assert all("needs the time of each event" in row["headers"]["deadLetter.reason"] for row in rows)
 
 
+@example("tail-through-memory-and-disk.properties")
+def check_tail_through_memory_and_disk(directory: Path) -> None:
+    """The sink can't write at first: memory fills up, and what comes behind it goes to disk; order is kept."""
+    write_logs(directory)
+    with agent(directory, "tail-through-memory-and-disk.properties").start(wait=False) as running:
+        running.until(lambda: list((directory / "channel" / "data").glob("*.segment")))
+        (directory / "data").mkdir()
+        running.until(lambda: lines_of(files_below(directory / "data")).total() == len(ACCESS) + len(ERRORS))
+        assert running.stop() == 0
+    lines = b"".join(path.read_bytes() for path in files_below(directory / "data")).splitlines()
+    assert [line for line in lines if not line.startswith(b"error")] == ACCESS
+    assert [line for line in lines if line.startswith(b"error")] == ERRORS
+
+
 @pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.properties")))
 def test_an_example_delivers_what_goes_in(name: str, tmp_path: Path) -> None:
     """Each line once, and no .tmp file is left after the agent has stopped."""
