@@ -171,7 +171,8 @@ class WorkerSpec:
             values[key] = tuple(
                 ChannelSpec(
                     channel["name"], channel["type"], channel["properties"], lanes(channel["lanes"]),
-                    tuple((lane, page) for lane, page in channel["rivals"]), channel["logged"], lanes(channel["seconds"]),
+                    tuple((lane, page) for lane, page in channel["rivals"]), channel["logged"],
+                    lanes(channel["seconds"]),
                 )
                 for channel in values[key]
             )  # fmt: skip
