@@ -1,4 +1,4 @@
-"""The clusters of the tests: real, killed and mended at will, and gone when the run is."""
+"""The clusters of the tests: real, shared, and gone when the run is. That they can be broken is seen in test_faults."""
 
 from __future__ import annotations
 
@@ -40,23 +40,6 @@ def test_everybody_in_the_run_gets_the_same_cluster(hdfs: Cluster) -> None:
     assert all(pids)
     hdfs.start()
     assert [daemon.pid for daemon in (*hdfs.namenodes, *hdfs.datanodes)] == pids
-
-
-def test_a_killed_cluster_comes_back_with_its_files(hdfs_to_break: Cluster, tmp_path: Path) -> None:
-    path = put(hdfs_to_break, tmp_path, b"a line\n")
-    pid = hdfs_to_break.namenodes[0].pid
-    hdfs_to_break.kill_namenode()
-    hdfs_to_break.kill_datanode()
-    assert not Path(f"/proc/{pid}").exists()
-    hdfs_to_break.start(1)
-    assert hdfs_to_break.read(path) == b"a line\n"
-
-
-def test_the_second_namenode_takes_over(hdfs_pair: Cluster, tmp_path: Path) -> None:
-    path = put(hdfs_pair, tmp_path, b"a line\n")
-    hdfs_pair.kill_namenode(1)
-    hdfs_pair.fail_over(1)
-    assert hdfs_pair.read(path) == b"a line\n"
 
 
 def test_a_server_ends_when_the_run_is_killed(tmp_path: Path) -> None:
