@@ -23,8 +23,9 @@ from shipper.testing.agent import Agent
 
 #: What `hdfs.callTimeout` is in these tests, so that faults are over soon.
 CALL_TIMEOUT_S = 3.0
-#: A loop may stand still for that, and for what a machine with other work to do makes of it.
-_HELD_UP_MOST_S = CALL_TIMEOUT_S + 4.0
+#: A loop may stand still for two calls, one that fails and one that takes back what came before it, and for what a
+#: machine with other work to do makes of that.
+_HELD_UP_MOST_S = 2 * CALL_TIMEOUT_S + 4.0
 
 
 class Shipment:

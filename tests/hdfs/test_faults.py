@@ -3,7 +3,7 @@
 Each row of the table in docs/hdfs.md is a test of this name, in which the agent says what the page says.
 
 Nothing is lost, nothing is there twice, no file stays open, and the loop of the sink stands still no longer than
-`hdfs.callTimeout`: see `Shipment.settle`.
+two calls may take (`hdfs.callTimeout`): see `Shipment.settle`.
 """
 
 from __future__ import annotations
