@@ -65,7 +65,7 @@ class Writer:
         await self._cluster.within(lambda: self._writer.hsync(), self._path)
 
     async def close(self) -> None:
-        # Not once more: the library takes a second close for done, whatever became of the first. The lease is recovered.
+        # Not once more: the library takes a second close for done, whatever became of the first. `right.py` sees to it.
         await self._cluster.within(lambda: self._writer.close(), self._path, again=False)
 
 
