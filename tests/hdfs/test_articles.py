@@ -31,7 +31,7 @@ def loghub(reference: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.glob("*.log"))}
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("lines", [80, pytest.param(0, marks=pytest.mark.nightly)])
 def test_the_articles_file_on_a_cluster(
     hdfs: Cluster, reference: Path, loghub: dict[str, bytes], tmp_path: Path, lines: int
@@ -54,7 +54,7 @@ def test_the_articles_file_on_a_cluster(
                 with (logs / name).open("ab") as opened:
                     opened.write(b"".join(rows))
             total = sum(map(len, wanted.values()))
-            agent.until(lambda total=total: read_by(agent) == total, "all lines are taken in", 300)  # type: ignore[misc]
+            agent.until(lambda total=total: read_by(agent) == total, "all lines are taken in", 1500)  # type: ignore[misc]
             assert agent.stop(signal.SIGINT, everybody=True) == 0, agent.log()
         files = hdfs.files(_FOLDER.rstrip("/"))
         assert [path for path in files if not path.endswith(".txt")] == []

@@ -143,8 +143,8 @@ def test_a_hundred_files_that_close_at_once_hold_up_nobody(
     hdfs: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, measure: str
 ) -> None:
     """The step that ends them takes 50 ms at most, and so does each transaction while they are being closed, beyond
-    what one takes at rest. Where others work on the same machine, only the CPU time is counted that the sink's loop
-    itself needs; on a cluster it never waits for more than the flush of its own transaction."""
+    what one takes at rest; that wants a quiet machine. Where others work on it too, only the CPU time is counted that
+    the sink's loop itself needs; on a cluster it never waits for more than the flush of its own transaction."""
     monkeypatch.setenv("HADOOP_CONF_DIR", str(hdfs.conf_dir))
     address = f"{hdfs.uri}{hdfs.folder()}" if place == "cluster" else f"file://{tmp_path}/out"
     now_s = time.thread_time if measure == "work" else time.perf_counter
