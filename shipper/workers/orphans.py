@@ -19,10 +19,13 @@ from typing import Any
 import orjson
 
 from shipper import log
+from shipper.files.columns import places
 from shipper.files.journal import open_files
 from shipper.workers.spec import ComponentSpec, WorkerSpec
 
 JOURNAL = "files.journal"
+#: Rolling files have one; files of columns one for what is staged, which another names the files for.
+_JOURNALS = (JOURNAL, f"{places.FOLDER}/{places.ASSIGNMENTS}")
 _DESCRIPTION = "sink.json"
 _UNCLAIMED = "unclaimed-files.json"
 
@@ -65,13 +68,16 @@ def state_of(spec: WorkerSpec, sink: ComponentSpec) -> Path:
 
 def orphan(place: Path) -> Orphan | None:
     """The orphan in a state directory; None when all that it had open is settled."""
-    with contextlib.suppress(OSError):
-        if files := open_files(place / JOURNAL):
-            name, _, index = place.name.rpartition(".")
-            found = _described(place)
-            sink = ComponentSpec(name, found["type"], found["properties"]) if found else None
-            return Orphan(place, found.get("title", name), int(index), found.get("channel", ""), sink, tuple(files))
-    return None
+    files: list[str] = []
+    for journal in _JOURNALS:
+        with contextlib.suppress(OSError):
+            files += open_files(place / journal)
+    if not files:
+        return None
+    name, _, index = place.name.rpartition(".")
+    found = _described(place)
+    sink = ComponentSpec(name, found["type"], found["properties"]) if found else None
+    return Orphan(place, found.get("title", name), int(index), found.get("channel", ""), sink, tuple(files))
 
 
 def share_out(specs: Sequence[WorkerSpec], state_dir: Path) -> list[WorkerSpec]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from shipper.testing.agent import Agent
@@ -125,6 +126,25 @@ def gunzip_so_far(data: bytes) -> bytes:
         found += member.decompress(data)
         data = member.unused_data
     return found
+
+
+def delivered_bytes(positions: Path) -> int:
+    """How far all files of a tail have been delivered."""
+    return sum(file["pos"] for file in json.loads(positions.read_text())) if positions.exists() else 0
+
+
+@example("tail-to-parquet.properties")
+def check_tail_to_parquet(directory: Path) -> None:
+    write_logs(directory)
+    wanted = ACCESS + ERRORS
+    with agent(directory, "tail-to-parquet.properties").start() as running:
+        size = sum(path.stat().st_size for path in (directory / "logs").iterdir())
+        running.until(lambda: delivered_bytes(directory / "positions.json") == size)
+        assert running.stop() == 0
+    found = files_below(directory / "data")
+    assert {path.suffix for path in found} == {".parquet"}
+    tables = [pq.read_table(path, partitioning=None) for path in found]
+    assert Counter(row.encode() for table in tables for row in table["body"].to_pylist()) == Counter(wanted)
 
 
 @example("exec-to-text.properties")
