@@ -25,7 +25,7 @@ from shipper.ring.lane import Lane
 from shipper.sinks.sink import Sink, SinkContext
 from shipper.workers import logs
 from shipper.workers.grid import sink_worker_id
-from shipper.workers.orphans import JOURNAL, Orphan, orphan
+from shipper.workers.orphans import Orphan, kept_a_journal, orphan
 from shipper.workers.spec import ComponentSpec, WorkerSpec
 
 
@@ -55,7 +55,7 @@ def _departed(spec: WorkerSpec, found: ComponentSpec) -> Iterator[tuple[int, Pat
     prefix = first.name.removesuffix("0")
     for place in sorted(first.parent.glob(f"{glob.escape(prefix)}*")):
         index = place.name.removeprefix(prefix)
-        if index.isdigit() and int(index) >= spec.count and (place / JOURNAL).exists():
+        if index.isdigit() and int(index) >= spec.count and kept_a_journal(place):
             yield int(index), place
 
 

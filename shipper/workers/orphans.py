@@ -80,6 +80,11 @@ def orphan(place: Path) -> Orphan | None:
     return Orphan(place, found.get("title", name), int(index), found.get("channel", ""), sink, tuple(files))
 
 
+def kept_a_journal(place: Path) -> bool:
+    """True when a sink with this state directory has written files."""
+    return any((place / journal).exists() for journal in _JOURNALS)
+
+
 def share_out(specs: Sequence[WorkerSpec], state_dir: Path) -> list[WorkerSpec]:
     """Gives each orphan to the worker that settles it, and says which have nobody. Before any worker runs."""
     specs = list(specs)
