@@ -28,8 +28,6 @@ from shipper.metrics.counters import Counters
 from shipper.sinks.sink import SinkContext
 
 _COUNTED = ("output_bytes", "ConnectionFailedCount", "files_lost")
-#: What a file is taken to be packed to until one of the sink's says better.
-_PACKED_SHARE = 1.0
 
 
 class Workshop:
@@ -91,7 +89,7 @@ class Workshop:
         self._open: dict[str, Work] = {}  # by bucket: those that take rows
         self._undurable: list[Work] = []  # whole, and not known to be on the disk
         self._syncing: list[Work] = []
-        self._packed_share = _PACKED_SHARE
+        self._packed_share = 0.0  # of the last group of rows that was packed; nothing is known before the first
         self._bench = Bench(maker, group_bytes, Background, context.clock.monotonic_s, self._note)
         self.staged_bytes = self.waiting_bytes = 0
         self.trouble = ""
@@ -227,6 +225,8 @@ class Workshop:
     def advance(self) -> None:
         """Begins what can be done, and tells what was done. Never waits."""
         for work in self._bench.advance():
+            if work.read_bytes:
+                self._packed_share = work.written_bytes / work.read_bytes
             self._has(work, 0)
             self._works.pop(work.stage, None)
             if work.finished:

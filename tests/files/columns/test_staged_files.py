@@ -144,6 +144,18 @@ def test_a_file_ends_when_it_is_large_enough(tmp_path: Path) -> None:
     assert life.rows() == [b"%02d" % number * 2000 for number in range(40)]
 
 
+def test_the_size_that_is_aimed_at_is_that_of_what_is_packed(tmp_path: Path) -> None:
+    life = Life(tmp_path, targetFileSize="20000", rowGroupSize="10000")
+    line = os.urandom(500).hex().encode() * 4  # to an eighth, about
+    for number in range(200):
+        life.deliver(b"%03d" % number + line[number:] + os.urandom(400))
+        life.sync()
+    life.sink.close()
+    sizes = [path.stat().st_size for path in sorted(life.out.iterdir())]
+    assert len(sizes) > 2
+    assert all(18_000 <= size < 26_000 for size in sizes[:-1]), sizes
+
+
 def test_a_file_that_is_large_enough_ends_when_nothing_comes_any_more(tmp_path: Path) -> None:
     life = Life(tmp_path, targetFileSize="10000", rowGroupSize="5000", codeC="none")
     life.deliver(b"x" * 20_000)
