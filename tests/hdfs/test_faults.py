@@ -245,7 +245,16 @@ class Other:
 
     def append(self, path: str, data: bytes) -> None:
         """Opens the file and writes behind its end."""
-        self._writer = self._client.append(path)
+
+        def opened() -> bool:
+            try:
+                self._writer = self._client.append(path)
+            except RuntimeError as problem:
+                assert "not sufficiently replicated yet" in str(problem)  # the DataNode has not told of the block yet
+                return False
+            return True
+
+        until(opened, f"{path} can be appended to")
         self._writer.write(data)
         self._writer.hsync()
 
