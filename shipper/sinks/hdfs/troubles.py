@@ -53,8 +53,8 @@ _KNOWN: tuple[tuple[str, int, str | None, str], ...] = (
     ("failed to lookup address", errno.EHOSTUNREACH, "the NameNode's name is not known here",
      "check hdfs.path; a nameservice needs its hdfs-site.xml, with -c or HADOOP_CONF_DIR"),
 )  # fmt: skip
-#: Come and go by themselves: a NameNode that is busy, not there, or not the active one yet; a block at the end of a file
-#: just closed, of which no DataNode has told yet.
+#: Come and go by themselves: a NameNode that is busy, not there, or not the active one yet; the last block of a file
+#: that was just closed, of which no DataNode has told yet.
 _PASSING = (
     "RetriableException", "RecoveryInProgress", "onnection refused", "StandbyException", _NO_REACTOR,
     "is not sufficiently replicated yet",
