@@ -27,6 +27,9 @@ _PROXY = "HADOOP_PROXY_USER"
 #: 0.14.7 ends in a panic: so it tries each of them once, and all the rest is done here.
 _ATTEMPTS = "dfs.client.failover.max.attempts"
 _PANIC = "PanicException"
+#: All clients of this process, one a sink. One that is collected while one of its own threads has the interpreter
+#: panics there; so none ever is.
+_KEPT: list[Any] = []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +99,7 @@ class Cluster:
             )  # fmt: skip
         except Exception as problem:
             raise translated(problem, self.url) from problem
+        _KEPT.append(self._client)
 
     async def within(self, call: Callable[[], Awaitable[T]], path: str, *, again: bool = True) -> T:
         """The result of a call, tried again while the server asks for that, or is not there.
