@@ -41,7 +41,7 @@ def test_lanes_of_a_living_sink_are_not_touched(tmp_path: Path) -> None:
     assert memory.put(b"a")
     sink = memory.take_side(0).sink
     assert hand_over([memory.lane(0, 0)], sink, note_of(tmp_path, sink)) == []
-    assert memory.take_side(0)._lanes[0].consumer.holder == sink
+    assert memory.take_side(0).lanes[0].consumer.holder == sink
     memory.kill()
 
 

@@ -133,7 +133,7 @@ def test_an_empty_channel_is_kept_for_a_worker_that_was_killed(
     shutil.rmtree(tmp_path / "run")
     rings = started(tmp_path)
     assert rings.take_side().sequence() == 5
-    assert rings.take_side()._lanes[0].consumer.holder == rings.take_side().sink
+    assert rings.take_side().lanes[0].consumer.holder == rings.take_side().sink
     assert rings.put_side().last_origins() == [ORIGIN]
     assert rings.drain() == []
     rings.end()
