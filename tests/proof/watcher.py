@@ -78,7 +78,13 @@ class SeenFile:
             common = _common(known, data)
             self.taken_back.append(len(known) - common)
             known = b""
-        text, end = whole(self.kind, data, len(known))
+        try:
+            text, end = whole(self.kind, data, len(known))
+        except Exception as trouble:  # with what is needed to find out why, for the file may be another at the end
+            raise AssertionError(
+                f"{path}: {trouble}; {len(known)} bytes of {len(data)} are known, {state[0]} when it was opened, "
+                f"and then comes {data[len(known) : len(known) + 24].hex()}"
+            ) from trouble
         self.data = data[:end]
         return text
 
