@@ -16,7 +16,7 @@ and `shipper stat` read all of them, at any moment, without asking anybody, also
     entry    0    kind: 0 free, 1 source, 2 sink, 3 channel      32  wall ms of its stop, 0 while it runs
              8    worker index                                   40  monotonic ms since which it is in its state
              16   process id                                     48  times it was restarted
-             24   wall ms of its start
+             24   wall ms of its start                           56  its place in the configuration, among its kind
              64   name   192  type   288  channels it is linked to, a space between      (texts)
              544  what it waits for (text)
              768  80 words: `Counters` of a source or sink, `CHANNEL_NAMES` of a channel
@@ -94,6 +94,15 @@ class Entry:
         """Says which channels it is linked to now; counters go on. The supervisor's, while no worker writes it."""
         _write_text(self._page, 288, 256, " ".join(channels))
         self.waits_for("")
+
+    def place(self, number: int) -> None:
+        """Says where it stands in the configuration: samples list components in that order. The supervisor's."""
+        self._words[7] = number
+
+    @property
+    def standing(self) -> int:
+        """The place that it was given."""
+        return self._words[7]
 
     def free(self) -> None:
         """Says that the entry is nobody's; the supervisor's, once the worker is gone for good."""
@@ -260,7 +269,7 @@ class MetricsBlock:
 
     def sample(self) -> Sample:
         """A copy of everything."""
-        taken = [entry for entry in self.entries if entry.kind != Kind.FREE]
+        taken = sorted((e for e in self.entries if e.kind != Kind.FREE), key=lambda entry: entry.standing)
         return Sample(
             at_ms=monotonic_ms(),
             wall_ms=time.time_ns() // 1_000_000,

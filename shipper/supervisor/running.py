@@ -59,6 +59,7 @@ class Running:
         self.fleet = Fleet((), self.control, log_fd)
         self._describe_channels()
         self.fleet.part((), self._new_workers(self.grid.workers))
+        self._place_entries()
         self.meters = Meters(self.grid)
         self.observer = Observer(self.block, self.meters.channels)
         self.monitor = Monitor(system, self.observer, self.fleet.ready)
@@ -84,6 +85,7 @@ class Running:
                 if entry not in successors:
                     entry.free()
         self.fleet.part(change.ends, begins)
+        self._place_entries()
         self.meters.follow(grid)
         self.books = self._open_books()
         self.monitor.show(self.plan, loaded.counted, self.meters.base())
@@ -151,6 +153,19 @@ class Running:
             spec = dataclasses.replace(spec, line=line, shares=shares).with_metrics(indices)
             workers.append(Worker(spec, tuple(self.block.entries[i] for i in indices), Bell(Path(spec.bell))))
         return workers
+
+    def _place_entries(self) -> None:
+        """Entries are listed in the order of the configuration, whichever was free when a component came."""
+        plan = self.plan
+        sinks = [sink.name for group in plan.groups for sink in group.sinks]
+        places = {
+            **{(Kind.SOURCE, source.name): number for number, source in enumerate(plan.sources)},
+            **{(Kind.CHANNEL, channel.name): number for number, channel in enumerate(plan.channels)},
+            **{(Kind.SINK, name): number for number, name in enumerate(sinks)},
+        }
+        for entry in self.block.entries:
+            if entry.kind != Kind.FREE:
+                entry.place(places.get((entry.kind, entry.name()), len(places)))  # one that leaves comes last
 
     def _free_entry(self) -> Entry:
         return next(entry for entry in self.block.entries if entry.kind == Kind.FREE)

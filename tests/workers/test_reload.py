@@ -13,6 +13,7 @@ import pytest
 
 from shipper.cli.health import health
 from shipper.config.plan import ChannelPlan, Plan
+from shipper.metrics.block import Kind, MetricsBlock
 from shipper.supervisor.reload import restart_needed
 from shipper.supervisor.watched import WatchedFiles
 from shipper.testing.agent import Agent
@@ -88,9 +89,11 @@ class TestWhatChanged:
             write_lines(tmp_path / pipe / "a.log", 0, 1000)
         one = agent(two_pipelines(tmp_path)).start()
         before = one.workers()
-        third = two_pipelines(tmp_path).replace("sources = r1 r2", "sources = r1 r2 r3")
+        third = two_pipelines(tmp_path).replace("sources = r1 r2", "sources = r3 r1 r2")
         change(one, third + taildir("r3", "c1", tmp_path / "in3"))
         assert "k1 starts again; r3 is started; k2, r1, r2 go on" in one.log()
+        listed = MetricsBlock.view(one.instance_dir() / "metrics").sample().workers
+        assert [w.name for w in listed if w.kind == Kind.SOURCE] == ["r3", "r1", "r2"], "as the file names them"
         one.until(lambda: texts(tmp_path / "out1").count(b"\n") == 2000)
         change(one, two_pipelines(tmp_path))
         assert "r3 is stopped; " in one.log()
@@ -193,8 +196,6 @@ class TestWhatChanged:
         sink = "a1.sinks.k1.type = file_roll\na1.sinks.k1.channel = c1\na1.sinks.k1.sink.directory = "
         one = agent(agent_of(seq("r1", "c1", 50), f"{sink}{tmp_path}/missing\n")).start(wait=False)
         one.until(lambda: "k1: the worker could not go on" in one.log())
-        from shipper.metrics.block import MetricsBlock
-
         shown = next(w for w in MetricsBlock.view(one.instance_dir() / "metrics").sample().workers if w.name == "k1")
         assert f"{tmp_path}/missing" in shown.waits_for, "the worker's own sentence stays"
         (tmp_path / "out").mkdir()
@@ -221,8 +222,6 @@ class TestWhatChanged:
 
 def counter(one: Agent, name: str, key: str) -> int:
     """A counter of a component."""
-    from shipper.metrics.block import MetricsBlock
-
     workers = MetricsBlock.view(one.instance_dir() / "metrics").sample().workers
     return sum(worker.counters[key] for worker in workers if worker.name == name)
 
