@@ -80,7 +80,7 @@ class Hadoop:
         options += [f"-Djava.library.path={self.native}"] if native else []
         command = ("java", *options, "-cp", f"{self.configuration}:{self.libraries}/*", *arguments)
         done = subprocess.run(command, capture_output=True, timeout=_SHELL_S, check=False)
-        assert done.returncode == 0 or not check, done.stderr.decode(errors="replace")[-4000:]
+        assert done.returncode == 0 or not check, done.stderr.decode(errors="replace")[:4000]  # then how to use it
         return done
 
     def text(self, files: Sequence[Path], native: bool = False) -> dict[str, bytes]:

@@ -25,6 +25,8 @@ PACKAGES = {
     "rsyslogd": ("rsyslog", "libestr0", "libfastjson4", "liblognorm5"),
     "zstd": ("zstd", "liblz4-1", "liblzma5", "libstdc++6"),
 }
+_FOLDER = "debian-programs"
+_SCRIPTS = "scripts"  # not bin, where a package may have a program of that name: a script would run itself
 _ELSEWHERE = ":/usr/sbin:/sbin"  # not in everybody's PATH
 _FILE_NAMES = {"nc": "nc.openbsd"}  # where Debian links the usual name when it installs the package
 _ARGUMENTS = {"rsyslogd": '-M "$modules" '}  # else it looks for its modules where its package installs them
@@ -34,7 +36,7 @@ def find_program(name: str) -> str:
     """The path of a program, which is fetched when this machine has none. Skips the test where it can't be had."""
     found = shutil.which(name, path=os.environ.get("PATH", os.defpath) + _ELSEWHERE)
     if found is None:
-        script = folder("debian", _fetch) / "bin" / name
+        script = folder(_FOLDER, _fetch) / _SCRIPTS / name
         if not script.exists():
             missing(f"needs {name}: apt-get install {PACKAGES[name][0]}")
         found = str(script)
@@ -60,7 +62,7 @@ def liblzo2() -> None:
     from shipper.files import _lzo
 
     if _lzo.compressor() is None:
-        library = next(folder("debian", _fetch).rglob("liblzo2.so.2"), None)
+        library = next(folder(_FOLDER, _fetch).rglob("liblzo2.so.2"), None)
         if library is None:
             missing("needs liblzo2: apt-get install liblzo2-2")
         ctypes.CDLL(str(library))  # whoever opens a library by the name of one that is open already gets that one
@@ -89,7 +91,7 @@ def _fetch(place: Path) -> None:
         archive.unlink()
     shutil.rmtree(lists)
     shutil.rmtree(archives)
-    (place / "bin").mkdir(exist_ok=True)
+    (place / _SCRIPTS).mkdir()
     for name in PACKAGES:
         _write_script(place, name)
 
@@ -101,7 +103,7 @@ def _write_script(place: Path, name: str) -> None:
         return
     libraries = ":".join(sorted({str(path.parent) for path in place.rglob("lib*.so*")}))
     modules = next((path.parent for path in place.rglob("imtcp.so")), "")
-    script = place / "bin" / name
+    script = place / _SCRIPTS / name
     script.write_text(
         f"#!/bin/sh\nmodules='{modules}'\n"
         f"LD_LIBRARY_PATH='{libraries}' exec '{binary}' {_ARGUMENTS.get(name, '')}\"$@\"\n"

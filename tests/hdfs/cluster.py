@@ -216,7 +216,7 @@ class Cluster(WebPort):
             [*command, name, *arguments], input=answer, capture_output=True, timeout=_TOOL_S, env=environment,
             check=False,
         )  # fmt: skip
-        assert done.returncode == 0 or not check, (done.stdout + done.stderr).decode(errors="replace")[-4000:]
+        assert done.returncode == 0 or not check, (done.stderr + done.stdout).decode(errors="replace")[:4000]
         return done
 
     def shell(self, *arguments: str, check: bool = True, user: str | None = None) -> str:
