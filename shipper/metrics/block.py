@@ -25,7 +25,7 @@ A text is one word, (CRC-32 of the bytes) << 32 | length, and the bytes behind i
 reader that comes in between sees a checksum that does not fit, and looks again. Words have one writer each and are
 stored whole, never with struct.pack_into.
 
-The file is longer than others because layout, writer and reader of one format stand together.
+The file is long because layout, writer and reader of one format stand together.
 """
 
 from __future__ import annotations

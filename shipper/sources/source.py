@@ -45,6 +45,7 @@ class SourceContext:
 
     Attributes:
         name: the component's name in the file (`r1`).
+        agent, file: whose component it is: the agent's name, and the real path of its first configuration file.
         worker, workers: which of how many workers of this source this is; a tail reads the files whose hash says so.
         rows_max: no batch may have more rows (the smallest explicit capacity of the source's channels).
         batch_bytes: aim for batches of this many bytes of body (4 MiB).
@@ -75,6 +76,8 @@ class SourceContext:
     forget: Callable[[str], None] = lambda stream: None
     room: Callable[[int], memoryview | None] = lambda block_bytes: None
     say: Callable[[str, str], None] = lambda level, line: None
+    agent: str = ""
+    file: str = ""
 
 
 class Source(ABC, Generic[O]):

@@ -31,6 +31,7 @@ from shipper.api import (
     text,
     words,
 )
+from shipper.sources._tail.claim import Claim, Owner
 from shipper.sources._tail.group import RegexGroup
 from shipper.sources._tail.java_regex import compile_java
 from shipper.sources._tail.lines import NewlineRule
@@ -151,11 +152,25 @@ class TaildirSource(Source[TaildirOptions]):
                     f"filegroups.{group.name}"
                 )
         position_file = os.path.abspath(os.path.expanduser(options.position_file))
+        try:
+            os.makedirs(os.path.dirname(position_file), exist_ok=True)
+        except OSError as problem:
+            raise self._unusable(problem) from None
+        self._claim = Claim(position_file, Owner.of(context))
+        ours = position_file
+        if (owner := self._claim.other) is not None:
+            ours = os.path.join(context.state_dir, os.path.basename(position_file))
+            context.say(
+                "warning", f"positionFile = {options.position_file} holds the places of {owner}: those of "
+                f"{context.name} are kept in {ours}, and neither touches the other's; to have them elsewhere, set "
+                f"positionFile to a path of its own",
+            )  # fmt: skip
         counted_turns = options.batch_count_max < _FOREVER
         settings = TailSettings(
             name=positions_name(position_file),
             rule=NewlineRule(),
-            position_file=position_file,
+            position_file=ours,
+            apart=owner is not None,
             batch_rows=options.batch_size if context.strict else None,
             turn_rows=options.batch_size * options.batch_count_max if counted_turns else None,
             skip_to_end=options.skip_to_end,
@@ -171,13 +186,9 @@ class TaildirSource(Source[TaildirOptions]):
             inotify=options.inotify,
         )
         try:
-            os.makedirs(os.path.dirname(position_file), exist_ok=True)
             self._tail = Tail(groups, settings, context)
         except OSError as problem:
-            raise ComponentFailed(
-                f"reading positions in {problem.filename}: {problem.strerror}; let the agent's user read and write "
-                f"there, or set positionFile = {options.position_file} to another path"
-            ) from None
+            raise self._unusable(problem) from None
         self._tail.open()
 
     def poll(self, wait_s: float) -> EventBatch | None:
@@ -198,6 +209,14 @@ class TaildirSource(Source[TaildirOptions]):
     def close(self) -> None:
         if (tail := getattr(self, "_tail", None)) is not None:
             tail.close()
+        if (claim := getattr(self, "_claim", None)) is not None:
+            claim.close()
+
+    def _unusable(self, problem: OSError) -> ComponentFailed:
+        return ComponentFailed(
+            f"reading positions in {problem.filename}: {problem.strerror}; let the agent's user read and write "
+            f"there, or set positionFile = {self.options.position_file} to another path"
+        )
 
     def _group(self, name: str) -> RegexGroup:
         directory, expression = os.path.split(self.options.patterns[name])

@@ -60,6 +60,8 @@ def source_context(
     workers: int = 1,
     positions: dict[str, Origin] | None = None,
     said: list[tuple[str, str]] | None = None,
+    agent: str = "",
+    file: str = "",
 ) -> SourceContext:
     """A context for a source under test; lines for the person are appended to `said`."""
     clock = clock or ManualClock()
@@ -67,7 +69,7 @@ def source_context(
     return SourceContext(
         name="r1", clock=clock, waiter=waiter or FakeWaiter(clock), counters=Counters.private(), state_dir=state_dir,
         worker=worker, workers=workers, rows_max=rows_max, batch_bytes=batch_bytes, strict=strict,
-        positions=positions or {}, say=lambda level, line: lines.append((level, line)),
+        positions=positions or {}, say=lambda level, line: lines.append((level, line)), agent=agent, file=file,
     )  # fmt: skip
 
 

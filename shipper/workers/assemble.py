@@ -136,7 +136,7 @@ def _source_parts(
         name=spec.name, clock=clock, waiter=duty, counters=entry.counters, state_dir=state_dir, worker=spec.index,
         workers=spec.count, rows_max=min(rows_max), batch_bytes=min(spec.batch_bytes, side.block_bytes_most),
         strict=strict, positions=positions.streams, tells_durable=True, forget=positions.forget, say=say,
-        room=side.room,
+        room=side.room, agent=spec.common.agent, file=spec.common.file,
     )  # fmt: skip
     ingest = Ingest(
         interceptors, selector, side, entry.counters,

@@ -176,7 +176,10 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False, live: bool = 
         seconds = _seconds(me, takers[name], directory, writer_bell(_worker(name, 0))) if name in spills else ()
         return replace(made, logged=name in logged, seconds=seconds)
 
-    common = Common(str(run_dir), str(state_dir), instance.run_id(), settled_run(state_dir), boot_id(), poison)
+    common = Common(
+        str(run_dir), str(state_dir), instance.run_id(), settled_run(state_dir), boot_id(), poison,
+        agent=plan.agent, file=plan.files[0] if plan.files else "",
+    )  # fmt: skip
     specs: list[WorkerSpec] = []
     logs: dict[str, LogSpec] = {}
     for name in logged:

@@ -77,6 +77,7 @@ class Common:
 
     Attributes:
         run_dir, state_dir: of the instance.
+        agent, file: its name, and the real path of its first configuration file.
         run_id: names the present contents of the run directory.
         settled_run: the last run of which everything is on disk (`settled.py`), "" when none is known.
         boot_id: names this life of the machine.
@@ -89,6 +90,8 @@ class Common:
     settled_run: str = ""
     boot_id: str = ""
     poison: bool = False
+    agent: str = ""
+    file: str = ""
 
 
 @dataclass(frozen=True)

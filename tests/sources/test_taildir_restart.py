@@ -94,7 +94,8 @@ def test_flumes_position_file_is_taken_over_and_given_back(world):
     source.close()
     entries[0]["pos"] = 9
     assert sorted(json.loads(world.position_file.read_text()), key=str) == sorted(entries, key=str)
-    assert os.listdir(world.position_file.parent) == [world.position_file.name]
+    names = [world.position_file.name, f".{world.position_file.name}.owner"]
+    assert sorted(os.listdir(world.position_file.parent)) == sorted(names)
 
 
 def test_a_switch_to_flume_and_back_goes_on_where_flume_stopped(world):

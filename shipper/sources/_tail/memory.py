@@ -41,18 +41,22 @@ class Memory:
     Args:
         name: what the positions belong to.
         json_path: Flume's position file, or None to have none.
+        apart: it is ours alone, because the one of the configuration is another source's.
 
     `changed` says that a place moved since the last save, `empty` that nothing is remembered: this is the first start.
     `misfits` are files whose content is not what was read last time, and where reading had stopped in that.
     """
 
-    def __init__(self, name: str, json_path: str | None, context: SourceContext) -> None:
+    def __init__(self, name: str, json_path: str | None, context: SourceContext, *, apart: bool = False) -> None:
         self._json_path = json_path
         self._say = context.say
         self._alone = context.workers == 1
         self._writes_json = context.worker == 0
-        self._store = PositionStore(context.state_dir, name, context.worker)
+        self._store = PositionStore(context.state_dir, name, context.worker, apart=apart)
         remembered, content = self._look()
+        if remembered.found and remembered.apart != apart:
+            # What we wrote last was another file: this one says nothing, neither by what is in it nor by its absence.
+            remembered.written, content = set(), None
         self._run = remembered.run + 1
         self._written = remembered.written
         self._by_hand = False

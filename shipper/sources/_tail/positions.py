@@ -9,7 +9,7 @@ the entry of the latest *run* counts.
 
     slot file   tail-<name>-<worker>.<0|1>
     content     "shipper-tail 1 <generation> <bytes> <crc32>\\n" + JSON
-    JSON        {"run": n, "epoch": n, "json": [[crc, bytes], ...],
+    JSON        {"run": n, "epoch": n, "json": [[crc, bytes], ...], ["apart": true,]
                  "files": [[device, inode, generation, offset, anchor], ...]}
 
 `epoch` is part of the streams' names: when a person moves the positions (by removing or editing Flume's JSON), the
@@ -37,12 +37,14 @@ class Remembered:
 
     Attributes:
         found: False when there is no slot at all (first start, or the state directory is gone).
+        apart: that JSON is one of our own, because the one of the configuration is another source's (`claim.py`).
         written: (checksum, length) of the Flume JSON as we wrote it last; two while it is being replaced.
     """
 
     found: bool = False
     run: int = 0
     epoch: int = 0
+    apart: bool = False
     written: set[tuple[int, int]] = field(default_factory=set)
     marks: dict[FileKey, Mark] = field(default_factory=dict)
 
@@ -53,9 +55,11 @@ class PositionStore:
     Args:
         directory: where they lie; created.
         name: what the positions belong to, the same after every restart.
+        apart: what is saved says so.
     """
 
-    def __init__(self, directory: Path, name: str, worker: int = 0) -> None:
+    def __init__(self, directory: Path, name: str, worker: int = 0, *, apart: bool = False) -> None:
+        self._apart = apart
         self._directory = directory
         self._name = name
         self._stem = f"tail-{name}-{worker}"
@@ -78,7 +82,8 @@ class PositionStore:
             assert isinstance(run, int)
             assert isinstance(files, list)
             assert isinstance(written, list)
-            remembered.run = max(remembered.run, run)
+            if run >= remembered.run:
+                remembered.run, remembered.apart = run, bool(content.get("apart"))
             remembered.epoch = max(remembered.epoch, int(str(content["epoch"])))
             remembered.written.update((int(crc), int(length)) for crc, length in written)
             for device, inode, generation, offset, anchor in files:
@@ -103,7 +108,9 @@ class PositionStore:
         """
         self._directory.mkdir(parents=True, exist_ok=True)
         files = [[key.device, key.inode, key.generation, offset, anchor] for key, offset, anchor in marks]
-        content = {"run": run, "epoch": epoch, "json": sorted(written), "files": files}
+        content: dict[str, object] = {"run": run, "epoch": epoch, "json": sorted(written), "files": files}
+        if self._apart:
+            content["apart"] = True
         body = json.dumps(content, separators=(",", ":")).encode("ascii")
         self._generation += 1
         text = f"{_MAGIC} {self._generation} {len(body)} {zlib.crc32(body)}\n".encode("ascii") + body

@@ -15,6 +15,7 @@ class TailSettings:
     Attributes:
         name: what positions belong to, the same after every restart.
         position_file: Flume's JSON, or None to write none.
+        apart: it is not the one of the configuration, which is another source's.
         batch_rows: rows of one batch; None leaves it to the context.
         turn_rows: rows that a file may hand out while others wait; None = one batch.
         skip_to_end: files of the first listing that nothing is remembered of begin at their end.
@@ -26,6 +27,7 @@ class TailSettings:
     name: str
     rule: LineRule
     position_file: str | None = None
+    apart: bool = False
     batch_rows: int | None = None
     turn_rows: int | None = None
     skip_to_end: bool = False

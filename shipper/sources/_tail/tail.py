@@ -50,7 +50,7 @@ class Tail:
         self._clock = context.clock
         self._counters = context.counters
         self._say = context.say
-        self._memory = Memory(settings.name, settings.position_file, context)
+        self._memory = Memory(settings.name, settings.position_file, context, apart=settings.apart)
         self._watch = DirectoryWatch(settings.inotify, context.say)
         self._files = FileSet(
             groups, self._watch, context.clock, context.say,

@@ -1,0 +1,134 @@
+"""A claim: says whose a position file is, so that sources with one path do not take each other's places.
+
+Flume's default path is the same for every agent of a user, and two agents that read the same logs would each believe
+what the other one wrote. The first source to come claims the path; another one keeps its places elsewhere, for as long
+as the owner runs, or is still to be found in the configuration file that it came from. An owner whose file was moved,
+or that was renamed, is gone: who comes next goes on with what is in the position file, as Flume would.
+
+::
+
+    file      .NAME.owner beside the position file: JSON {"user", "agent", "file", "source"} and a newline
+    locks     byte GUARD while somebody decides, byte ALIVE shared by all workers of the owner for as long as they live
+
+A torn content names nobody, and the next source takes the claim. Only a name in the first of several configuration
+files is found; an owner that stands in another one is an owner only while it runs.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import re
+import struct
+from dataclasses import asdict, dataclass
+
+from shipper.api import SourceContext
+
+_SETLK, _SETLKW = 37, 38  # F_OFD_SETLK and F_OFD_SETLKW of Linux: they belong to the open file, and die with it
+_FLOCK = struct.Struct("hhqqi4x")
+_GUARD, _ALIVE = 1 << 40, (1 << 40) + 1
+_MOST_BYTES = 1 << 16
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A source of an agent, known as an agent is: by user, name, and the real path of its first file."""
+
+    user: int
+    agent: str
+    file: str
+    source: str
+
+    @classmethod
+    def of(cls, context: SourceContext) -> Owner:
+        """The source that has this context."""
+        return cls(os.getuid(), context.agent, context.file, context.name)
+
+    def __str__(self) -> str:
+        return f"source {self.source} of agent {self.agent} ({self.file})"
+
+    def is_configured(self) -> bool:
+        """True when its file still names it, or can't be read by us and may."""
+        try:
+            with open(self.file, encoding="latin-1") as file:
+                lines = re.sub(r"\\\r?\n\s*", " ", file.read())
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        listed = re.findall(rf"^\s*{re.escape(self.agent)}\.sources\s*[=:\s]\s*(.*)$", lines, re.MULTILINE)
+        return any(self.source in names.split() for names in listed)
+
+
+class Claim:
+    """What a source knows about who owns a position file; ours for as long as this object is open, if it is ours.
+
+    Attributes:
+        other: whose it is, None when it is ours (or nothing can be written there, and the first save will say so).
+    """
+
+    def __init__(self, position_file: str, mine: Owner) -> None:
+        self.other: Owner | None = None
+        directory, name = os.path.split(os.path.realpath(position_file))
+        self._fd, writable = _open(os.path.join(directory, f".{name}.owner"))
+        if self._fd < 0:
+            return
+        try:
+            # Whoever dies in here lets go of the guard, and leaves a claim that is whole, torn (nobody's) or the old.
+            _lock(self._fd, _GUARD, fcntl.F_WRLCK if writable else fcntl.F_RDLCK, wait=True)
+            owner = self._read()
+            if owner is not None and owner != mine and (self._is_alive(writable) or owner.is_configured()):
+                self.other = owner
+                self.close()
+                return
+            if owner != mine and writable:
+                content = json.dumps(asdict(mine)).encode() + b"\n"
+                os.ftruncate(self._fd, 0)
+                os.pwrite(self._fd, content, 0)
+            _lock(self._fd, _ALIVE, fcntl.F_RDLCK)
+            _lock(self._fd, _GUARD, fcntl.F_UNLCK)
+        except OSError:
+            self.close()  # a file system without such locks, or a full one: as Flume, nobody is kept apart
+
+    def close(self) -> None:
+        """Lets go; the claim stays ours, but another start may look whether we are still wanted."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _read(self) -> Owner | None:
+        content = os.pread(self._fd, _MOST_BYTES, 0)
+        try:
+            return Owner(**json.loads(content)) if content.endswith(b"\n") else None
+        except (ValueError, TypeError):
+            return None
+
+    def _is_alive(self, writable: bool) -> bool:
+        """True when a worker of the owner runs, or that can't be found out."""
+        if not writable or not _lock(self._fd, _ALIVE, fcntl.F_WRLCK):
+            return True
+        _lock(self._fd, _ALIVE, fcntl.F_UNLCK)
+        return False
+
+
+def _open(path: str) -> tuple[int, bool]:
+    """(descriptor, whether it can be written); -1 when it is not there and can't be made."""
+    for flags in (os.O_RDWR | os.O_CREAT, os.O_RDONLY):
+        try:
+            return os.open(path, flags | os.O_CLOEXEC, 0o644), flags != os.O_RDONLY
+        except OSError:
+            continue
+    return -1, False
+
+
+def _lock(fd: int, byte: int, kind: int, *, wait: bool = False) -> bool:
+    """Takes or gives back the lock of a byte; False when another has it."""
+    try:
+        fcntl.fcntl(fd, _SETLKW if wait else _SETLK, _FLOCK.pack(kind, os.SEEK_SET, byte, 1, 0))
+    except OSError as problem:
+        if problem.errno in (errno.EAGAIN, errno.EACCES):
+            return False
+        raise
+    return True
