@@ -62,6 +62,7 @@ CAT = Rival("cat", ("cat",), "coreutils")
 LZ4 = Rival("lz4 -1", ("lz4", "-1", "-q", "-c"), "lz4")
 GZIP = Rival("gzip -1", ("gzip", "-1", "-c"), "gzip")
 IGZIP = Rival("igzip -1", ("igzip", "-1", "-c"), "isal")
+ZSTD = Rival("zstd -1", ("zstd", "-1", "-q", "-c", "--single-thread"), "zstd")
 
 
 class Rsyslog:

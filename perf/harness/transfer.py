@@ -13,6 +13,7 @@ import shutil
 import statistics
 import struct
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,8 +80,10 @@ class Transfer:
         properties: of the agent, without `a1.`.
         line_bytes: mean length of a line.
         feed: brings the input to the agent.
-        rival: what the wall time is compared with; None: nothing.
+        rival: what the time is compared with; None: nothing.
+        by_cpu: CPU times are compared, not wall times.
         more_rivals: whose figures are shown beside.
+        ended: says when the work is done that goes on behind the last row's delivery: its CPU is counted.
         read_back: the text that an output file holds, piece by piece; None: rows are only counted by the sink.
         ordered: False when lines of several streams are mixed in the output: only the bytes are counted then.
         goals: on the figures.
@@ -93,7 +96,9 @@ class Transfer:
     line_bytes: int
     feed: Callable[[Input, Places], Feed] = Appearance
     rival: Rival | None = None
+    by_cpu: bool = False
     more_rivals: tuple[Rival, ...] = ()
+    ended: Callable[[Places], bool] = lambda _: True
     read_back: Callable[[Path], Iterator[bytes]] | None = None
     ordered: bool = True
     goals: tuple[Goal, ...] = ()
@@ -160,12 +165,14 @@ def run_round(settings: Settings, transfer: Transfer, source: Input, base: Path,
             feed.go()
             agent.wait_delivered(source.lines)
             cost = meter.stop()
+            wait_until(lambda: transfer.ended(places))
+            whole = meter.stop()
             after = agent.busy_s()
         feed_cpu_s = feed.end()
         rows = agent.delivered_rows()
     assert rows == source.lines, f"{rows} events were delivered of {source.lines}"
     rounds.wall_s.append(cost.wall_s)
-    rounds.cpu_s.append(cost.cpu_s)
+    rounds.cpu_s.append(whole.cpu_s)
     rounds.source_cpu_s.append(after[Kind.SOURCE] - before[Kind.SOURCE])
     rounds.sink_cpu_s.append(after[Kind.SINK] - before[Kind.SINK])
     rounds.feed_cpu_s.append(feed_cpu_s)
@@ -220,10 +227,12 @@ def _result(transfer: Transfer, source: Input, rounds: Rounds, missing: list[Riv
         figures[f"{short}_wall_s"] = rival_wall_s
         figures[f"{short}_cpu_s"] = rival_cpu_s
         figures[f"wall_over_{short}"] = wall_s / rival_wall_s
+        figures[f"cpu_over_{short}"] = cpu_s / rival_cpu_s
         if runs[0].output_bytes != source.size_bytes:
             figures[f"output_over_{short}"] = output_bytes / runs[0].output_bytes
         if transfer.rival is not None and name == transfer.rival.name:
-            ratio = (wall_s / rival_wall_s, f"x the wall time of {name} on the same file")
+            kind = "CPU" if transfer.by_cpu else "wall"
+            ratio = (figures[f"{kind.lower()}_over_{short}"], f"x the {kind} time of {name} on the same file")
     result = Result(transfer.name, transfer.case, figures, ratio=ratio)
     result.goals = tuple(goal for goal in transfer.goals if goal.figure in figures)
     result.notes = [f"{rival.name} is not here (apt-get install {rival.package}): no ratio" for rival in missing]
@@ -232,6 +241,14 @@ def _result(transfer: Transfer, source: Input, rounds: Rounds, missing: list[Riv
 
 
 # --- what came out
+
+
+def wait_until(done: Callable[[], bool], timeout_s: float = 60.0) -> None:
+    """Waits for work that goes on behind the last row's delivery."""
+    deadline_s = time.monotonic() + timeout_s
+    while not done():
+        assert time.monotonic() < deadline_s, f"the work was not done after {timeout_s:.0f} s"
+        time.sleep(0.002)
 
 
 def files_below(directory: Path) -> list[Path]:

@@ -316,6 +316,9 @@ class RollingFiles:
             self._progress.synced_s = self._clock.monotonic_s()
         return done
 
+    #: Nothing here waits for a sync: what is renamed without one is settled after a power cut.
+    unsynced = False
+
     @property
     def sync_failed(self) -> bool:
         """True when nothing will be called durable any more."""

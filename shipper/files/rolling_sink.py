@@ -92,6 +92,10 @@ class RollingSink(Sink[O]):
     def synced(self) -> bool:
         return self.files.synced()
 
+    @property
+    def unsynced(self) -> bool:
+        return self.files.unsynced
+
     def releasing(self) -> None:
         self.files.releasing()
 

@@ -129,6 +129,11 @@ class Sink(ABC, Generic[O]):
         """True when what was committed before the last `sync` does. Never waits."""
         return True
 
+    @property
+    def unsynced(self) -> bool:
+        """True when something waits for a `sync`, though nothing may have been committed since the last one."""
+        return False
+
     def rolled_back(self) -> None:
         """The transaction was rolled back after a failure: forget what was delivered since the last flush."""
 

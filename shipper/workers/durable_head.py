@@ -73,7 +73,7 @@ class DurableHead:
 
     def _begin(self, now_s: float) -> None:
         committed = self._side.committed()
-        if committed == self._synced:
+        if committed == self._synced and not any(sink.unsynced for sink in self._sinks):
             return
         self._interval_s = max((sink.sync_interval_s for sink in self._sinks), default=0.0)
         self._begin_s = now_s + (self._interval_s or _PUBLISH_EVERY_S)

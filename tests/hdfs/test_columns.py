@@ -106,6 +106,15 @@ def test_no_line_is_lost_or_comes_twice_over_kills(way: str, tmp_path: Path) -> 
     check(sorted((tmp_path / "out").iterdir()), lines)
 
 
+def test_a_file_that_ends_by_time_gets_its_name_though_nothing_comes_any_more(tmp_path: Path) -> None:
+    (tmp_path / "input").write_bytes(b"line 1\nline 2\n")
+    text = configuration(tmp_path, f"file://{tmp_path}/out", fileType="Parquet", rollInterval="1")
+    with Agent(tmp_path / "agent", text) as agent:
+        agent.start()
+        agent.until(lambda: [*(tmp_path / "out").glob("*.parquet")] != [], "the file has its name")
+    assert bodies([*(tmp_path / "out").glob("*.parquet")]) == [b"line 1", b"line 2"]
+
+
 @pytest.mark.nightly
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("way", WAYS)

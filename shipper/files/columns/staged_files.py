@@ -180,10 +180,18 @@ class StagedFiles:
     def synced(self) -> bool:
         """As `RollingFiles.synced`; stages that are durable now may become files."""
         done = self._files.synced()
-        if done or self._files.sync_failed:  # which was said; files are made all the same
+        failed = self._files.sync_failed
+        if failed:  # which was said; nobody begins another one, and files are made all the same
+            self._workshop.sync_begins()
+        if done or failed:
             self._workshop.synced()
             self._workshop.advance()
         return done
+
+    @property
+    def unsynced(self) -> bool:
+        """True when a stage has ended that is not known to be on the disk: its file waits for that."""
+        return self._workshop.undurable
 
     def releasing(self) -> None:
         """As `RollingFiles.releasing`."""

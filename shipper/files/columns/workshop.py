@@ -201,6 +201,11 @@ class Workshop:
         self._syncing = []
 
     @property
+    def undurable(self) -> bool:
+        """True when stages are whole that are not known to be on the disk, and nobody has begun to see to it."""
+        return bool(self._undurable)
+
+    @property
     def records(self) -> dict[int, FileRecord]:
         """The files that do not have their final names yet."""
         return {record.number: record for _, record in self._assignments.all()}
