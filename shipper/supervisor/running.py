@@ -15,6 +15,7 @@ from pathlib import Path
 from shipper.config.plan import Plan
 from shipper.instance.instance import Instance
 from shipper.instance.ledger_book import Bookkeeper
+from shipper.instance.moved import remember
 from shipper.metrics.block import Entry, Kind, MetricsBlock
 from shipper.metrics.observer import Observer
 from shipper.ring.wait import Bell
@@ -64,6 +65,7 @@ class Running:
         self.observer = Observer(self.block, self.meters.channels)
         self.monitor = Monitor(system, self.observer, self.fleet.ready)
         self.monitor.show(self.plan, loaded.counted, self.meters.base())
+        remember(instance, file)
 
     def has_room_for(self, grid: Grid, change: Difference) -> bool:
         """True when the pages that the workers share have room for those that begin, beside those that still end."""
@@ -89,6 +91,7 @@ class Running:
         self.meters.follow(grid)
         self.books = self._open_books()
         self.monitor.show(self.plan, loaded.counted, self.meters.base())
+        remember(self._instance, self._file)
         return begins
 
     def sweep(self) -> None:

@@ -16,13 +16,14 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
+import shlex
 import time
 from collections.abc import Callable, Sequence
 
 from shipper import log
 from shipper.errors import ComponentFailed, ConfigurationError
 from shipper.instance import instance as instances
-from shipper.instance import parking
+from shipper.instance import moved, parking
 from shipper.instance.holdings import holdings
 from shipper.instance.notices import Notices
 from shipper.metrics.health import Level, findings
@@ -69,11 +70,13 @@ def run(command: Command, view: View) -> int:
             view.plan(loaded.plan)
             return CLEAN
         instance = instances.find(command.agent, command.files[0], run_dir=command.run_dir, state_dir=command.state_dir)
+        moved.follow(instance, command.files[0])
         instance.claim()
         survived = holdings(instance.run_dir) if (instance.run_dir / "channels").is_dir() else ()
         if parking.take_back(instance) is None:
             parking.say_survived(survived)
         parking.take_adopted(instance)
+        moved.say_left(instance, command.files[0], _places_given(command))
     except BaseException:
         template.close()
         _hear_last_words(read_fd)
@@ -95,6 +98,12 @@ def _load(command: Command, template: Template, view: View) -> Loaded:
     loaded = template.load([str(file) for file in command.files], command.agent, command.system, command.strict)
     view.problems(loaded.problems)
     return loaded
+
+
+def _places_given(command: Command) -> str:
+    """The options that say where the agent's directories lie, for commands that a person is to run."""
+    given = {"--run-dir": command.run_dir, "--state-dir": command.state_dir}
+    return "".join(f" {option} {shlex.quote(str(path))}" for option, path in given.items() if path is not None)
 
 
 class _ToldToStop(Exception):
