@@ -12,10 +12,10 @@ import pytest
 
 from shipper.cli.main import main
 from shipper.instance import moved
-from shipper.instance.holdings import holdings
 from shipper.instance.instance import Instance, find
 from shipper.instance.ledger import mismatch
 from shipper.instance.ledger_book import LedgerBook
+from shipper.metrics.block import MetricsBlock
 from shipper.testing.agent import Agent
 from tests.workers.conftest import agent_of, file_roll, seq, taildir, texts
 
@@ -33,12 +33,14 @@ def counting(tmp_path: Path, out: str = "out") -> str:
     )
 
 
-def killed_with_rows(one: Agent, out: Path) -> None:
+def killed_with_rows(one: Agent, out: Path, more: Callable[[], object] = lambda: None) -> None:
     """It is killed while its sink hangs, so that rows wait and a file is open."""
     one.start()
     one.until(lambda: texts(out).count(b"\n") > 100, "rows came out")
     os.kill(one.worker("k1"), signal.SIGSTOP)
-    one.until(lambda: any(held.events for held in holdings(one.instance_dir())), "rows wait")
+    more()
+    block = MetricsBlock.view(one.instance_dir() / "metrics")
+    one.until(lambda: block.sample().channels["c1"]["size"], "rows wait")
     one.send(signal.SIGKILL, everybody=True)
     one.ended()
 
@@ -53,8 +55,13 @@ def move(one: Agent, to: Path) -> None:
 def test_an_agent_whose_file_was_moved_goes_on_where_it_was_killed(agent: Make, tmp_path: Path, channel: str) -> None:
     """Tail, rows that wait, the open file of the sink and the ledger are those of the same agent."""
     (tmp_path / "in").mkdir()
-    wanted = [b"%d" % number for number in range(500_000)]
-    (tmp_path / "in" / "a.log").write_bytes(b"\n".join(wanted) + b"\n")
+    wanted = [b"%d" % number for number in range(40_000)]
+
+    def write(rows: list[bytes]) -> None:
+        with (tmp_path / "in" / "a.log").open("ab") as file:
+            file.write(b"\n".join(rows) + b"\n")
+
+    write(wanted[:10_000])
     places = f"a1.channels.c1.checkpointDir = {tmp_path}/checkpoint\na1.channels.c1.dataDirs = {tmp_path}/data\n"
     small = "a1.channels.c1.memoryCapacity = 5000\na1.channels.c1.overflowTimeout = 0\n"
     one = agent(
@@ -63,7 +70,7 @@ def test_an_agent_whose_file_was_moved_goes_on_where_it_was_killed(agent: Make, 
             more=f"a1.channels.c1.type = {channel}\n" + {"file": places, "spillablememory": small}.get(channel, ""),
         )
     )  # fmt: skip
-    killed_with_rows(one, tmp_path / "out")
+    killed_with_rows(one, tmp_path / "out", lambda: write(wanted[10_000:]))
     move(one, tmp_path / "moved.properties")
     one.start()
     assert f"{one.file} was moved: going on with what agent a1 had at its old place" in one.log()
