@@ -22,7 +22,7 @@ import mmap
 from collections import deque
 from typing import Generic, Protocol, TypeVar
 
-from shipper.sources._line_scan import WORD_BYTES
+from shipper.batch.line_scan import LineScan
 
 _LONG = 1 << 16
 _LEAST_ROOM = 1 << 14
@@ -49,26 +49,35 @@ class Block(Generic[S]):
     """Lines that were received: `view[:filled]` ends in a newline; `runs` says whose they are, in order.
 
     Args:
-        memory: where they are received; as long as `whole_words` says.
+        memory: where they are received.
         borrowed: it is the channel's, and is given up with the batch.
+
+    Attributes:
+        scan: has seen the lines.
     """
 
-    __slots__ = ("borrowed", "filled", "runs", "view")
+    __slots__ = ("borrowed", "filled", "runs", "scan", "view")
 
     def __init__(self, memory: memoryview, *, borrowed: bool = False) -> None:
         self.view = memory
         self.borrowed = borrowed
+        self.scan = LineScan(asks_ascii=True)
+        self.clear()
+
+    def clear(self) -> None:
+        """Nothing has been received."""
         self.filled = 0
         self.runs: list[tuple[S, int]] = []
+        self.scan.begin(self.view)
 
-
-def whole_words(size_bytes: int) -> int:
-    """The length of a block that is to hold so much: what the scan for lines wants."""
-    return -(-size_bytes // WORD_BYTES) * WORD_BYTES
+    def fill(self, end: int) -> None:
+        """Whole lines stand up to `end`, and stay."""
+        self.filled = end
+        self.scan.see(end)
 
 
 def _own_block(size_bytes: int) -> Block[S]:
-    return Block(memoryview(mmap.mmap(-1, whole_words(size_bytes))))  # costs no memory before it is received into
+    return Block(memoryview(mmap.mmap(-1, size_bytes)))  # costs no memory before it is received into
 
 
 class Intake(Generic[S]):
@@ -86,7 +95,7 @@ class Intake(Generic[S]):
 
     def __init__(self, block_bytes: int) -> None:
         # An empty block must have room for the longest line that is kept for it, and for a read behind that.
-        self.block_bytes = whole_words(max(block_bytes, 2 * _LONG))
+        self.block_bytes = max(block_bytes, 2 * _LONG)
         self._block: Block[S] = _own_block(self.block_bytes)
         self._spare: Block[S] | None = None
         self._sealed: deque[Block[S]] = deque()
@@ -122,7 +131,8 @@ class Intake(Generic[S]):
             return
         block = self._block
         block.view[: before.filled] = before.view[: before.filled]
-        block.filled, block.runs = before.filled, before.runs
+        block.runs = before.runs
+        block.fill(before.filled)
         self.release(before)
 
     def room(self, sender: S) -> memoryview:
@@ -193,13 +203,12 @@ class Intake(Generic[S]):
     def release(self, block: Block[S]) -> None:
         """Nobody looks at the block any more: it may be received into again."""
         if len(block.view) == self.block_bytes and not block.borrowed:
-            block.filled = 0
-            block.runs = []
+            block.clear()
             self._spare = block
 
     def _note(self, sender: S, end: int) -> None:
         block = self._block
-        block.filled = end
+        block.fill(end)
         if block.runs and block.runs[-1][0] is sender:
             block.runs[-1] = (sender, end)
         else:

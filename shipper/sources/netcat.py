@@ -36,7 +36,6 @@ from shipper.batch.framing import rows_of
 from shipper.sources._charset import charset, is_utf8, java_chars
 from shipper.sources._intake import Block, Intake
 from shipper.sources._line_client import DecodingClient, LineClient
-from shipper.sources._line_scan import LineScan
 from shipper.sources._listen import PolledLoop, listening_socket
 from shipper.sources._settling import ReceivedLines
 
@@ -100,7 +99,6 @@ class NetcatSource(Source[NetcatOptions]):
         self._came = False
         self._reads = True
         self._lines: ReceivedLines[LineClient] | None = None
-        self._line_scan = LineScan()
 
     def open(self, context: SourceContext) -> None:
         options = self.options
@@ -204,7 +202,8 @@ class NetcatSource(Source[NetcatOptions]):
 
     def _scan(self, block: Block[LineClient]) -> ReceivedLines[LineClient]:
         """The lines of a block, without those that a client must not send."""
-        offsets, ascii_only = self._line_scan.scan(block.view, block.filled)
+        ascii_only = block.scan.is_ascii()
+        offsets = block.scan.ends()
         data = block.view[: block.filled]
         if block.borrowed and len(offsets) > self._rows_max + 1:
             data = memoryview(bytes(data))  # the channel takes it in parts, and may write over it behind the first

@@ -23,12 +23,16 @@ from shipper.workers.spec import WorkerSpec
 from shipper.workers.stamp import STAMP
 
 #: Set for the template and so for all workers: libraries must not start threads of their own behind our back, and
-#: Arrow's allocator must not take 2 MB for the first of its small buffers, in each process again.
+#: Arrow's allocator must not take 2 MB for the first of its small buffers, in each process again. What numpy takes and
+#: gives back with each batch stays with the C library: else the kernel clears the same pages again for every batch,
+#: which was seen to be a quarter of what a tail costs.
 _QUIET_LIBRARIES = {
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
     "ARROW_IO_THREADS": "1",
     "MIMALLOC_ALLOW_THP": "0",
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(32 << 20),
 }
 
 

@@ -35,8 +35,8 @@ CONTRACTS = {
 FAMILIES = ("sources", "sinks", "interceptors", "selectors", "serializers", "processors", "channels")
 #: What implementations may import beside `shipper.api` and their own folder.
 TOOLKITS = (
-    "files", "batch.framing", "batch.kernels", "batch.schema", "serializers.serializer", "registry", "config.field",
-    "config.nested",
+    "files", "batch.framing", "batch.kernels", "batch.line_scan", "batch.schema", "serializers.serializer", "registry",
+    "config.field", "config.nested",
 )  # fmt: skip
 
 #: Longer than 300 lines, and the docstring does not say yet why ("The file is long because ..."): may only get shorter.

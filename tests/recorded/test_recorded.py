@@ -35,7 +35,7 @@ ARCHIVES = sorted(Path(__file__).parent.glob("layout-*.tar.gz"))
 def left(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """What a release has left."""
     with tarfile.open(request.param) as packed:
-        packed.extractall(tmp_path, filter="data")
+        packed.extractall(tmp_path, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))  # from 3.11.4 on
     return tmp_path
 
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shipper.batch.framing import line_ends, strip_carriage_returns
+from shipper.batch.line_scan import LineScan
 from shipper.sources._tail.group import GlobGroup, RegexGroup
 from shipper.sources._tail.identity import Mark, key_of
 from shipper.sources._tail.java_lines import JavaLineRule, any_line_ends, strip_any_line_ends
@@ -57,7 +58,7 @@ def test_taildirs_lines_lose_one_return(parts):
 def test_bytes_go_through_utf8_line_by_line_as_in_one_stream(raw):
     block = raw + b"\n"
     rule = JavaLineRule("UTF-8")
-    offsets = rule.ends(memoryview(block))
+    offsets = rule.ends(memoryview(block), LineScan.of(block))
     records, trim = rule.rows(memoryview(block), offsets)
     bodies = [body[: len(body) - trim] for body in records.column(0).to_pylist()]
     text = block.decode("utf-8", "replace")

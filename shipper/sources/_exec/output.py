@@ -7,7 +7,8 @@ import os
 import numpy as np
 import pyarrow as pa
 
-from shipper.sources._tail.lines import LINE_END_BYTES, LineRule, Offsets, cut_long
+from shipper.batch.line_scan import LineScan, Offsets
+from shipper.sources._tail.lines import LINE_END_BYTES, LineRule, cut_long
 
 
 class StreamLines:
@@ -107,7 +108,7 @@ class StreamLines:
     def _found(self) -> Offsets:
         if self._offsets is None:
             data = memoryview(self._block)[self._start : self._end]
-            self._offsets = self._rule.ends(data)
+            self._offsets = self._rule.ends(data, LineScan.of(data))
         return self._offsets
 
     def _make_room(self) -> None:

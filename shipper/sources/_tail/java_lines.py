@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from shipper.batch.framing import has_carriage_return, line_ends, rows_between, rows_of, strip_carriage_returns
+from shipper.batch.line_scan import LineScan, Offsets
 from shipper.sources._charset import codec_name
-from shipper.sources._tail.lines import Offsets
 
 #: Every byte is a character of its own: what comes out is what went in.
 _TRANSPARENT = ("iso8859-1", "latin_1")
@@ -38,13 +38,13 @@ class JavaLineRule:
         self._transparent = self._codec.name in _TRANSPARENT
         self._is_utf8 = self._codec.name == "utf-8"
 
-    def ends(self, data: memoryview) -> Offsets:
-        return any_line_ends(data) if has_carriage_return(data) else line_ends(data)
+    def ends(self, data: memoryview, scan: LineScan) -> Offsets:
+        return any_line_ends(data) if has_carriage_return(data) else scan.ends()
 
     def rows(self, data: memoryview, offsets: Offsets) -> tuple[pa.RecordBatch, int]:
         converted = self._converted(data)
         if converted is not None:
-            data, offsets = memoryview(converted), self.ends(memoryview(converted))
+            data, offsets = memoryview(converted), java_line_ends(converted)
         return strip_any_line_ends(data, offsets)
 
     def last(self, data: memoryview) -> pa.RecordBatch:
@@ -72,6 +72,11 @@ def _is_utf8(data: memoryview) -> bool:
     except pa.ArrowInvalid:
         return False
     return True
+
+
+def java_line_ends(block: memoryview | bytes) -> Offsets:
+    """Offsets of the lines in a block that is whole already, by the rule of `readLine`."""
+    return any_line_ends(block) if has_carriage_return(block) else line_ends(block)
 
 
 def any_line_ends(block: memoryview | bytes) -> Offsets:

@@ -1,7 +1,8 @@
 """The block, and the lines in it: one read, one scan, rows that share the block.
 
 A read begins `ANCHOR_BYTES` before the place where it should, so that the same system call that brings new bytes also
-proves that the old ones are still there. The unfinished line at the end is not kept: it is read again when it is done.
+proves that the old ones are still there. A long one comes in pieces (`LineReader._fill`). The unfinished line at the
+end is not kept: it is read again when it is done.
 
 The block lies where its frame will be, when the channel has room for it (`SourceContext.room`); else it is the reader's
 own, and is used again for every batch. Both are safe because a source is not polled before its last batch is in the
@@ -14,26 +15,26 @@ import mmap
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 
 from shipper.batch import kernels as pc
-from shipper.batch.framing import line_ends, rows_of, strip_carriage_returns
+from shipper.batch.framing import rows_of, strip_carriage_returns
+from shipper.batch.line_scan import PIECE_BYTES, LineScan, Offsets
 from shipper.batch.schema import BODY_ONLY
 from shipper.sources._tail.identity import ANCHOR_BYTES, HEAD_BYTES
 from shipper.sources._tail.watched import WatchedFile
 
-Offsets = np.ndarray[Any, np.dtype[np.int32]]
 LINE_END_BYTES = 2  # what may stand behind a line of the greatest length
 
 
 class LineRule(Protocol):
     """What ends a line, and what of its end belongs to the event."""
 
-    def ends(self, data: memoryview) -> Offsets:
-        """0, then the place behind each line end in `data`."""
+    def ends(self, data: memoryview, scan: LineScan) -> Offsets:
+        """0, then the place behind each line end in `data`, all of which the scan has seen."""
 
     def rows(self, data: memoryview, offsets: Offsets) -> tuple[pa.RecordBatch, int]:
         """The lines between `offsets` as (records, trim)."""
@@ -45,8 +46,8 @@ class LineRule(Protocol):
 class NewlineRule:
     """TAILDIR's rule: `\n` ends a line, one `\r` before it is taken off, a lone `\r` is data."""
 
-    def ends(self, data: memoryview) -> Offsets:
-        return line_ends(data)
+    def ends(self, data: memoryview, scan: LineScan) -> Offsets:
+        return scan.ends()
 
     def rows(self, data: memoryview, offsets: Offsets) -> tuple[pa.RecordBatch, int]:
         return strip_carriage_returns(data, offsets)
@@ -106,6 +107,7 @@ class LineReader:
         self._room = room
         self._own = memoryview(mmap.mmap(-1, block_bytes))  # costs no memory before it is read into
         self._before = memoryview(bytearray(ANCHOR_BYTES))
+        self._scan = LineScan()
         self.cut_lines = 0
 
     def read(self, file: WatchedFile, rows_max: int, *, finish: bool = False) -> Lines | None:
@@ -123,7 +125,7 @@ class LineReader:
         while True:
             data = self._fill(file, block)
             more = len(data) == len(block)
-            offsets = self._rule.ends(data)
+            offsets = self._rule.ends(data, self._scan)
             if len(offsets) > 1:
                 if file.skipping:
                     self._advance(file, data, int(offsets[1]))
@@ -152,12 +154,25 @@ class LineReader:
                 return None
 
     def _fill(self, file: WatchedFile, block: memoryview) -> memoryview:
-        """What stands behind the file's offset, as much as the block holds; what stands before it is still there."""
-        anchor_bytes = len(file.anchor)
-        before = self._before[:anchor_bytes]
-        filled = os.preadv(file.fd, [before, block], file.offset - anchor_bytes) - anchor_bytes
-        if filled < 0 or before != file.anchor:
-            raise FileChanged(file.path)
+        """What stands behind the file's offset, as much as the block holds; what stands before it is still there.
+
+        It is read a piece at a time, and each piece is scanned before the next one drives it out of the cache. Each
+        read begins in what is known already, and so proves that the file is still the one that it was.
+        """
+        self._scan.begin(block)
+        anchor: bytes | memoryview = file.anchor
+        filled = 0
+        while filled < len(block):
+            piece = block[filled : filled + PIECE_BYTES]
+            before = self._before[: len(anchor)]
+            count = os.preadv(file.fd, [before, piece], file.offset + filled - len(anchor)) - len(anchor)
+            if count < 0 or before != anchor:
+                raise FileChanged(file.path)
+            filled += count
+            self._scan.see(filled)
+            if count < len(piece):
+                break
+            anchor = block[max(0, filled - ANCHOR_BYTES) : filled]
         return block[:filled]
 
     def _lines(self, file: WatchedFile, data: memoryview, offsets: Offsets, more: bool) -> Lines:
@@ -193,7 +208,9 @@ class LineReader:
             filled = os.preadv(file.fd, [self._own], file.seen_to)
             if not filled:
                 return True
-            if len(self._rule.ends(self._own[:filled])) > 1:
+            self._scan.begin(self._own)
+            self._scan.see(filled)
+            if len(self._rule.ends(self._own[:filled], self._scan)) > 1:
                 return False
             file.seen_to += filled
         return False
