@@ -27,6 +27,7 @@ HEAD_BYTES_MAX = 8192
 BODY_BYTES_MAX = 65536
 IDLE_S = 5.0
 TOTAL_S = 15.0
+_DEAF_S = 1.0
 
 JSON_TYPE = "application/json;charset=utf-8"
 TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -118,6 +119,7 @@ class MetricsServer:
         self.host, self.port = self._listener.getsockname()[:2]
         self._epoll = select.epoll(flags=select.EPOLL_CLOEXEC)
         self._epoll.register(self._listener.fileno(), select.EPOLLIN)
+        self._deaf_until_s = 0.0
 
     def fileno(self) -> int:
         """Becomes readable when `serve` has something to do: one descriptor for the supervisor's loop."""
@@ -129,6 +131,9 @@ class MetricsServer:
         To be called when `fileno` is readable, and at least once a second for the time-outs. Never raises for what a
         client does.
         """
+        if self._deaf_until_s and self._monotonic_s() >= self._deaf_until_s:
+            self._deaf_until_s = 0.0
+            self._epoll.modify(self._listener.fileno(), select.EPOLLIN)
         for fd, _ in self._epoll.poll(0):
             if fd == self._listener.fileno():
                 self._accept()
@@ -150,8 +155,12 @@ class MetricsServer:
         for _ in range(CONNECTIONS_MAX):
             try:
                 client, _ = self._listener.accept()
-            except OSError:
-                return  # nobody more, or no descriptors: the next turn tries again
+            except BlockingIOError:
+                return
+            except OSError:  # no descriptors: whoever waits would make the listener readable again and again
+                self._epoll.modify(self._listener.fileno(), 0)
+                self._deaf_until_s = self._monotonic_s() + _DEAF_S
+                return
             client.setblocking(False)
             if len(self._connections) >= CONNECTIONS_MAX:
                 # The one that was silent longest makes room: 16 sleepers must not lock everybody out.

@@ -63,6 +63,7 @@ class LineClient(asyncio.BufferedProtocol):
         self.deaf = False
         self.heard_s = server.now_s
         self.peer = "a client"
+        self.descriptor = -1
         self._open = False
         self._reading = True
         self._at_end = False
@@ -74,6 +75,7 @@ class LineClient(asyncio.BufferedProtocol):
         self.transport = cast(asyncio.Transport, transport)
         self._open = True
         self.peer = peer_name(transport)
+        self.descriptor = transport.get_extra_info("socket").fileno()
         if not self.server.joined(self):
             self.abort()
 

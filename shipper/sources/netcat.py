@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import resource
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -48,6 +49,7 @@ _FAREWELL_TURNS = 50
 _FAREWELL_TURN_S = 0.02
 _LAST_TURNS = 4
 _GREETING_TURNS = 64
+_DESCRIPTORS_KEPT = 16  # for all else that a worker opens while it runs
 
 _port = dataclasses.replace(at_least(integer, 0, 65535), name="port")
 
@@ -329,14 +331,14 @@ class NetcatSource(Source[NetcatOptions]):
         self._came = True
         if self._loop is None:
             return False
-        if len(self.connections) >= self.options.connections_max:
+        if len(self.connections) >= self.options.connections_max or self._is_last(connection):
             silent = min(self.connections, key=lambda c: c.heard_s)
             if self.now_s - silent.heard_s < self.options.idle_s:
                 self._context.counters.add("ConnectionFailedCount")
                 self._context.say(
                     "warning",
-                    f"netcat: all {self.options.connections_max} connections are taken (max-connections): "
-                    f"{connection.peer} was sent away",
+                    f"netcat: all {len(self.connections)} connections are taken (max-connections = "
+                    f"{self.options.connections_max}, and ulimit -n): {connection.peer} was sent away",
                 )
                 return False
             silent.abort()
@@ -344,6 +346,14 @@ class NetcatSource(Source[NetcatOptions]):
         self.connections[connection] = None
         self._count_connections()
         return True
+
+    @staticmethod
+    def _is_last(connection: LineClient) -> bool:
+        """True when there are hardly any descriptors left, which are needed for more than connections.
+
+        Without two of them the loop can't even make its next turn, and without one it sends clients away unseen.
+        """
+        return connection.descriptor >= resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _DESCRIPTORS_KEPT
 
     def left(self, connection: LineClient) -> None:
         """A connection is closed. What it sent before is still delivered."""

@@ -7,6 +7,7 @@ which bytes are a line are Flume's.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
@@ -213,6 +214,10 @@ class TaildirSource(Source[TaildirOptions]):
             claim.close()
 
     def _unusable(self, problem: OSError) -> ComponentFailed:
+        if problem.errno in (errno.EMFILE, errno.ENFILE):
+            return ComponentFailed(
+                f"opening {problem.filename}: {problem.strerror}; give the agent more of them (ulimit -n, LimitNOFILE)"
+            )
         return ComponentFailed(
             f"reading positions in {problem.filename}: {problem.strerror}; let the agent's user read and write "
             f"there, or set positionFile = {self.options.position_file} to another path"

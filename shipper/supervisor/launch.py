@@ -69,6 +69,9 @@ class Template:
 
     Args:
         log_fd: the write end of the log pipe: what the template and its workers say goes there.
+
+    Raises:
+        ComponentFailed: no process can be started now.
     """
 
     def __init__(self, log_fd: int) -> None:
@@ -84,6 +87,8 @@ class Template:
                 env=_environment(),
                 start_new_session=False,
             )
+        except OSError as problem:
+            raise ComponentFailed(f"the template of the workers can't be started: {problem.strerror}") from problem
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 

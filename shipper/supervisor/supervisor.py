@@ -226,6 +226,8 @@ class Supervisor:
         self._notices.look(running.grid.channels)
         self._tell_service(running)
         running.books.tick()
+        if (server := running.monitor.server) is not None:
+            server.serve()  # for its time-outs
         self._view.sample(running.observer)
         if not self._instance.run_dir.exists():
             log.say(

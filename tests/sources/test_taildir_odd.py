@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import resource
@@ -337,3 +338,32 @@ def test_files_of_strangers_that_come_and_go_make_nobody_look_again(world, monke
     world.write("app.log.1", "b\n")
     assert world.read(source) == ["b"]
     assert looks == [1]
+
+
+@pytest.mark.parametrize("reason", [errno.EMFILE, errno.EIO, errno.EACCES])
+@pytest.mark.parametrize("how", ["listdir", "scandir"])
+def test_a_directory_that_can_not_be_listed_for_a_while_changes_nothing(world, monkeypatch, reason, how):
+    """What is in it is not gone, though nobody can look: it is neither given up nor read again."""
+    for name in ("app.log", "app.log.1"):
+        world.write(name, f"{name} a\n")
+    source = world.start({"rotateWait": "1", "idleTimeout": "1000"})
+    assert world.wait_and_read(source, 5) == ["app.log a", "app.log.1 a"]
+    real = getattr(os, how)
+
+    def refuse(path):
+        if str(path) == str(world.logs):
+            raise OSError(reason, os.strerror(reason), path)
+        return real(path)
+
+    monkeypatch.setattr(os, how, refuse)
+    (world.logs / "app.log").rename(world.logs / "app.log.2")
+    world.append("app.log.1", "app.log.1 b\n")
+    world.write("app.log", "app.log new\n")
+    found = world.wait_and_read(source, 30)
+    monkeypatch.setattr(os, how, real)
+    world.append("app.log.2", "app.log b\n")
+    found += world.wait_and_read(source, 10)
+    assert sorted(found) == ["app.log b", "app.log new", "app.log.1 b"]
+    if how == "listdir":
+        assert world.words().count(f"g can't be read: listing {world.logs}: {os.strerror(reason)}") == 1
+    assert "was deleted" not in world.words()

@@ -4,7 +4,7 @@ What is known about a file is what a look at it says; the watch only says where 
 while we run, because an inode can't be used again as long as we hold the file open, plus the marks of `identity.py`
 where we did not: after a restart, and after a file was closed because it was idle.
 
-This file is longer than others because finding and losing a file are one decision: what a name shows now, against what
+The file is long because finding and losing a file are one decision: what a name shows now, against what
 was known of it and of its inode.
 """
 
@@ -25,6 +25,7 @@ from shipper.sources._tail.watched import WatchedFile
 
 Identity = tuple[int, int]
 _DIRECTORY_TIME_NS = 2_000_000_000  # the coarsest directory times that are in use
+_NONE_LEFT = (errno.EMFILE, errno.ENFILE)
 _OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
 
@@ -47,6 +48,7 @@ class FileSet:
     """The files of some groups.
 
     `replaced` are files that turned out to be gone, their inode used again: whoever asked to `find` releases them.
+    `blind` says that the last look could not list a group: a file that left it may be in it under its new name.
 
     Args:
         mine: says which files belong to this worker.
@@ -71,6 +73,7 @@ class FileSet:
         self.groups = groups
         self.known: dict[Identity, WatchedFile] = {}
         self.replaced: list[WatchedFile] = []
+        self.blind = False
         self._watch = watch
         self._clock = clock
         self._say_line = say
@@ -92,9 +95,8 @@ class FileSet:
     def find(self) -> list[WatchedFile]:
         """Looks at all names again: the files that have something to read, oldest change first."""
         found: dict[Identity, _Found] = {}
+        self.blind = False
         for group in self.groups:
-            for directory in group.directories():
-                self._watch.add(directory)
             for path in self._listing(group):
                 self._look_up(path, group, found, listed=True)
         for path, group in self._claimed.items():
@@ -116,7 +118,11 @@ class FileSet:
         missing = [self.known[identity] for identity in self.known.keys() - found.keys()]
         places = _Places()
         for file in missing:
-            self._settle(file, self._place_of(file, places), listed=False)
+            try:
+                place = self._place_of(file, places)
+            except OSError:  # nobody can look now: it is where it was, until the next look
+                place = file.place
+            self._settle(file, place, listed=False)
             if self.look(file):
                 changed.append(file)
         self._first = False
@@ -338,7 +344,25 @@ class FileSet:
                 del self._by_place[place]
 
     def _listing(self, group: FileGroup) -> list[str]:
-        """The paths that match; from memory while no directory of the group has changed."""
+        """The paths that match; those that matched last when nobody can look."""
+        while True:
+            try:
+                paths = self._list(group)
+                self._said.pop(group.name, None)
+                return paths
+            except OSError as problem:
+                if not self._made_room(problem):
+                    if self._first and problem.errno in _NONE_LEFT:
+                        raise  # which files were there at the start decides where some of them begin
+                    self.blind = True
+                    where = problem.filename or "its directory"
+                    self._say(group.name, f"can't be read: listing {where}: {problem.strerror}; trying again")
+                    return [file.path for file in self if file.group is group and file.listed]
+
+    def _list(self, group: FileGroup) -> list[str]:
+        """From memory while no directory of the group has changed."""
+        for directory in group.directories():
+            self._watch.add(directory)
         if not self._cache_listing:
             return group.listing()
         times = tuple((directory, _modified_ns(directory)) for directory in group.directories())
@@ -358,13 +382,19 @@ class FileSet:
             try:
                 return os.open(path, _OPEN)
             except OSError as problem:
-                if problem.errno in (errno.EMFILE, errno.ENFILE) and self._open:
-                    self._say("files", "are more than this process may open (ulimit -n): they take turns")
-                    self._close_one()
+                if self._made_room(problem):
                     continue
                 if problem.errno != errno.ENOENT:
                     self._say(path, f"can't be read: {problem.strerror}; trying again")
                 return None
+
+    def _made_room(self, problem: OSError) -> bool:
+        """True when there were no descriptors left, and now there is one."""
+        if problem.errno not in _NONE_LEFT or not self._open:
+            return False
+        self._say("files", "are more than this process may open (ulimit -n): they take turns")
+        self._close_one()
+        return True
 
     def _close_one(self) -> None:
         """Closes the file that was used longest ago; one that could be lost only if there is no other."""
@@ -384,12 +414,16 @@ class _Places:
         self._names: dict[str, dict[int, str]] = {}
 
     def of(self, identity: Identity, directory: str) -> str | None:
-        """The path in `directory` of a file, under whatever name."""
+        """The path in `directory` of a file, under whatever name.
+
+        Raises:
+            OSError: nobody can look now.
+        """
         if directory not in self._names:
             try:
                 with os.scandir(directory) as entries:
                     self._names[directory] = {entry.inode(): entry.path for entry in entries}
-            except OSError:
+            except (FileNotFoundError, NotADirectoryError):
                 self._names[directory] = {}
         path = self._names[directory].get(identity[1])
         if path is None:

@@ -23,10 +23,14 @@ class FileGroup(Protocol):
         """Headers of every line."""
 
     def directories(self) -> list[str]:
-        """The directories in which files of the group may appear, as far as they exist now."""
+        """The directories in which files of the group may appear, as far as they exist now. Raises as `listing`."""
 
     def listing(self) -> list[str]:
-        """The paths that match now, in alphabetical order."""
+        """The paths that match now, in alphabetical order.
+
+        Raises:
+            OSError: nobody can look now, which is not the same as nothing being there.
+        """
 
     def matches(self, path: str) -> bool:
         """True when a file at `path` would belong to the group."""
@@ -47,7 +51,7 @@ class RegexGroup:
     def listing(self) -> list[str]:
         try:
             names = os.listdir(self.directory)
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
         return [os.path.join(self.directory, name) for name in sorted(names) if self.pattern.fullmatch(name)]
 
@@ -66,11 +70,13 @@ class GlobGroup:
 
     def directories(self) -> list[str]:
         parent = os.path.dirname(self.path)
+        _spare_descriptor()
         found = glob.glob(parent) if glob.has_magic(parent) else [parent]
         return sorted(directory for directory in found if os.path.isdir(directory))
 
     def listing(self) -> list[str]:
         if glob.has_magic(self.path):
+            _spare_descriptor()
             return sorted(glob.glob(self.path))
         return [self.path] if os.path.lexists(self.path) else []
 
@@ -80,3 +86,8 @@ class GlobGroup:
             fnmatch.fnmatchcase(name, pattern) and name.startswith(".") <= pattern.startswith(".")
             for name, pattern in zip(names, patterns, strict=True)
         )
+
+
+def _spare_descriptor() -> None:
+    """Raises OSError when there is none: `glob` takes a directory that it can't open for an empty one."""
+    os.close(os.open("/", os.O_PATH | os.O_CLOEXEC))

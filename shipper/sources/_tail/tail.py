@@ -233,7 +233,7 @@ class Tail:
             file.tail_due = True  # nobody will finish the last line of a file that was left and is silent since
             self._queue(file)
             return True
-        if file.listed or file.committed != file.offset:
+        if file.listed or file.committed != file.offset or self._files.blind:
             return False
         if file.place is None or quiet_s > settings.idle_timeout_s:
             self._release(file)
