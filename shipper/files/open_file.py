@@ -84,12 +84,12 @@ class OpenFile:
             OSError: part of the rows may be in the file; `cut_back` takes them out.
             Refused: the serializer will never take some of them; none is in the file.
         """
-        data = self._serializer.serialize(batch)  # it may refuse rows: then the file is as it was
+        pieces = self._serializer.pieces(batch)  # it may refuse rows: then the file is as it was
         written = 0
         if self.length == 0 and not self._pieces and len(header := self._serializer.header()):
             written = self._put(header)
         self.rows += batch.rows
-        return written + self._put(data)
+        return written + sum(map(self._put, pieces))
 
     def push(self) -> int:
         """What was gathered goes into the file, as one member if there is a codec; a finished file is then closed.

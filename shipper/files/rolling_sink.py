@@ -57,12 +57,14 @@ class RollingSink(Sink[O]):
         try:
             if staged is not None:
                 # Imported where it is needed: Arrow's functions on columns take 4 MB.
+                from shipper.files.columns.handover import enter
                 from shipper.files.columns.staged_files import StagedFiles
 
+                enter(store, plan, naming, context, closed)
                 self.files = StagedFiles(store, plan, staged, naming, context, closed, progress)
             else:
                 if (context.state_dir / places.FOLDER).is_dir():
-                    from shipper.files.columns.staged_files import leave
+                    from shipper.files.columns.handover import leave
 
                     leave(store, plan, naming, context, closed)
                 self.files = RollingFiles(store, plan, naming, context, closed, progress)

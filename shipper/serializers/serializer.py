@@ -7,6 +7,7 @@ place where the file may be cut and continued by another process that was given 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar, Generic, TypeVar
 
 from shipper.batch.batch import EventBatch
@@ -40,6 +41,10 @@ class Serializer(ABC, Generic[O]):
     @abstractmethod
     def serialize(self, batch: EventBatch) -> Bytes:
         """The rows as bytes. The result may be a view of the batch's memory."""
+
+    def pieces(self, batch: EventBatch) -> Sequence[Bytes]:
+        """The same in several pieces, where joining them would be a copy."""
+        return (self.serialize(batch),)
 
     def footer(self) -> Bytes:
         """The last bytes of a file."""

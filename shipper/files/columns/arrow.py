@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from shipper.files.columns.bodies import stripped
+
 _ZSTD_LEVEL = 1
 
 
@@ -11,8 +13,8 @@ class _ArrowWriter:
     def __init__(self, writer: pa.ipc.RecordBatchFileWriter) -> None:
         self._writer = writer
 
-    def write(self, table: pa.Table) -> None:
-        for batch in table.combine_chunks().to_batches():
+    def write(self, table: pa.Table, trim: int) -> None:
+        for batch in stripped(table, trim).combine_chunks().to_batches():
             self._writer.write_batch(batch)
 
     def close(self) -> None:

@@ -26,8 +26,12 @@ from shipper.likely import likely
 class ColumnsWriter(Protocol):
     """Writes one file."""
 
-    def write(self, table: pa.Table) -> None:
-        """Adds the rows as one group. They are not kept."""
+    def write(self, table: pa.Table, trim: int) -> None:
+        """Adds the rows as one group. They are not kept.
+
+        Args:
+            trim: bytes at the end of each body that are not to be written.
+        """
 
     def close(self) -> None:
         """Adds what stands at the end of such a file. The output is left open."""

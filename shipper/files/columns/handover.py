@@ -6,30 +6,64 @@ the last: the channel goes on counting.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
+from shipper.files.closed_files import ClosedFiles
+from shipper.files.columns import places
+from shipper.files.columns.format import FORMATS
+from shipper.files.columns.staged_files import StagedFiles, StagedPlan
+from shipper.files.final_names import Naming
 from shipper.files.journal import Journal, open_files
-from shipper.files.rolling import RollingFiles
+from shipper.files.rolling import RollingFiles, RollingPlan
+from shipper.files.store import Store
 from shipper.sinks.sink import SinkContext
 
 
-def has_files(journal: Path) -> bool:
+def enter(store: Store, plan: RollingPlan, naming: Naming, context: SinkContext, closed: ClosedFiles | None) -> None:
+    """The sink writes files of columns from now on: what it had of others is ended.
+
+    Raises:
+        OSError: a journal or a file can't be worked with.
+    """
+    folder, journal = context.state_dir / places.FOLDER, context.state_dir / places.JOURNAL
+    if journal.exists() and (not folder.is_dir() or _has_files(journal)):
+        files = RollingFiles(store, plan, naming, context, closed)
+        files.open()
+        files.close()
+    if not folder.is_dir():
+        folder.mkdir(parents=True)
+        _hand_over(folder / places.JOURNAL, context, syncs=plan.sync_interval_s > 0)
+
+
+def leave(store: Store, plan: RollingPlan, naming: Naming, context: SinkContext, closed: ClosedFiles | None) -> None:
+    """What was staged becomes files, since the sink writes others from now on: now, or at a later start.
+
+    Raises:
+        OSError: a journal or a stage can't be worked with.
+    """
+    folder, journal = context.state_dir / places.FOLDER, context.state_dir / places.JOURNAL
+    if not folder.is_dir():
+        return
+    staged = StagedPlan(kind=FORMATS["Arrow"], codec="none", group_bytes=1 << 20, target_bytes=0, stage_bytes=0)
+    files = StagedFiles(store, plan, staged, naming, context, closed)
+    files.open()
+    files.close()
+    if (folder / places.ASSIGNMENTS).exists():
+        return
+    if not _has_files(journal):
+        _hand_over(journal, context, syncs=plan.sync_interval_s > 0)
+    (folder / places.JOURNAL).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # something that is not ours may be in it
+        folder.rmdir()
+
+
+def _has_files(journal: Path) -> bool:
     """True when a journal knows files that are not done."""
     return journal.exists() and bool(open_files(journal))
 
 
-def settle(files: RollingFiles, journal: Path) -> None:
-    """Ends what rolling files have left, if they have left a journal.
-
-    Raises:
-        OSError: the journal or a file can't be worked with.
-    """
-    if journal.exists():
-        files.open()
-        files.close()
-
-
-def hand_over(journal: Path, context: SinkContext, *, syncs: bool) -> None:
+def _hand_over(journal: Path, context: SinkContext, *, syncs: bool) -> None:
     """Makes a journal that knows which commit was the last one of the other journal, all of whose files are settled.
 
     Dying before this or behind it: there is nothing left that a journal would have to say.

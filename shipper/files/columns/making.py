@@ -61,7 +61,7 @@ class Making:
             self._writer = self._kind.open_writer(self._native, self._stage.schema, self._codec, self._group_bytes)
         if batches:
             table = pa.Table.from_batches(batches)
-            self._writer.write(table)
+            self._writer.write(table, self._stage.trim)
             self.rows += table.num_rows
         self._output.check()
 

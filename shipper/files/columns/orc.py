@@ -9,6 +9,8 @@ from __future__ import annotations
 import pyarrow as pa
 from pyarrow import orc
 
+from shipper.files.columns.bodies import stripped
+
 _DISTINCT_SHARE = 0.5
 _BLOCK_BYTES = 256 << 10
 
@@ -17,8 +19,8 @@ class _OrcWriter:
     def __init__(self, writer: orc.ORCWriter) -> None:
         self._writer = writer
 
-    def write(self, table: pa.Table) -> None:
-        self._writer.write(table)
+    def write(self, table: pa.Table, trim: int) -> None:
+        self._writer.write(stripped(table, trim))
 
     def close(self) -> None:
         self._writer.close()

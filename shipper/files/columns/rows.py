@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from shipper.batch.batch import EventBatch
 from shipper.errors import Refused
+from shipper.files.columns.bodies import delimited
 from shipper.files.columns.schema import BODY, NULL, Column, Columns
 from shipper.sinks.sink import SinkContext
 
@@ -65,8 +66,11 @@ class Rows:
         self.schema = columns.schema
         self._own = {column.name for column in columns.own}
 
-    def of(self, batch: EventBatch) -> pa.RecordBatch:
+    def of(self, batch: EventBatch, trim: int = 0) -> pa.RecordBatch:
         """The rows of a batch, with the columns of `schema`.
+
+        Args:
+            trim: bytes of delimiter that each body has at its end.
 
         Raises:
             Refused: some can't be rows of such a file.
@@ -74,8 +78,8 @@ class Rows:
         plan = self._columns
         reasons: list[str] = []
         refused = np.zeros(batch.rows, np.bool_)
-        body = _text(batch.body, refused, reasons) if plan.body == "string" else batch.body
-        arrays: list[pa.Array] = [body]
+        body = delimited(batch, trim)
+        arrays: list[pa.Array] = [_text(body, refused, reasons) if plan.body == "string" else body]
         left: list[_Entry] = []
         for column in plan.own:
             values, bad, example = _values(batch, column)

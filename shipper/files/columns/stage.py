@@ -2,7 +2,7 @@
 
 A file of columns can't be read before it is closed, and can't be gone on with by another process. So rows go to a stage
 first, which can: an Arrow IPC stream of uncompressed record batches, one a piece of a transaction, with the columns
-that the file will have::
+that the file will have, bodies as they came (`bodies.py`)::
 
     schema | record batch ... record batch | end (8 bytes, when the stage is whole)
 
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -34,31 +34,82 @@ from shipper.serializers.serializer import Bytes, Serializer
 
 _END = b"\xff\xff\xff\xff\0\0\0\0"
 _PAGE = mmap.ALLOCATIONGRANULARITY
+_TRIM = b"shipper.trim"
+#: Pieces below it are joined: each one is a system call.
+_SMALL_BYTES = 4096
 
 
 class StageSerializer(Serializer[Options]):
-    """Rows as the record batches of a stage."""
+    """Rows as the record batches of a stage.
+
+    Its state is what the bodies of the stage end in: decided by the first rows, and said in the stage's schema.
+
+    Args:
+        messages: makes record batches.
+    """
 
     Options = Options
     aliases = ()
 
-    def __init__(self, rows: Rows, clock: Clock, state: str | None = None) -> None:
+    def __init__(self, rows: Rows, messages: _Messages, clock: Clock, state: str | None = None) -> None:
         super().__init__(Options(), clock, state)
         self._rows = rows
+        self._messages = messages
+        self._trim = None if state is None else int(state)
 
     def header(self) -> Bytes:
-        return memoryview(self._rows.schema.serialize())
+        return memoryview(self._rows.schema.with_metadata({_TRIM: str(self._trim)}).serialize())
 
     def serialize(self, batch: EventBatch) -> Bytes:
+        return b"".join(self.pieces(batch))
+
+    def pieces(self, batch: EventBatch) -> Sequence[Bytes]:
         """The rows as one record batch.
 
         Raises:
             Refused: some can't be rows of such a file.
         """
-        return memoryview(self._rows.of(batch).serialize())
+        trim = batch.trim if self._trim is None else self._trim
+        found = self._messages.of(self._rows.of(batch, trim))
+        self._trim = trim
+        return found
 
     def footer(self) -> Bytes:
         return _END
+
+    def state(self) -> str | None:
+        return None if self._trim is None else str(self._trim)
+
+
+class _Messages:
+    """Record batches as Arrow's writer of streams makes them, with the columns where they lie: nothing is copied."""
+
+    closed = False
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self._found: list[Bytes] = []
+        self._writer = pa.ipc.new_stream(pa.PythonFile(self, mode="w"), schema)
+        self._writer.write_batch(pa.RecordBatch.from_pylist([], schema=schema))  # the schema comes before the first
+
+    def of(self, rows: pa.RecordBatch) -> Sequence[Bytes]:
+        """One record batch, in pieces."""
+        self._found = []
+        self._writer.write_batch(rows)
+        pieces: list[Bytes] = []
+        for piece in self._found:
+            if pieces and len(pieces[-1]) + len(piece) < _SMALL_BYTES:
+                pieces[-1] = b"".join((pieces[-1], piece))
+            else:
+                pieces.append(piece)
+        self._found = []
+        return pieces
+
+    def write(self, data: Bytes | pa.Buffer) -> int:
+        self._found.append(data if isinstance(data, bytes) else memoryview(data))
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing is kept."""
 
 
 def stage_recipe(columns: Columns, unreadable: Callable[[str, int, str], None] = lambda *_: None) -> Recipe:
@@ -68,11 +119,12 @@ def stage_recipe(columns: Columns, unreadable: Callable[[str, int, str], None] =
         unreadable: as for `Rows`.
     """
     rows = Rows(columns, unreadable)
+    messages = _Messages(rows.schema)
 
     def make(clock: Clock, state: str | None) -> Serializer[Any]:
-        return StageSerializer(rows, clock, state)
+        return StageSerializer(rows, messages, clock, state)
 
-    return Recipe(f"stage({columns})", make)
+    return Recipe(f"stage with delimiters({columns})", make)
 
 
 class StageReader:
@@ -84,6 +136,7 @@ class StageReader:
     Attributes:
         position: bytes that were read.
         schema: of the rows.
+        trim: bytes at the end of each body that do not belong to it.
     """
 
     def __init__(self, path: str) -> None:
@@ -94,6 +147,7 @@ class StageReader:
         except FileNotFoundError:  # it may have become whole just now
             self._descriptor = os.open(path + WHOLE_SUFFIX, flags)
         self.schema: pa.Schema | None = None
+        self.trim = 0
 
     def read(self, end: int, bytes_max: int) -> list[pa.RecordBatch]:
         """The next record batches: so many that they have `bytes_max` bytes, or all up to `end`.
@@ -112,7 +166,9 @@ class StageReader:
         source = pa.BufferReader(pa.py_buffer(mapped))
         source.seek(self.position - start)
         if self.schema is None:
-            self.schema = pa.ipc.read_schema(source)
+            found_schema = pa.ipc.read_schema(source)
+            self.trim = int((found_schema.metadata or {}).get(_TRIM, 0))
+            self.schema = found_schema.remove_metadata()
             self.position = start + source.tell()
         size = 0
         while size < bytes_max and self.position < end:

@@ -20,7 +20,6 @@ rows wait in the channel.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,8 +28,7 @@ from shipper.batch.batch import EventBatch
 from shipper.errors import RetryLater
 from shipper.files.closed_files import ClosedFiles
 from shipper.files.columns import places
-from shipper.files.columns.format import FORMATS, ColumnsFormat
-from shipper.files.columns.handover import hand_over, has_files, settle
+from shipper.files.columns.format import ColumnsFormat
 from shipper.files.columns.workshop import Workshop
 from shipper.files.final_names import Naming
 from shipper.files.journal import FileRecord
@@ -72,7 +70,7 @@ class StagedFiles:
         plan: when they end; its recipe is that of the stages.
         staged: what is made of the stages.
         naming: what the files are called.
-        context: the sink's.
+        context: the sink's, whose state directory has been entered (`handover.py`).
         closed: hears of files that have their final names.
         progress: shows them to people.
     """
@@ -92,14 +90,7 @@ class StagedFiles:
         self._say = context.say
         self._said: set[str] = set()
         self.sync_interval_s = plan.sync_interval_s
-        folder = context.state_dir / places.FOLDER
-        if not folder.is_dir() or has_files(context.state_dir / places.JOURNAL):
-            # What was written before are other files, with another journal.
-            settle(RollingFiles(store, plan, naming, context, closed), context.state_dir / places.JOURNAL)
-        if not folder.is_dir():
-            folder.mkdir(parents=True)
-            hand_over(folder / places.JOURNAL, context, syncs=plan.sync_interval_s > 0)
-        inside = dataclasses.replace(context, state_dir=folder)
+        inside = dataclasses.replace(context, state_dir=context.state_dir / places.FOLDER)
         self._workshop = Workshop(
             store, naming, inside, kind=staged.kind, codec=staged.codec, group_bytes=staged.group_bytes,
             target_bytes=staged.target_bytes, syncs=plan.sync_interval_s > 0, rename_tries=plan.rename_tries,
@@ -240,28 +231,6 @@ class StagedFiles:
         if sentence not in self._said:
             self._said.add(sentence)
             self._say("warning", sentence)
-
-
-def leave(
-    store: Store, plan: RollingPlan, naming: Naming, context: SinkContext, closed: ClosedFiles | None = None
-) -> None:
-    """What was staged becomes files, since the sink writes others from now on: now, or at a later start.
-
-    Raises:
-        OSError: a journal or a stage can't be worked with.
-    """
-    folder = context.state_dir / places.FOLDER
-    staged = StagedPlan(kind=FORMATS["Arrow"], codec="none", group_bytes=1 << 20, target_bytes=0, stage_bytes=0)
-    files = StagedFiles(store, plan, staged, naming, context, closed)
-    files.open()
-    files.close()
-    if (folder / places.ASSIGNMENTS).exists():
-        return
-    if not has_files(context.state_dir / places.JOURNAL):
-        hand_over(context.state_dir / places.JOURNAL, context, syncs=plan.sync_interval_s > 0)
-    (folder / places.JOURNAL).unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # something that is not ours may be in it
-        folder.rmdir()
 
 
 class _StageStore(LocalStore):

@@ -15,15 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from pyarrow import orc
 
 from shipper.api import Sink
-from shipper.files import journal, local, syncing
+from shipper.files import journal, local
 from shipper.files.columns import assignments, maker, workshop
 from shipper.testing.fakes import ManualClock, sink_context
+from tests.files.columns.life import rows_of
 from tests.files.test_deaths import ROWS, TRANSACTION_ROWS, Channel, Death, DyingCalls, built
 
 pytestmark = [
@@ -42,22 +40,6 @@ class System(DyingCalls):
         """As `fsync`."""
 
 
-class Inline:
-    """A job that is done when it has been begun."""
-
-    done = True
-
-    def __init__(self, job: Callable[[], None]) -> None:
-        self.error: OSError | None = None
-        try:
-            job()
-        except OSError as problem:
-            self.error = problem
-
-    def wait(self, most_s: float | None = None) -> None:
-        """It has ended."""
-
-
 @contextmanager
 def dying(monkeypatch: pytest.MonkeyPatch, calls: int) -> Iterator[DyingCalls]:
     """The stores and the journals have `calls` calls to live."""
@@ -72,8 +54,6 @@ def dying(monkeypatch: pytest.MonkeyPatch, calls: int) -> Iterator[DyingCalls]:
         for module in (local, journal, assignments, maker, workshop):
             patch.setattr(module, "os", system)
         patch.setattr(local, "_renameat2", lambda: rename)
-        patch.setattr(workshop, "Background", Inline)
-        patch.setattr(syncing, "Background", Inline)
         yield system
     system.bury()
 
@@ -125,15 +105,6 @@ def live(make: Callable[[Path], Sink[Any]], folder: Path, channel: Channel, syst
     # Arrow's writers end their files when they are forgotten: while nothing has an effect, not in the next life.
     gc.collect()
     return not died
-
-
-def rows_of(path: Path) -> list[bytes]:
-    if path.suffix == ".parquet":
-        return pq.read_table(path, partitioning=None)["body"].to_pylist()
-    if path.suffix == ".orc":
-        return orc.read_table(path)["body"].to_pylist()
-    with pa.ipc.open_file(path) as file:
-        return file.read_all()["body"].to_pylist()
 
 
 def check(folder: Path, said: str) -> None:

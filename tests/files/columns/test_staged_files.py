@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import errno
-import gc
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,60 +14,13 @@ from pyarrow import orc
 
 from shipper.api import EventBatch, RetryLater
 from shipper.config.field import read_options
-from shipper.files import syncing
 from shipper.files.closed import ClosedFile
-from shipper.files.columns import places, workshop
+from shipper.files.columns import places
 from shipper.files.local import LocalFile
 from shipper.sinks.hdfs.config import HdfsOptions
 from shipper.sinks.hdfs.sink import HdfsSink
-from shipper.testing.fakes import ManualClock, sink_context
-from tests.files.columns.test_deaths import Inline, rows_of
-
-
-@pytest.fixture(autouse=True)
-def _in_order(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What runs beside the loop is done at once, so that each test knows what has happened."""
-    monkeypatch.setattr(workshop, "Background", Inline)
-    monkeypatch.setattr(syncing, "Background", Inline)
-    yield
-    gc.collect()
-
-
-class Life:
-    """One process of a sink that writes to one bucket."""
-
-    def __init__(self, tmp_path: Path, sequence: int = 0, sink: type[HdfsSink] = HdfsSink, **properties: str) -> None:
-        self.out = tmp_path / "out"
-        self.stage = tmp_path / "state" / places.FOLDER
-        self.clock = ManualClock()
-        given = {"path": f"file://{self.out}", "fileType": "Parquet", "rollInterval": "0", **properties}
-        given = {key.replace("_", "."): value for key, value in given.items()}
-        options, findings = read_options(HdfsOptions, {f"hdfs.{key}": value for key, value in given.items()})
-        assert options is not None, findings
-        self.lines: list[tuple[str, str]] = []
-        self.sink = sink(options)
-        self.context = sink_context(
-            tmp_path / "state", clock=self.clock, said=self.lines, committed_sequence=sequence
-        )  # fmt: skip
-        self.sink.open(self.context)
-
-    def deliver(self, *bodies: bytes, **headers: str) -> int:
-        self.sink.deliver(EventBatch.of(list(bodies), [headers] * len(bodies)))
-        sequence = self.sink.flush()
-        self.sink.committed()
-        return sequence
-
-    def sync(self) -> None:
-        self.sink.sync()
-        while not self.sink.synced():
-            pass
-
-    def names(self) -> list[str]:
-        return sorted(os.listdir(self.out)) if self.out.exists() else []
-
-    def rows(self) -> list[bytes]:
-        return [row for path in sorted(self.out.iterdir()) for row in rows_of(path)]
-
+from shipper.testing.fakes import sink_context
+from tests.files.columns.life import Life, rows_of
 
 NAME = "FlumeData.1340459193235"
 CODECS = [
