@@ -77,6 +77,7 @@ class Hadoop:
     def java(self, *arguments: str, check: bool = True, native: bool = False) -> subprocess.CompletedProcess[bytes]:
         """Runs a class of Hadoop's in one JVM of its own, with its native library or in pure Java."""
         options = ["-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.net.preferIPv4Stack=true"]
+        options += ["-XX:+UnlockDiagnosticVMOptions", "-XX:-BytecodeVerificationRemote"]
         options += [f"-Djava.library.path={self.native}"] if native else []
         command = ("java", *options, "-cp", f"{self.configuration}:{self.libraries}/*", *arguments)
         done = subprocess.run(command, capture_output=True, timeout=_SHELL_S, check=False)

@@ -91,7 +91,7 @@ class FinalNames:
         if not self._waiting and not self._gone:
             return
         now = self._clock.monotonic_s()
-        for one in [one for one in self._waiting.values() if all_of_them or one.next_s <= now]:
+        for one in [one for one in self._waiting.values() if all_of_them or one.ending or one.next_s <= now]:
             try:
                 if not self._store.cuts:
                     if not self._ended(one):

@@ -14,7 +14,7 @@ from pathlib import Path
 from hdfs.leash import started
 
 LEASH = Path(__file__).with_name("leash.py")
-_LOOK_EVERY_S = 0.02
+_LOOK_EVERY_S = 0.05
 
 
 @dataclass(frozen=True)

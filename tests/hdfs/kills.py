@@ -105,7 +105,7 @@ def campaign(
             outcome.faults.append(f"it stopped with {code}")
         log = agent.log()
     outcome.lines = load.lines
-    _judge(cluster, folder, load.lines, outcome)
+    _judge(cluster, folder, load.lines, options.get("fileType") == "DataStream", outcome)
     if "Traceback" in log:
         outcome.faults.append("there is a traceback in the log")
     if outcome.faults:
@@ -119,7 +119,7 @@ def _delivered(agent: Agent) -> int:
     return max((int(number) for number in re.findall(r'"pos": ?(\d+)', found)), default=0)
 
 
-def _judge(cluster: Cluster, folder: str, lines: int, outcome: Outcome) -> None:
+def _judge(cluster: Cluster, folder: str, lines: int, plain: bool, outcome: Outcome) -> None:
     paths = cluster.files(folder)
     if left := [path for path in paths if path.endswith(".tmp") or "set-aside" in path]:
         outcome.faults.append(f"left under names of files that are being written: {left}")
@@ -129,7 +129,7 @@ def _judge(cluster: Cluster, folder: str, lines: int, outcome: Outcome) -> None:
         outcome.faults.append("fsck does not find it healthy")
     outcome.files = [cluster.status(path)["length"] for path in paths]  # type: ignore[index]
     counts: Counter[int] = Counter()
-    for path, content in cluster.text(paths).items():
+    for path, content in zip(paths, map(cluster.read, paths), strict=True) if plain else cluster.text(paths).items():
         for line in content.splitlines():
             if (match := _LINE.fullmatch(line)) is None:
                 outcome.faults.append(f"{path} has {line[:60]!r}")

@@ -5,12 +5,16 @@ What has arrived is read by the cluster's own Java classes, of open files as far
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from http.client import HTTPException
 from pathlib import Path
 from types import TracebackType
 
@@ -18,11 +22,12 @@ from hdfs.cluster import Cluster
 from hdfs.web import RefusedByNameNode
 
 from shipper.metrics.block import MetricsBlock
-from shipper.metrics.sample import Kind
+from shipper.metrics.sample import Kind, WorkerSample
 from shipper.testing.agent import Agent
 
 #: What `hdfs.callTimeout` is in these tests, so that faults are over soon.
 CALL_TIMEOUT_S = 3.0
+_LOOK_EVERY_S = 0.1  # a look at all files keeps the servers busy, and they have better things to do
 #: A loop may stand still for two calls, one that fails and one that takes back what came before it, and for what a
 #: machine with other work to do makes of that.
 _HELD_UP_MOST_S = 2 * CALL_TIMEOUT_S + 4.0
@@ -100,14 +105,19 @@ class Shipment:
     def arrived(self) -> Counter[bytes]:
         """How often each line is in the files, as far as they can be read at this moment."""
         found: Counter[bytes] = Counter()
-        with suppress(RefusedByNameNode, OSError):
+        with suppress(RefusedByNameNode, OSError, HTTPException):
             for path in self.files():
                 found.update(self.cluster.read(path).splitlines())
         return found
 
     def until_arrived(self, timeout_s: float = 100) -> None:
         """Waits until every line is there."""
-        self.agent.until(lambda: len(self.arrived()) == self._written, "all lines have arrived", timeout_s)
+
+        def arrived() -> bool:
+            time.sleep(_LOOK_EVERY_S)
+            return len(self.arrived()) == self._written
+
+        self.agent.until(arrived, "all lines have arrived", timeout_s)
 
     def until_delivered(self) -> None:
         """Waits until the sink says that it has delivered every line: where the files can't be looked at so easily."""
@@ -124,6 +134,18 @@ class Shipment:
         self.agent.until(lambda: len(looked_for.findall(self.agent.log())) >= times, f"it says {words!r}")
 
     # --- from start to end
+
+    @contextlib.contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """The sink's worker is stopped for a while."""
+        worker = self.agent.worker("k1")
+        self._watch.looks_away = True
+        os.kill(worker, signal.SIGSTOP)
+        yield
+        stood_ms = self._watch.step_ms(worker)
+        os.kill(worker, signal.SIGCONT)
+        self.agent.until(lambda: self._watch.step_ms(worker) != stood_ms, "the sink goes on")
+        self._watch.looks_away = False
 
     def start(self) -> None:
         """Starts the agent, with what the log has."""
@@ -163,6 +185,7 @@ class _Watch:
 
     def __init__(self, agent: Agent) -> None:
         self.longest_s = 0.0
+        self.looks_away = False
         self._agent = agent
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -174,15 +197,21 @@ class _Watch:
         self._over.set()
         self._thread.join()  # may be called twice
 
+    def step_ms(self, pid: int) -> int:
+        """When that worker's loop has made its last step."""
+        return next((worker.counters["progress_ms"] for worker in self._workers() if worker.pid == pid), 0)
+
     def _run(self) -> None:
         while not self._over.wait(0.1):
             with suppress(OSError, StopIteration, ValueError):
-                self._look(self._agent.instance_dir() / "metrics")
+                self._look()
 
-    def _look(self, metrics: Path) -> None:
-        sample = MetricsBlock.view(metrics).sample()
-        for worker in sample.workers:
+    def _look(self) -> None:
+        for worker in self._workers():
             step_ms = worker.counters["progress_ms"]
             runs = worker.kind == Kind.SINK and step_ms and not worker.stop_ms and self._agent.pid
-            if runs and worker.pid in self._agent.children():
+            if runs and worker.pid in self._agent.children() and not self.looks_away:
                 self.longest_s = max(self.longest_s, time.monotonic() - step_ms / 1000)
+
+    def _workers(self) -> Sequence[WorkerSample]:
+        return MetricsBlock.view(self._agent.instance_dir() / "metrics").sample().workers

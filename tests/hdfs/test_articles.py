@@ -32,7 +32,7 @@ def loghub(reference: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("lines", [80, pytest.param(0, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("lines", [30, pytest.param(0, marks=pytest.mark.nightly)])
 def test_the_articles_file_on_a_cluster(
     hdfs: Cluster, reference: Path, loghub: dict[str, bytes], tmp_path: Path, lines: int
 ) -> None:

@@ -104,7 +104,7 @@ def test_many_buckets_on_a_disk(tmp_path: Path, buckets: int, open_max: int) -> 
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize(("buckets", "open_max"), [(60, 10), pytest.param(10_000, 500, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize(("buckets", "open_max"), [(40, 10), pytest.param(10_000, 500, marks=pytest.mark.nightly)])
 def test_many_buckets_on_a_cluster(
     hdfs_to_break: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, buckets: int, open_max: int
 ) -> None:

@@ -19,7 +19,7 @@ def put(cluster: Cluster, tmp_path: Path, content: bytes) -> str:
     local = tmp_path / "local"
     local.write_bytes(content)
     path = f"{cluster.folder()}/file"
-    cluster.shell("-mkdir", "-p", path.rpartition("/")[0])
+    cluster.rest("PUT", path.rpartition("/")[0], "MKDIRS")
     cluster.shell("-put", str(local), path)
     return path
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import MappingProxyType
 
@@ -42,19 +42,30 @@ def test_each_row_of_the_page_is_a_test() -> None:
     assert set(SAID) <= tests, set(SAID) - tests
 
 
-def test_namenode_killed(hdfs_to_break: Cluster, tmp_path: Path) -> None:
-    with shipping(tmp_path, hdfs_to_break) as shipment:
+@pytest.mark.parametrize("asked", ["when it is ready", pytest.param("at once", marks=pytest.mark.nightly)])
+def test_namenode_killed(hdfs_to_break: Cluster, tmp_path: Path, asked: str) -> None:
+    """A NameNode that is asked for a lease before a DataNode has registered with it asks none for 30 heartbeats: a file
+    then keeps its name for so long."""
+    soon = {"hdfs.retryInterval": "1"}
+    with shipping(tmp_path, hdfs_to_break, sink=soon) as shipment:
         hdfs_to_break.kill_namenode()
         shipment.more()
         shipment.until_says(SAID["namenode_killed"])
-        hdfs_to_break.start_namenode()
+        with shipment.standing_still() if asked == "when it is ready" else nullcontext():
+            hdfs_to_break.start_namenode()
+        shipment.until_arrived()
+        until(lambda: sum(path.endswith(".tmp") for path in shipment.files()) < 2, "the file that was open has ended")
         shipment.settle()
 
 
-def test_stopped_without_namenode(hdfs_to_break: Cluster, tmp_path: Path) -> None:
+@pytest.mark.parametrize("away", ["frozen", pytest.param("dead", marks=pytest.mark.nightly)])
+def test_stopped_without_namenode(hdfs_to_break: Cluster, tmp_path: Path, away: str) -> None:
     """The file keeps its name; the next start finishes it."""
     with shipping(tmp_path, hdfs_to_break) as shipment:
-        hdfs_to_break.kill_namenode()
+        if away == "dead":
+            hdfs_to_break.kill_namenode()
+        else:
+            hdfs_to_break.namenodes[0].freeze()
         assert shipment.agent.stop() == 0
         shipment.until_says(SAID["stopped_without_namenode"])
         assert "Please report" not in shipment.agent.log() and "journal" not in shipment.agent.log()

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import hdfs_native
+import pytest
 from hdfs.fixtures import KerberosCluster
 from hdfs.shipping import Shipment
 
 
-def test_an_agent_with_a_keytab_ships_for_somebody_else(hdfs_kerberos: KerberosCluster, tmp_path: Path) -> None:
+def test_an_agent_with_a_keytab_ships_for_somebody_else(
+    hdfs_kerberos: KerberosCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Over RPC and blocks that are encrypted; the files are those of the user that it acts for."""
     cluster, kdc = hdfs_kerberos
     folder = cluster.folder()
-    cluster.shell("-mkdir", "-p", folder)
-    cluster.shell("-chmod", "777", folder)
+    for name, value in kdc.environment.items():
+        monkeypatch.setenv(name, value)
+    client = hdfs_native.Client(cluster.uri, config_dir=str(cluster.conf_dir))
+    client.mkdirs(folder)
+    client.set_permission(folder, 0o777)
     login = {
         "hdfs.kerberosPrincipal": kdc.principal, "hdfs.kerberosKeytab": str(kdc.keytab), "hdfs.proxyUser": "alice",
     }  # fmt: skip
@@ -24,8 +31,8 @@ def test_an_agent_with_a_keytab_ships_for_somebody_else(hdfs_kerberos: KerberosC
         shipment.until_delivered()
         assert shipment.agent.stop() == 0
     assert cluster.shell("-cat", f"{folder}/*").splitlines() == [line.decode() for line in shipment.lines()]
-    [listed] = cluster.shell("-ls", "-C", folder).split()
-    assert "alice" in cluster.shell("-stat", "%u", listed) and not listed.endswith(".tmp")
+    [listed] = client.list_status(folder)
+    assert listed.owner == "alice" and not listed.path.endswith(".tmp")
 
 
 def test_an_agent_without_a_keytab_is_told_what_is_missing(hdfs_kerberos: KerberosCluster, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import gzip
 import time
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from shipper.clock import SystemClock
 from shipper.config.field import read_options
 from shipper.files.extent import Extent, last_of, tail_of
 from shipper.files.journal import Journal
+from shipper.sinks.hdfs.cluster import Cluster as Client
 from shipper.sinks.hdfs.config import HdfsOptions
 from shipper.sinks.hdfs.hadoop_settings import CONF_DIR
 from shipper.sinks.hdfs.sink import HdfsSink
@@ -147,8 +150,9 @@ def test_a_refusal_leaves_what_the_transaction_has_before_it(hdfs: Cluster, tmp_
     running.sink.flush()
     running.sink.committed()
     running.close()
-    texts = hdfs.text(running.files())
-    assert b"".join(texts.values()).count(b"\n") == 3
+    content = hdfs.read_all(running.folder)
+    assert [content.count(body) for body in (b"one", b"two", b"three")] == [1, 1, 1]
+    assert len(running.files()) == 2
 
 
 def test_what_a_dead_worker_had_open_is_cut_and_gone_on_with(hdfs: Cluster, tmp_path: Path, conf: str) -> None:
@@ -198,6 +202,34 @@ def test_a_finished_file_is_renamed_by_the_next_process(hdfs: Cluster, tmp_path:
     assert alive.rows() == expected(3)
     assert alive.context.counters.get("files_lost") == 0
     dead.sink._store.close()
+
+
+@pytest.mark.usefixtures("web")
+def test_a_stop_gives_the_name_that_could_not_be_given_before(
+    hdfs: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long before it would be tried again, and without waiting for longer than it takes."""
+    rename = Client.rename
+    tries = iter([OSError(errno.EIO, "not now")])
+
+    async def fails_once(self: Client, path: str, final: str, overwrite: bool = False) -> None:
+        for problem in tries:
+            raise problem
+        await rename(self, path, final, overwrite)
+
+    monkeypatch.setattr(Client, "rename", fails_once)
+    running = Running(hdfs, hdfs.folder(), tmp_path, rollCount="1")
+    running.commit(0, 1)  # the second row ends the first file
+    until_s = time.monotonic() + _PATIENCE_S
+    while not [line for _, line in running.said if "next try in 180 s" in line]:
+        assert time.monotonic() < until_s, running.said
+        running.sink.tick()
+        time.sleep(0.02)
+    began_s = time.monotonic()
+    running.close()
+    assert time.monotonic() - began_s < 15  # it would wait for 20
+    assert running.rows() == expected(2)
+    assert not [line for _, line in running.said if "keeps that name" in line]
 
 
 @pytest.mark.usefixtures("web")
@@ -300,9 +332,9 @@ def test_codecs_and_folders_are_as_on_a_disk(hdfs: Cluster, tmp_path: Path) -> N
     running.commit(0, 1, hosts="ab")
     running.commit(2, 3, hosts="ab")
     running.close()
-    texts = hdfs.text(running.files())
-    assert sorted(path.rpartition(".")[2] for path in texts) == ["gz", "gz"]
-    assert sorted(b"".join(texts.values()).splitlines()) == expected(4)
+    files = running.files()
+    assert sorted(path.rpartition(".")[2] for path in files) == ["gz", "gz"]
+    assert sorted(b"".join(gzip.decompress(hdfs.read(path)) for path in files).splitlines()) == expected(4)
 
 
 def test_the_tail_of_a_file_is_of_its_last_bytes() -> None:
