@@ -140,6 +140,7 @@ def test_a_compressed_stream_needs_a_codec() -> None:
     assert "needs hdfs.codeC, as in hdfs.codeC = gzip" in findings[0].message
 
 
+@pytest.mark.usefixtures("liblzo2")
 def test_a_sequence_file_takes_no_container() -> None:
     """No reader of SequenceFiles could open it."""
     options, findings = read(fileType="SequenceFile", codeC="lzop")

@@ -134,7 +134,7 @@ def in_channel(one: Agent, channel: str = "c1") -> int:
     from shipper.metrics.block import MetricsBlock
 
     for path in one.run_dir.glob(f"{one.name}-*/metrics"):
-        return MetricsBlock.open(path).sample().channels.get(channel, {}).get("size", 0)
+        return MetricsBlock.view(path).sample().channels.get(channel, {}).get("size", 0)
     return 0
 
 

@@ -46,7 +46,7 @@ def delivered(one: Agent, lines: int, *names: str) -> bool:
 
 def living(one: Agent) -> int:
     """How many workers live and have opened what they need."""
-    block = MetricsBlock.open(one.instance_dir() / "metrics")
+    block = MetricsBlock.view(one.instance_dir() / "metrics")
     open_ones = [w for w in block.sample().workers if w.state not in (State.STARTING, State.FAILED) and alive(w.pid)]
     writers = [pid for name, pid in one.workers().items() if name.startswith("c") and alive(pid)]
     return len(open_ones) + len(writers)

@@ -154,4 +154,4 @@ def channel(one: Agent, name: str = "c1") -> dict[str, int]:
     """The numbers of a channel: they go on over all deaths."""
     from shipper.metrics.block import MetricsBlock
 
-    return dict(MetricsBlock.open(one.instance_dir() / "metrics").sample().channels[name])
+    return dict(MetricsBlock.view(one.instance_dir() / "metrics").sample().channels[name])

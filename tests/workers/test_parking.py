@@ -420,7 +420,7 @@ def test_what_can_not_be_parked_is_delivered_by_the_next_start(agent: Callable[.
 def in_channel(one: Agent) -> int:
     """Rows in channel c1, as the supervisor last saw it."""
     path = one.instance_dir() / "metrics" if list(one.run_dir.iterdir()) else None
-    return MetricsBlock.open(path).sample().channels["c1"]["size"] if path and path.exists() else 0
+    return MetricsBlock.view(path).sample().channels["c1"]["size"] if path and path.exists() else 0
 
 
 # --- damage
