@@ -11,6 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # for the files of fixtures beside this one
 
+from columnar import columnar  # noqa: F401
 from fetched import FETCH_S
 from hadoop import hadoop  # noqa: F401
 from hdfs.fixtures import hdfs, hdfs_kerberos, hdfs_pair, hdfs_to_break  # noqa: F401
@@ -32,7 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The first test that needs something waits until it is fetched, the others for the first one."""
     for item in items:
-        if {"hadoop", "liblzo2", "program", "rivals_path"} & set(getattr(item, "fixturenames", ())):
+        if {"columnar", "hadoop", "liblzo2", "program", "rivals_path"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.timeout(FETCH_S))
 
 

@@ -74,12 +74,18 @@ class Hadoop:
     configuration: Path
     native: Path
 
-    def java(self, *arguments: str, check: bool = True, native: bool = False) -> subprocess.CompletedProcess[bytes]:
-        """Runs a class of Hadoop's in one JVM of its own, with its native library or in pure Java."""
+    def java(
+        self, *arguments: str, check: bool = True, native: bool = False, before: str = ""
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Runs a class in one JVM of its own, with Hadoop's native library or in pure Java.
+
+        Args:
+            before: the class path of others, who come before Hadoop's.
+        """
         options = ["-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.net.preferIPv4Stack=true"]
         options += ["-XX:+UnlockDiagnosticVMOptions", "-XX:-BytecodeVerificationRemote"]
         options += [f"-Djava.library.path={self.native}"] if native else []
-        command = ("java", *options, "-cp", f"{self.configuration}:{self.libraries}/*", *arguments)
+        command = ("java", *options, "-cp", f"{self.configuration}:{before}:{self.libraries}/*", *arguments)
         done = subprocess.run(command, capture_output=True, timeout=_SHELL_S, check=False)
         assert done.returncode == 0 or not check, done.stderr.decode(errors="replace")[:4000]  # then how to use it
         return done
