@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,7 +66,7 @@ class Kdc:
 
     Attributes:
         krb5_conf: for `KRB5_CONFIG`.
-        principal: of the user, with the realm.
+        principal: of the user, with the realm; and one of this machine's user, as Hadoop's files write it.
         keytab: the user's.
         ticket_cache: the user's, for `KRB5CCNAME`; good for the tests' time.
     """
@@ -74,6 +75,7 @@ class Kdc:
         self.home = home
         self.krb5_conf = home / "krb5.conf"
         self.principal = f"{USER}@{REALM}"
+        self.principal_of_host = f"{USER}/_HOST@{REALM}"
         self.keytab = home / f"{USER}.keytab"
         self.ticket_cache = home / "tickets"
         self._servers = home / "servers.keytab"
@@ -133,10 +135,11 @@ class Kdc:
             self.krb5_conf.write_text(_CLIENT.format(**words))
             (self.home / "kdc.conf").write_text(_SERVER.format(**words))
             tool("kdb5_util", "create", "-s", "-P", "not-a-secret", "-r", REALM)
-            for name in (*_SERVERS, USER):
+            users = (USER, f"{USER}/{socket.getfqdn().lower()}")
+            for name in (*_SERVERS, *users):
                 tool("kadmin.local", "-q", f"addprinc -randkey {name}")
             tool("kadmin.local", "-q", f"ktadd -k {self._servers} {' '.join(_SERVERS)}")
-            tool("kadmin.local", "-q", f"ktadd -k {self.keytab} {USER}")
+            tool("kadmin.local", "-q", f"ktadd -k {self.keytab} {' '.join(users)}")
         self._daemon.start()
         self._daemon.until_said("commencing operation")
         tool("kinit", "-k", "-t", self.keytab, "-c", self.ticket_cache, USER)

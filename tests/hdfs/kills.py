@@ -65,14 +65,22 @@ class Load:
 
 
 def campaign(
-    cluster: Cluster, home: Path, seed: int, roles: Sequence[str], *, conf: Path, lines_s: int = 5000, **sink: str
+    cluster: Cluster,
+    home: Path,
+    seed: int,
+    roles: Sequence[str],
+    *,
+    conf: Path,
+    lines_s: int = 5000,
+    uri: str = "",
+    **sink: str,
 ) -> Outcome:
     """Kills each of `roles` ("sink", "source", "group") once, at times that the seed gives, and counts."""
     chance = random.Random(seed)
     folder = cluster.folder()
     home.mkdir(parents=True, exist_ok=True)
     outcome = Outcome()
-    options = {"path": f"{cluster.uri}{folder}", "rollSize": "0", "rollCount": "0", **sink}
+    options = {"path": f"{uri or cluster.uri}{folder}", "rollSize": "0", "rollCount": "0", **sink}
     capacity = options.pop("capacity", "")
     properties = "\n".join([
         "a1.sources = r1", "a1.channels = c1", "a1.sinks = k1", "a1.sources.r1.type = TAILDIR",

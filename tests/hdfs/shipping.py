@@ -44,6 +44,7 @@ class Shipment:
         source: lines for the source.
         environment: more variables of the agent.
         folder: on the cluster; by default one that nothing has yet.
+        uri: of the cluster, by another way than RPC.
     """
 
     def __init__(
@@ -55,8 +56,10 @@ class Shipment:
         sink: Mapping[str, str] | None = None,
         environment: Mapping[str, str] | None = None,
         folder: str | None = None,
+        uri: str = "",
     ) -> None:
         self.cluster = cluster
+        self._uri = uri or cluster.uri
         self.folder = folder or cluster.folder()
         self._log = directory / "app.log"
         self._log.touch()
@@ -72,7 +75,7 @@ class Shipment:
     def _properties(self, sink: Mapping[str, str]) -> str:
         settings = {
             "type": "hdfs", "channel": "c1",
-            "hdfs.path": f"{self.cluster.uri}{self.folder}", "hdfs.fileType": "DataStream",
+            "hdfs.path": f"{self._uri}{self.folder}", "hdfs.fileType": "DataStream",
             "hdfs.rollInterval": "0", "hdfs.rollSize": "0", "hdfs.rollCount": "0",
             "hdfs.callTimeout": str(int(CALL_TIMEOUT_S * 1000)), **sink,
         }  # fmt: skip

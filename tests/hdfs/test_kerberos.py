@@ -13,7 +13,8 @@ from hdfs.shipping import Shipment
 def test_an_agent_with_a_keytab_ships_for_somebody_else(
     hdfs_kerberos: KerberosCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Over RPC and blocks that are encrypted; the files are those of the user that it acts for."""
+    """Over RPC and blocks that are encrypted; it logs in with this machine's name (_HOST), and the files are those of
+    the user that it acts for."""
     cluster, kdc = hdfs_kerberos
     folder = cluster.folder()
     for name, value in kdc.environment.items():
@@ -22,7 +23,8 @@ def test_an_agent_with_a_keytab_ships_for_somebody_else(
     client.mkdirs(folder)
     client.set_permission(folder, 0o777)
     login = {
-        "hdfs.kerberosPrincipal": kdc.principal, "hdfs.kerberosKeytab": str(kdc.keytab), "hdfs.proxyUser": "alice",
+        "hdfs.kerberosPrincipal": kdc.principal_of_host, "hdfs.kerberosKeytab": str(kdc.keytab),
+        "hdfs.proxyUser": "alice",
     }  # fmt: skip
     environment = {"KRB5_CONFIG": str(kdc.krb5_conf)}
     with Shipment(tmp_path, cluster, folder=folder, sink=login, environment=environment) as shipment:

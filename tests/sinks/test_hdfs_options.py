@@ -13,6 +13,7 @@ from shipper.api import EventBatch
 from shipper.config.field import Finding, declarations, read_options
 from shipper.registry import find
 from shipper.sinks.hdfs.config import HdfsOptions
+from shipper.sinks.hdfs.hadoop_settings import HadoopSettings
 from shipper.sinks.hdfs.sink import HdfsSink
 from shipper.testing.fakes import sink_context
 
@@ -63,7 +64,7 @@ def test_the_defaults_are_flumes() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("path", "webhdfs://nn:9870/x", "can't make written bytes safe before a file is closed"),
+        ("path", "swebhdfs://nn:9871/x", "without TLS only"),
         ("path", "hdfs://%{host}/x", "not in the name of a cluster"),
         ("path", "s3a://bucket/x", "s3a:// is not known; hdfs://... and file:///... work"),
         ("path", " ", "hdfs.path is empty"),
@@ -198,3 +199,14 @@ def test_an_option_with_nothing_to_do_here_says_so_at_start(key: str, value: str
     assert level == "info"
     assert line.startswith(f"hdfs.{key} is set: ")
     assert "o effect" in line
+
+
+def test_mount_points_lead_to_addresses() -> None:
+    """The longest one that fits; without any, the fallback."""
+    links = {"link./logs": "hdfs://one/data/", "link./logs/web": "hdfs://two", "linkFallback": "hdfs://rest/all"}
+    settings = HadoopSettings("", {f"fs.viewfs.mounttable.t.{key}": value for key, value in links.items()})
+    assert settings.mounted("t", "/logs/%Y") == "hdfs://one/data/%Y"
+    assert settings.mounted("t", "/logs/web/a") == "hdfs://two/a"
+    assert settings.mounted("t", "/logs") == "hdfs://one/data"
+    assert settings.mounted("t", "/logsx") == "hdfs://rest/all/logsx"
+    assert settings.mounted("other", "/logs") == ""

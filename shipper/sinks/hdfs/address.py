@@ -6,6 +6,7 @@
     hdfs://name/a/%Y          a nameservice of hdfs-site.xml: several NameNodes, one of them active
     hdfs:///a, hdfs:/a        what fs.defaultFS of core-site.xml says
     viewfs://name/a           mount points of core-site.xml
+    webhdfs://host:port/a     the web port of a NameNode, or a nameservice: all of it over HTTP
     file:///a                 this machine
     /a, a                     fs.defaultFS; without one, a directory of this machine, and a person is told
 """
@@ -17,7 +18,7 @@ import re
 from dataclasses import dataclass
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?=/)")
-_CLUSTERS = ("hdfs", "viewfs")
+CLUSTERS = ("hdfs", "viewfs", "webhdfs")
 NEEDS_CLIENT = "hdfs-native is not installed, which speaks to clusters: pip install 'shipper[hdfs]'"
 
 
@@ -47,15 +48,12 @@ def address_problem(address: str) -> str | None:
         return "hdfs.path is empty: name a directory, as in file:///var/log/archive/%Y-%m-%d"
     if scheme in ("", "file"):
         return None
-    if scheme in _CLUSTERS:
+    if scheme in CLUSTERS:
         if "%" in _authority(address):
             return f"hdfs.path = {address}: escapes are possible in the path, not in the name of a cluster"
-        return None if client_is_there() else f"hdfs.path = {address}: {NEEDS_CLIENT}"
-    if scheme in ("webhdfs", "swebhdfs"):
-        return (
-            f"hdfs.path = {address}: {scheme}:// can't make written bytes safe before a file is closed, so it is not "
-            "written to; name the NameNode's RPC address, as in hdfs://host:8020/..."
-        )
+        return None if scheme == "webhdfs" or client_is_there() else f"hdfs.path = {address}: {NEEDS_CLIENT}"
+    if scheme == "swebhdfs":
+        return f"hdfs.path = {address}: WebHDFS is spoken without TLS only; hdfs://host:8020/... can be encrypted"
     return f"hdfs.path = {address}: {scheme}:// is not known; hdfs://... and file:///... work"
 
 
@@ -80,10 +78,10 @@ def place_of(address: str, default_url: str) -> Place:
         default_url: `fs.defaultFS`, "" when no configuration says it.
     """
     scheme = scheme_of(address)
-    if scheme in _CLUSTERS:
+    if scheme in CLUSTERS:
         authority = _authority(address)
         return Place(f"{scheme}://{authority}" if authority else default_url, path_of(address))
-    if not scheme and scheme_of(default_url.rstrip("/") + "/") in _CLUSTERS:
+    if not scheme and scheme_of(default_url.rstrip("/") + "/") in CLUSTERS:
         return Place(default_url.rstrip("/"), address if address.startswith("/") else f"/user/{{user}}/{address}")
     return Place("", path_of(address))
 

@@ -1,32 +1,27 @@
 """A cluster: a file system of Hadoop's, asked through hdfs-native, the one place that knows this library.
 
-Each call has our deadline (`hdfs.callTimeout`), because the library waits for ever for a server that is connected and
-silent; what it raises becomes an `OSError` with a sentence. Only `bytes` go into a write: of anything else the library
-makes a copy an item at a time.
+Each call has our deadline, because the library waits for ever for a server that is connected and silent (`calls.py`).
+Only `bytes` go into a write: of anything else the library makes a copy an item at a time.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import hdfs_native
 
 from shipper.files.store import FileStatus
+from shipper.sinks.hdfs.file_system import FileSystem, never
 from shipper.sinks.hdfs.hadoop_settings import HadoopSettings
-from shipper.sinks.hdfs.troubles import Silent, passes, translated
+from shipper.sinks.hdfs.troubles import translated
 
-T = TypeVar("T")
-_PAUSE_S = 0.2
 _PROXY = "HADOOP_PROXY_USER"
 #: How often the library tries again, over all NameNodes. Trying one that it tried before it would sleep first, which in
 #: 0.14.7 ends in a panic: so it tries each of them once, and all the rest is done here.
 _ATTEMPTS = "dfs.client.failover.max.attempts"
-_PANIC = "PanicException"
 #: All clients of this process, one a sink. One that is collected while one of its own threads has the interpreter
 #: panics there; so none ever is.
 _KEPT: list[Any] = []
@@ -52,7 +47,7 @@ class Login:
         return self.principal.replace("_HOST", socket.getfqdn().lower())
 
 
-class Writer:
+class ClusterWriter:
     """A file open for writing, at the library."""
 
     def __init__(self, cluster: Cluster, path: str, writer: Any) -> None:
@@ -62,36 +57,33 @@ class Writer:
 
     async def write(self, data: bytes) -> None:
         # Not once more: nobody knows how much of it is in the file.
-        await self._cluster.within(lambda: self._writer.write(data), self._path, again=False)
+        await self._cluster.within(lambda: self._writer.write(data), self._path, again=never)
 
     async def hsync(self) -> None:
         await self._cluster.within(lambda: self._writer.hsync(), self._path)
 
     async def close(self) -> None:
         # Not once more: the library takes a second close for done, whatever became of the first. `right.py` sees to it.
-        await self._cluster.within(lambda: self._writer.close(), self._path, again=False)
+        await self._cluster.within(lambda: self._writer.close(), self._path, again=never)
 
 
-class Cluster:
-    """One file system. All coroutines run in the thread that `connect` ran in.
+class Cluster(FileSystem):
+    """One file system, by RPC.
 
     Args:
-        url: `hdfs://...` or `viewfs://...`.
+        url: `hdfs://...`.
         timeout_s: that a call may take.
     """
 
     def __init__(self, url: str, settings: HadoopSettings, login: Login, timeout_s: float) -> None:
-        self.url = url
-        self.settings = settings
-        self.timeout_s = timeout_s
+        super().__init__(url, settings, timeout_s)
         self._login = login
         self._client: Any = None
 
     async def connect(self) -> None:
-        """Makes the client; no server is asked yet."""
         if self._login.proxy_user:
             os.environ[_PROXY] = self._login.proxy_user
-        once_each = {_ATTEMPTS: str(self.settings.most_name_nodes(self.url) - 1)}
+        once_each = {_ATTEMPTS: str(len(self.servers()) - 1)}
         try:
             self._client = hdfs_native.AsyncClient(
                 self.url, once_each, self.settings.folder or None,
@@ -101,53 +93,14 @@ class Cluster:
             raise translated(problem, self.url) from problem
         _KEPT.append(self._client)
 
-    async def within(self, call: Callable[[], Awaitable[T]], path: str, *, again: bool = True) -> T:
-        """The result of a call, tried again while the server asks for that, or is not there.
-
-        Args:
-            again: False where a call that failed may have done a part of its work.
-
-        Raises:
-            Silent: there was none in time, and the call was given up.
-            OSError: as `translated` says.
-        """
-        until_s = asyncio.get_running_loop().time() + self.timeout_s
-        while True:
-            try:
-                async with asyncio.timeout_at(until_s):
-                    return await call()
-            except TimeoutError:
-                raise await self._reason(path) from None
-            except BaseException as problem:
-                if not isinstance(problem, Exception) and type(problem).__name__ != _PANIC:
-                    raise
-                if not (again and passes(problem)) or asyncio.get_running_loop().time() + _PAUSE_S > until_s:
-                    raise translated(problem, path) from problem
-            await asyncio.sleep(_PAUSE_S)
-
-    async def _reason(self, path: str) -> OSError:
-        """Why there was no answer: no NameNode listens, or one listens and is silent."""
-        refused: OSError | None = None
-        for host, port in self.settings.name_nodes(self.url.partition("://")[2]):
-            try:
-                async with asyncio.timeout(1):
-                    _, writer = await asyncio.open_connection(host, port)
-                writer.close()
-                return Silent(self.timeout_s, path)
-            except TimeoutError:
-                continue
-            except OSError as problem:
-                refused = problem
-        return Silent(self.timeout_s, path) if refused is None else translated(refused, path)
-
-    async def create(self, path: str, overwrite: bool = False) -> Writer:
+    async def create(self, path: str, overwrite: bool = False) -> ClusterWriter:
         copies = self.settings.get("dfs.replication")  # the library would take what the NameNode has as its default
         replication = int(copies) if copies.isdigit() else None
         options = hdfs_native.WriteOptions(overwrite=overwrite, create_parent=True, replication=replication)
-        return Writer(self, path, await self.within(lambda: self._client.create(path, options), path))
+        return ClusterWriter(self, path, await self.within(lambda: self._client.create(path, options), path))
 
-    async def append(self, path: str) -> Writer:
-        return Writer(self, path, await self.within(lambda: self._client.append(path), path))
+    async def append(self, path: str) -> ClusterWriter:
+        return ClusterWriter(self, path, await self.within(lambda: self._client.append(path), path))
 
     async def stat(self, path: str) -> FileStatus | None:
         """The identity is the time at which the file was made, in ms: the client shows no number of a file."""
@@ -158,8 +111,6 @@ class Cluster:
         return FileStatus(found.length, str(found.access_time), found.isdir)
 
     async def read(self, path: str, offset: int, length: int) -> bytes:
-        """Bytes of a file that is closed."""
-
         async def read() -> bytes:
             reader = await self._client.read(path)
             found: bytes = await reader.read_range(offset, length)
@@ -168,7 +119,6 @@ class Cluster:
         return await self.within(read, path)
 
     async def recover_lease(self, path: str) -> bool:
-        """Asks the NameNode to close a file that its writer left; True when it is closed."""
         return bool(await self.within(lambda: self._client.recover_lease(path), path))
 
     async def rename(self, path: str, final: str, overwrite: bool = False) -> None:

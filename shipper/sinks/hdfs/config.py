@@ -32,7 +32,7 @@ from shipper.files.done_period import period_problem, whole
 from shipper.files.format import serializer_doubts, serializer_problems
 from shipper.files.sequence_file import find_write_format
 from shipper.files.timezones import time_zone
-from shipper.sinks.hdfs.address import address_problem
+from shipper.sinks.hdfs.address import address_problem, scheme_of
 
 _UNITS = ("second", "minute", "hour")
 _TARGET_BYTES = 128 << 20
@@ -141,6 +141,11 @@ class HdfsOptions(Options):
         help="Whom to act for on a cluster.")  # fmt: skip
 
     @property
+    def over_http(self) -> bool:
+        """True when only HTTP leads to the cluster."""
+        return scheme_of(self.path) == "webhdfs"
+
+    @property
     def columns_format(self) -> ColumnsFormat | None:
         """The kind of files of columns; None for files of events."""
         return FORMATS.get(self.file_type)
@@ -210,7 +215,21 @@ class HdfsOptions(Options):
             there, lacks = ("Keytab", "Principal") if self.kerberos_principal is None else ("Principal", "Keytab")
             found.append((f"hdfs.kerberos{there}", f"hdfs.kerberos{there} is set without hdfs.kerberos{lacks}: "
                           "both are needed to log in"))  # fmt: skip
+        if self.over_http:
+            found += self._http_problems()
         found += self._format_problems()
+        return found
+
+    def _http_problems(self) -> list[tuple[str, str]]:
+        found = []
+        if self.kerberos_principal is not None:
+            found.append(("hdfs.kerberosPrincipal", f"hdfs.path = {self.path}: over webhdfs:// nobody can log in with "
+                          "Kerberos; hdfs://host:8020/... can"))  # fmt: skip
+        if not self.in_use_prefix and not self.open_suffix:
+            key = "hdfs.emptyInUseSuffix" if self.empty_in_use_suffix else "hdfs.inUseSuffix"
+            found.append((key, "over webhdfs:// a file must have another name while it is written, so that a late "
+                          "request of a process that died can't reach it: leave hdfs.inUseSuffix = .tmp, or give an "
+                          "hdfs.inUsePrefix"))  # fmt: skip
         return found
 
     def _bucket_done_problems(self, name: str) -> list[tuple[str, str]]:

@@ -49,17 +49,22 @@ class HadoopSettings:
         hosts = [self.get(f"dfs.namenode.rpc-address.{authority}.{node}") for node in self._nodes(authority)]
         return [_host_port(host, _RPC_PORT) for host in hosts if host] or [_host_port(authority, _RPC_PORT)]
 
-    def most_name_nodes(self, url: str) -> int:
-        """How many NameNodes a cluster has; of several behind mount points, the one that has the most."""
-        scheme, _, authority = url.partition("://")
-        if scheme != "viewfs":
-            return len(self.name_nodes(authority))
-        links = f"fs.viewfs.mounttable.{authority}.link"
-        mounted = [self.get(key).partition("://")[2].partition("/")[0] for key in self.values if key.startswith(links)]
-        return max((len(self.name_nodes(name)) for name in mounted), default=1)
+    def mounted(self, table: str, path: str) -> str:
+        """The address behind a path of mount points (`viewfs://TABLE/PATH`), "" when none of them leads there."""
+        start = f"fs.viewfs.mounttable.{table}.link."
+        links = {key.removeprefix(start).rstrip("/"): self.get(key) for key in self.values if key.startswith(start)}
+        leading = [link for link in links if path == link or path.startswith(f"{link}/")]
+        if not leading:
+            fallback = self.get(f"fs.viewfs.mounttable.{table}.linkFallback")
+            return fallback and f"{fallback.rstrip('/')}{path}"
+        link = max(leading, key=len)
+        return f"{links[link].rstrip('/')}{path[len(link) :]}"
 
-    def web_addresses(self, authority: str) -> list[tuple[str, int]]:
+    def web_addresses(self, url: str) -> list[tuple[str, int]]:
         """Host and web port of each NameNode of a cluster: as set, else the default port of the same hosts."""
+        scheme, _, authority = url.partition("://")
+        if scheme == "webhdfs" and not self._nodes(authority):
+            return [_host_port(authority, _WEB_PORT)]
         if nodes := self._nodes(authority):
             found = [self.get(f"dfs.namenode.http-address.{authority}.{node}") for node in nodes]
         else:

@@ -2,6 +2,7 @@
 
 ::
 
+    seize             over HTTP: another name, by which a late request of its writer does not find it
     recover lease     until the NameNode says that the file is closed: 2 s after its writer died
     known again?      as long as what counts, and its last bytes that count are the ones that were written
     longer: cut       the NameNode's web port: 3 s for the last block
@@ -18,7 +19,7 @@ import errno
 
 from shipper.files.extent import Extent, bytes_in, tail_of
 from shipper.files.store import Changed, Explained, FileStatus
-from shipper.sinks.hdfs.cluster import Cluster, Writer
+from shipper.sinks.hdfs.file_system import FileSystem, Writer
 from shipper.sinks.hdfs.web import WebPort
 
 #: The NameNode begins once more after so long when the DataNode that it asked did not answer.
@@ -36,20 +37,28 @@ class Right:
         cut, copied: how many files were cut by either way.
     """
 
-    def __init__(self, cluster: Cluster, web: WebPort) -> None:
+    def __init__(self, cluster: FileSystem, web: WebPort) -> None:
         self._cluster = cluster
         self._web = web
         self.waiting: set[str] = set()
         self.cut = self.copied = 0
 
-    async def set_right(self, path: str, extent: Extent) -> int:
-        """Returns the length of the file, which is closed.
+    async def set_right(self, path: str, extent: Extent) -> tuple[str, int]:
+        """Returns where the file is now, which is closed, and its length.
 
         Raises:
             FileNotFoundError: there is none.
             Changed: another file has its name, or it is shorter than what counts: nothing was done to it.
             TimeoutError: its lease is not recovered yet.
         """
+        seized = await self._cluster.seize(path) if extent.length is not None else path
+        try:
+            return seized, await self._right(seized, extent)
+        except Changed:
+            await self._cluster.give_back(path)
+            raise
+
+    async def _right(self, path: str, extent: Extent) -> int:
         await self._recover(path)
         there = await self._cluster.stat(path)
         if there is None:

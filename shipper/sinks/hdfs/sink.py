@@ -39,8 +39,9 @@ from shipper.files.timezones import local_zone
 from shipper.sinks.hdfs.config import HdfsOptions
 from shipper.sinks.hdfs.opening import open_store
 
-#: Compressed files get better and fewer members when rows are gathered for a moment.
-_LINGER_COMPRESSED_S = 1.0
+#: Compressed files get better and fewer members when rows are gathered for a moment; over HTTP each flush costs one.
+_LINGER_S = 1.0
+_HTTP_BYTES = 16 << 20
 _REMEDY = "add a timestamp interceptor to the source, or set hdfs.useLocalTimeStamp = true"
 _SLASHES = re.compile(r"/{2,}")
 
@@ -61,12 +62,13 @@ class HdfsSink(RollingSink[HdfsOptions]):
     def linger_s(self) -> float:
         if self.options.flush_interval_s is not None:
             return self.options.flush_interval_s
-        packed = self.options.codec is not None or self.options.columns_format is not None
-        return _LINGER_COMPRESSED_S if packed else 0.0
+        options = self.options
+        gathers = options.codec is not None or options.columns_format is not None or options.over_http
+        return _LINGER_S if gathers else 0.0
 
     @property
     def batch_bytes(self) -> int | None:
-        return self.options.flush_size_bytes
+        return self.options.flush_size_bytes or (_HTTP_BYTES if self.options.over_http else None)
 
     def open(self, context: SinkContext) -> None:
         options = self.options

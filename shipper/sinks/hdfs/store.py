@@ -22,7 +22,7 @@ from collections.abc import Collection, Iterable, Sequence
 from shipper.files.extent import Extent
 from shipper.files.store import Explained, FileStatus
 from shipper.sinks.hdfs.beside import Beside
-from shipper.sinks.hdfs.cluster import Cluster
+from shipper.sinks.hdfs.file_system import FileSystem
 from shipper.sinks.hdfs.right import Right, Unrecovered
 from shipper.sinks.hdfs.web import WebPort
 from shipper.sinks.hdfs.writing import HdfsFile, Touched
@@ -70,7 +70,7 @@ class HdfsStore:
 
     cuts = False
 
-    def __init__(self, cluster: Cluster, web: WebPort) -> None:
+    def __init__(self, cluster: FileSystem, web: WebPort) -> None:
         self._cluster = cluster
         self._right = Right(cluster, web)
         self._beside = Beside()
@@ -78,7 +78,7 @@ class HdfsStore:
         self._touched = Touched(self._closes)  # with something for `flush` to do
         self._closings: set[concurrent.futures.Future[bool]] = set()
         self._endings: set[concurrent.futures.Future[None]] = set()
-        self._recoveries: dict[str, concurrent.futures.Future[int]] = {}
+        self._recoveries: dict[str, concurrent.futures.Future[tuple[str, int]]] = {}
         self._go_on_until_s = 0.0
         self._beside.call(cluster.connect())
 
@@ -92,9 +92,13 @@ class HdfsStore:
     def ready(self, files: Sequence[tuple[str, Extent]]) -> None:
         self._go_on_until_s = time.monotonic() + _GO_ON_S
         for path, extent in files:
+            if not self._goes_on(extent):
+                continue
             self._recoveries[path] = self._beside.begin(self._right.set_right(path, extent))
 
     def append(self, path: str, extent: Extent) -> HdfsFile:
+        if not self._goes_on(extent):
+            raise NotGoneOnWith(path)
         if path not in self._recoveries:
             self.ready([(path, extent)])
         work = self._recoveries.pop(path)
@@ -102,7 +106,7 @@ class HdfsStore:
         if not work.done():
             work.cancel()
             raise Unrecovered(path, _GO_ON_S)
-        length = work.result()
+        path, length = work.result()
         writer = self._beside.call(self._cluster.append(path))
         file = self._files[path] = HdfsFile(path, extent.identity or "", writer, self._touched, length)
         return file
@@ -179,10 +183,14 @@ class HdfsStore:
     async def _end(self, path: str, final: str, extent: Extent) -> None:
         file = self._files.pop(path, None)
         if file is None or not await file.closed(extent.length):
-            await self._right.set_right(path, extent)
+            path, _ = await self._right.set_right(path, extent)
         if final != path:
             # Dying before this or behind it: the next process finds either name on the same file.
             await self._cluster.rename(path, final)
+
+    def _goes_on(self, extent: Extent) -> bool:
+        """True when a file can be appended to; where nobody knows how much of it counts, nothing will be."""
+        return self._cluster.goes_on or extent.length is None
 
     def _make_room(self) -> None:
         if len(self._endings) < _ENDINGS_MAX:
@@ -195,3 +203,12 @@ class HdfsStore:
                     errno.EBUSY, f"{_ENDINGS_MAX} files are being closed, and the cluster is done with none of them",
                     "let files grow larger (hdfs.rollSize, hdfs.rollCount, hdfs.rollInterval); are its DataNodes up?",
                 )  # fmt: skip
+
+
+class NotGoneOnWith(Explained, TimeoutError):
+    """A file of a dead process is only finished."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            errno.ETIMEDOUT, "over webhdfs:// nobody can be kept from writing to it", "hdfs:// goes on with it", path
+        )

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from shipper.files.store import Explained
 from shipper.serializers.serializer import Bytes
-from shipper.sinks.hdfs.cluster import Writer
+from shipper.sinks.hdfs.file_system import Writer
 
 
 class Touched:
