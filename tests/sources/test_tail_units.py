@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,9 @@ from shipper.sources._tail.group import GlobGroup, RegexGroup
 from shipper.sources._tail.identity import Mark, key_of
 from shipper.sources._tail.java_lines import JavaLineRule, any_line_ends, strip_any_line_ends
 from shipper.sources._tail.java_regex import compile_java
+from shipper.sources._tail.lines import FileChanged, LineReader, NewlineRule
 from shipper.sources._tail.watch import _network_kind
+from shipper.sources._tail.watched import WatchedFile
 
 
 @pytest.mark.parametrize("share", [0.0, 0.0005, 0.01, 0.1, 0.5, 1.0])
@@ -174,3 +177,33 @@ def test_a_group_by_glob_matches_as_a_shell_does(tmp_path):
 def test_local_file_systems_are_told_from_network_ones():
     assert _network_kind("/proc") is None
     assert _network_kind("/") is None
+
+
+@pytest.mark.parametrize("shorter", [True, False], ids=["shorter", "as long as before"])
+def test_a_file_written_anew_between_two_pieces_of_a_read_gives_what_was_read_and_then_says_so(
+    shorter: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read of several pieces never joins two files, and what it has of the old one is not thrown away."""
+    path = tmp_path / "a.log"
+    old = b"".join(b"old line %06d\n" % number for number in range(50_000))
+    path.write_bytes(old)
+    file = WatchedFile(key_of(-1, path.stat()), "f", str(path), GlobGroup("g", str(path), {}))
+    file.fd = os.open(path, os.O_RDONLY)
+    reader = LineReader(NewlineRule(), 1 << 20, 1 << 20)
+    real, reads = os.preadv, []
+
+    def written_anew_behind_the_first(*asked: object) -> int:
+        count = real(*asked)  # type: ignore[arg-type]
+        reads.append(count)
+        if len(reads) == 1:
+            path.write_bytes(b"new line\n" * (10 if shorter else len(old) // 9))
+        return count
+
+    monkeypatch.setattr(os, "preadv", written_anew_behind_the_first)
+    lines = reader.read(file, 1_000_000)
+    assert lines is not None
+    assert old.startswith(b"".join(lines.records.column(0).to_pylist())), "of the old file, in order"
+    assert 10_000 < lines.records.num_rows < 20_000, "as much as the first piece brought"
+    with pytest.raises(FileChanged):
+        reader.read(file, 1_000_000)
+    os.close(file.fd)

@@ -167,6 +167,8 @@ class LineReader:
             before = self._before[: len(anchor)]
             count = os.preadv(file.fd, [before, piece], file.offset + filled - len(anchor)) - len(anchor)
             if count < 0 or before != anchor:
+                if filled:
+                    break  # what was read before still was the file; the next read finds out what it is now
                 raise FileChanged(file.path)
             filled += count
             self._scan.see(filled)
