@@ -19,7 +19,7 @@ from shipper.clock import Clock
 from shipper.files.closed_files import ClosedFiles
 from shipper.files.journal import FileRecord, Journal
 from shipper.files.progress import CLOSING, LEASED, RENAMING, FileState
-from shipper.files.store import Changed, Ending, Store, trouble
+from shipper.files.store import Changed, Ending, SlowStore, Store, trouble
 from shipper.metrics.counters import Counters
 
 #: A stop waits so long for what is being renamed; the supervisor's deadline is longer.
@@ -93,8 +93,8 @@ class FinalNames:
         now = self._clock.monotonic_s()
         for one in [one for one in self._waiting.values() if all_of_them or one.ending or one.next_s <= now]:
             try:
-                if not self._store.cuts:
-                    if not self._ended(one):
+                if not (store := self._store).cuts:
+                    if not self._ended(store, one):
                         continue
                 elif one.record.final != one.record.path:
                     self._rename(one.record)
@@ -123,17 +123,17 @@ class FinalNames:
         """How many are being closed and renamed at this moment."""
         return sum(one.ending is not None for one in self._waiting.values())
 
-    def _ended(self, one: _Waiting) -> bool:
+    def _ended(self, store: SlowStore, one: _Waiting) -> bool:
         """True when the file has its name; begins to give it. Raises what went wrong."""
         record = one.record
         if one.ending is None:
-            one.ending = self._store.end(record.path, record.final, record.extent)
+            one.ending = store.end(record.path, record.final, record.extent)
         if not one.ending.done:
             return False
         error, one.ending = one.ending.error, None
         if isinstance(error, FileExistsError):
             self._another_name(record)
-            return self._ended(one)
+            return self._ended(store, one)
         if error is not None:
             raise error
         return True
@@ -172,7 +172,7 @@ class FinalNames:
 
     def survey(self) -> Iterator[FileState]:
         """What waits, as people see it."""
-        leased = self._store.leased()
+        leased = () if self._store.cuts else self._store.leased()
         for one in self._waiting.values():
             record, done = one.record, one.record.progress
             rows, length = (done.rows, done.length) if done is not None else (0, 0)

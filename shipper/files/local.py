@@ -9,11 +9,12 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from typing import Literal
 
 from shipper.files.extent import Extent
-from shipper.files.store import Changed, Ending, FileStatus
+from shipper.files.store import Changed, FileStatus
 from shipper.serializers.serializer import Bytes
 
 _RENAME_NOREPLACE = 1
@@ -60,7 +61,7 @@ class LocalStore:
         makes_folders: False where a missing directory is more likely a disk that is not mounted.
     """
 
-    cuts = True
+    cuts: Literal[True] = True
 
     def __init__(self, makes_folders: bool = True) -> None:
         self._makes_folders = makes_folders
@@ -75,9 +76,6 @@ class LocalStore:
                 raise
             self.mkdirs(os.path.dirname(path))
         return LocalFile(os.open(path, flags, 0o666))
-
-    def ready(self, files: Sequence[tuple[str, Extent]]) -> None:
-        """Nothing takes long here."""
 
     def append(self, path: str, extent: Extent) -> LocalFile:
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -98,9 +96,6 @@ class LocalStore:
 
     def flush(self) -> None:
         """What the kernel has outlives the process already."""
-
-    def end(self, path: str, final: str, extent: Extent) -> Ending:
-        raise NotImplementedError("a file here is renamed in a moment")
 
     def rename(self, path: str, final: str) -> None:
         rename = _renameat2()
@@ -149,9 +144,6 @@ class LocalStore:
                 _sync_file_system(folder)
         for folder in folders:
             _sync_path(folder, os.fsync)
-
-    def leased(self) -> Collection[str]:
-        return ()
 
     def set_permission(self, path: str, mode: int) -> None:
         os.chmod(path, mode)

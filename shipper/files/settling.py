@@ -28,7 +28,7 @@ from dataclasses import replace
 from shipper.clock import Clock
 from shipper.files.extent import Extent
 from shipper.files.journal import JOURNAL_LOST, POWER_CUT, FileRecord, Journal, Progress
-from shipper.files.store import Changed, FileStatus, Store, StoreFile, trouble
+from shipper.files.store import Changed, FileStatus, SlowStore, Store, StoreFile, trouble
 from shipper.metrics.counters import Counters
 
 _ADVICE = "let nothing touch files that are being written"
@@ -75,8 +75,8 @@ class Settling:
             OSError: a file can't be worked with; those before it are settled.
         """
         records = list(self._journal.records.values())
-        if not self._store.cuts:
-            return self._run_beside(records)
+        if not (store := self._store).cuts:
+            return self._run_beside(store, records)
         for record in records:
             there = self._store.stat(record.path)
             if self._journal.rebooted:
@@ -101,7 +101,7 @@ class Settling:
             else:
                 self._written(record, record.progress, there)
 
-    def _run_beside(self, records: Sequence[FileRecord]) -> None:
+    def _run_beside(self, store: SlowStore, records: Sequence[FileRecord]) -> None:
         lost = self._journal.found == JOURNAL_LOST
         wanted = []
         for record in records:
@@ -116,7 +116,7 @@ class Settling:
                 self._taken_up.add(record.key)
                 extent = replace(record.extent, length=None, tail=None) if lost else record.extent
                 wanted.append((record, record.progress, extent))
-        self._store.ready([(record.path, extent) for record, _, extent in wanted])
+        store.ready([(record.path, extent) for record, _, extent in wanted])
         for record, progress, extent in wanted:
             self._go_on(record, progress, extent)
 

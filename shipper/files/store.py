@@ -1,12 +1,12 @@
 """A store: the place where files are made, appended to, renamed. A local directory here, a cluster elsewhere.
 
 The toolkit above talks to nothing else. The verbs are the least that HDFS, a local file system and an object store
-with multipart uploads have in common. Stores are of two kinds (`cuts`)::
+with multipart uploads have in common. Stores are of two kinds, which `cuts` tells apart::
 
-    cuts      a file is cut, closed and renamed in a moment, and what was written outlives the process: a local disk
-    cuts not  all of that takes seconds or may hang, and only `flush` makes bytes safe: a cluster. Bytes are handed
-              over once a transaction, so that a refusal takes nothing back; a file that ends, whole or after a
-              failure, is closed, set right and renamed beside the loop (`end`), and its bucket goes on in another
+    QuickStore   a file is cut, closed and renamed in a moment, and what was written outlives the process: a local disk
+    SlowStore    all of that takes seconds or may hang, and only `flush` makes bytes safe: a cluster. Bytes are handed
+                 over once a transaction, so that a refusal takes nothing back; a file that ends, whole or after a
+                 failure, is closed, set right and renamed beside the loop (`end`), and its bucket goes on in another
 
 Paths are texts with `/`, absolute, without a scheme. All errors are `OSError`s: a store that speaks to a server
 translates what its library raises, with the nearest `errno` and its own words (`Explained`), so that one sentence
@@ -19,7 +19,7 @@ import errno
 import os
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from shipper.files.extent import Extent
 from shipper.serializers.serializer import Bytes
@@ -95,17 +95,11 @@ class StoreFile(Protocol):
         """Gives the file back; safe to call twice. Where that takes long it begins here, and `end` sees to the rest."""
 
 
-class Store(Protocol):
-    """Where files live."""
-
-    #: Of which kind it is, as said above.
-    cuts: bool
+class _AnyStore(Protocol):
+    """What all stores have."""
 
     def create(self, path: str) -> StoreFile:
         """A new, empty file; its folders are made. Raises FileExistsError, and never overwrites."""
-
-    def ready(self, files: Sequence[tuple[str, Extent]]) -> None:
-        """These are about to be asked for by `append`: where that takes long, it begins with all of them at once."""
 
     def append(self, path: str, extent: Extent) -> StoreFile:
         """An existing file, cut to what counts, open for more behind it.
@@ -121,12 +115,6 @@ class Store(Protocol):
     def flush(self) -> None:
         """What was written to all files of this store outlives this process from here on. Raises OSError when any of
         it may not; then none may be relied on."""
-
-    def end(self, path: str, final: str, extent: Extent) -> Ending:
-        """Begins to close the file, to cut it to what counts if it is longer, and to rename it. Where `cuts` is false.
-
-        Its error is as of `append` and `rename`, each of which may be begun again.
-        """
 
     def rename(self, path: str, final: str) -> None:
         """Raises FileExistsError when `final` is there, FileNotFoundError when `path` is not; never overwrites."""
@@ -155,11 +143,36 @@ class Store(Protocol):
     def set_permission(self, path: str, mode: int) -> None:
         """Sets the permission bits, as `chmod`."""
 
+    def close(self) -> None:
+        """Gives everything back. What is being closed may stay as it is."""
+
+
+class QuickStore(_AnyStore, Protocol):
+    """Where files are cut, closed and renamed in a moment."""
+
+    cuts: Literal[True]
+
+
+class SlowStore(_AnyStore, Protocol):
+    """Where all of that happens beside the loop."""
+
+    cuts: Literal[False]
+
+    def ready(self, files: Sequence[tuple[str, Extent]]) -> None:
+        """These are about to be asked for by `append`, which takes long: it begins with all of them at once."""
+
+    def end(self, path: str, final: str, extent: Extent) -> Ending:
+        """Begins to close the file, to cut it to what counts if it is longer, and to rename it.
+
+        Its error is as of `append` and `rename`, each of which may be begun again.
+        """
+
     def leased(self) -> Collection[str]:
         """Paths of files that wait at this moment until somebody else's lease on them ends."""
 
-    def close(self) -> None:
-        """Gives everything back. What is being closed may stay as it is."""
+
+#: Where files live.
+Store = QuickStore | SlowStore
 
 
 _ADVICE = {

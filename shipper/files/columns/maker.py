@@ -30,7 +30,7 @@ from shipper.files.columns.format import FORMATS
 from shipper.files.columns.making import Making
 from shipper.files.columns.places import WHOLE_SUFFIX, stage_is_there
 from shipper.files.columns.work import Work
-from shipper.files.store import Ending, FileStatus, Store, trouble
+from shipper.files.store import Ending, FileStatus, SlowStore, Store, trouble
 
 _RETRY_FIRST_S, _RETRY_MOST_S = 1.0, 60.0
 #: A cluster that does not close a file in this time is asked once more, later.
@@ -77,7 +77,7 @@ class Maker:
         if made:
             self._all(made, "sync", self._settle)
         due = [work for work in works if work.finished and work.durable]
-        endings = {} if self._store.cuts else {work: self._begin_to_end(work) for work in due}
+        endings = {} if (store := self._store).cuts else {work: _begin_to_end(store, work) for work in due}
         named = [work for work in due if self._each(work, "rename", lambda one: self._rename(one, endings.get(one)))]
         if named:
             self._all(named, "finish", self._forget)
@@ -153,10 +153,6 @@ class Maker:
             work.making = None
             work.tries = 0
 
-    def _begin_to_end(self, work: Work) -> Ending:
-        record = work.record
-        return self._store.end(record.path, record.final, record.extent)
-
     def _rename(self, work: Work, ending: Ending | None) -> bool:
         """Gives the file its final name.
 
@@ -166,10 +162,10 @@ class Maker:
         record = work.record
         while record.path != record.final:
             try:
-                if self._store.cuts:
-                    self._store.rename(record.path, record.final)
+                if (store := self._store).cuts:
+                    store.rename(record.path, record.final)
                 else:
-                    ended = ending or self._begin_to_end(work)
+                    ended = ending or _begin_to_end(store, work)
                     ending = None
                     ended.wait(_ENDING_S)
                     if not ended.done:
@@ -270,6 +266,11 @@ class Maker:
     def _drop(self, work: Work) -> None:
         self._assignments.gone([os.path.basename(work.stage)])
         work.gone = True
+
+
+def _begin_to_end(store: SlowStore, work: Work) -> Ending:
+    record = work.record
+    return store.end(record.path, record.final, record.extent)
 
 
 def _made(identity: str | None, there: FileStatus) -> bool:

@@ -18,6 +18,7 @@ import concurrent.futures
 import errno
 import time
 from collections.abc import Collection, Iterable, Sequence
+from typing import Literal
 
 from shipper.files.extent import Extent
 from shipper.files.store import Explained, FileStatus
@@ -68,7 +69,7 @@ class HdfsStore:
         web: its web ports, for cutting files.
     """
 
-    cuts = False
+    cuts: Literal[False] = False
 
     def __init__(self, cluster: FileSystem, web: WebPort) -> None:
         self._cluster = cluster
