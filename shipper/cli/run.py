@@ -78,6 +78,9 @@ def complain(program: str, problem: object, code: int) -> int:
 
 
 def _run(command: AgentCommand, on_running: Callable[[], None] | None = None) -> int:
+    # Whoever asks for the files to be read again while they are read the first time would kill the agent: it waits
+    # until the supervisor hears signals.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     for note in command.notes:
         log.say("INFO", "agent", note)
     if command.conf_dir is not None:
@@ -106,6 +109,7 @@ def _run(command: AgentCommand, on_running: Callable[[], None] | None = None) ->
         log.defect("agent", problem)
         return GAVE_UP
     finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
         log.flush()
 
 

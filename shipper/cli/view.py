@@ -108,5 +108,6 @@ def _component(kind: str, component: ComponentPlan, link: str, workers: int) -> 
 
 
 def _shown(key: str, value: str) -> str:
-    secret = any(word in key.lower() for word in ("password", "secret", "token", "credential"))
-    return "***" if secret and value else value
+    from shipper.config.properties import HIDDEN, is_secret  # a dry run alone needs it
+
+    return HIDDEN if is_secret(key) and value else value

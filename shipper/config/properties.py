@@ -38,10 +38,15 @@ _PLAIN = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
 
 #: What a message shows in the place of a password.
 HIDDEN = "(hidden)"
-_SECRET = re.compile(r"(?i)(password|passwd|secret|token)(?!file)[^.]*\Z")
+_SECRET = re.compile(r"(?i)(password|passwd|secret|token|credential)(?!file)[^.]*\Z")
 
 #: What `java.lang.String.trim` takes off; Python's own `strip` takes other characters.
 JAVA_BLANKS = "".join(map(chr, range(0x21)))
+
+
+def is_secret(key: str) -> bool:
+    """True for the key of a value that nobody is shown, and that is written nowhere."""
+    return _SECRET.search(key) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,7 @@ class Property:
     @property
     def shown(self) -> str:
         """The value as messages may show it."""
-        return HIDDEN if self.secret or _SECRET.search(self.key) else self.value
+        return HIDDEN if self.secret or is_secret(self.key) else self.value
 
     def problem(self, severity: str, message: str, **more: object) -> Problem:
         """A problem with this line."""

@@ -12,6 +12,7 @@ import ctypes
 import errno
 import os
 import shlex
+import stat as stats
 from _blake2 import blake2b  # hashlib would map all of OpenSSL into the supervisor
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -62,6 +63,7 @@ class Instance:
         Raises:
             ConfigurationError: another one does, or the directories can't be written.
         """
+        self._refuse_anothers()
         for directory in (self.run_dir, self.state_dir):
             try:
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -80,6 +82,24 @@ class Instance:
                 f"from another file"
             )
         self._set_aside_after_reboot()
+
+    def _refuse_anothers(self) -> None:
+        """A run directory has a name that everybody knows, in a folder where everybody may write: whoever made it
+        first could read and change what lies in it.
+        """
+        place = self.run_place.path
+        try:
+            if not place.parent.stat().st_mode & stats.S_IWOTH:
+                return
+            place.mkdir(mode=0o700, exist_ok=True)
+            owner = place.lstat().st_uid  # of a symbolic link: whoever made that
+        except OSError:
+            return  # the attempt to use it says what is wrong
+        if owner not in (0, os.getuid()):
+            raise ConfigurationError(
+                f"{place} belongs to user {owner}, in a folder where everybody may write: they could read and change "
+                f"what is in the channels. Have it removed, or give --run-dir a directory of user {os.getuid()}"
+            )
 
     def _set_aside_after_reboot(self) -> None:
         """A run directory on a disk that outlived the machine: which of its bytes reached the disk nobody knows.
@@ -219,10 +239,11 @@ def is_memory(path: Path) -> bool:
     return _is_memory(path)
 
 
-def raise_descriptor_limit() -> None:
-    """Lifts the soft limit on open files to the hard one."""
+def set_limits() -> None:
+    """Lifts the soft limit on open files to the hard one; no core is dumped, for rows and keys are in memory."""
     import resource
 
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -24,6 +24,7 @@ class Signals:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # ignored: nohup said so
                 signal.signal(number, lambda *_: None)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # held back since the program began
 
     def read(self) -> tuple[int, bool]:
         """Since the last call: how often it was told to stop, and whether to read its files again."""

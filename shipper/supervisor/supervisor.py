@@ -55,7 +55,7 @@ def run(command: Command, view: View) -> int:
         ConfigurationError: it can't be run; the message says why.
         ComponentFailed: no room, or another process is in the way.
     """
-    instances.raise_descriptor_limit()
+    instances.set_limits()
     kin.adopt_orphans()
     read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
     os.set_inheritable(write_fd, True)

@@ -52,10 +52,13 @@ class Orphan:
 
 def remember(spec: WorkerSpec) -> None:
     """Writes down what the sinks of a worker are, for the case that the next configuration does not have them."""
+    from shipper.config.properties import is_secret  # not for the supervisor, which imports this module too
+
     for sink in spec.sinks:
         place = state_of(spec, sink)
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        described = {"title": spec.name, "channel": spec.channel, "type": sink.type, "properties": sink.properties}
+        kept = {key: value for key, value in sink.properties.items() if not is_secret(key)}
+        described = {"title": spec.name, "channel": spec.channel, "type": sink.type, "properties": kept}
         before = _described(place)
         if before != described and not (before.get("type", sink.type) != sink.type and orphan(place)):
             _write(place / _DESCRIPTION, described)

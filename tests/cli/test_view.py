@@ -64,7 +64,7 @@ def test_a_dry_run_shows_what_would_run(capsys: pytest.CaptureFixture[str]) -> N
         "    capacity = 10",
         "  channel c2 (memory)",
         "  sink k1 (hdfs)  <- c1",
-        "    hdfs.proxyPassword = ***",
+        "    hdfs.proxyPassword = (hidden)",
         "  sink group g1 (failover): k1",
         "  sink k2 (null)  <- c2",
         "4 worker processes and a supervisor; nothing was started.",

@@ -24,7 +24,7 @@ from tests.workers.conftest import numbered
 ROLES = ("source", "sink", "supervisor", "group")
 WRITER = "writer"  # of a file channel
 _QUIET_S = 20.0
-_TAKE_BYTES = 2 << 20
+_TAKE_BYTES = 8 << 20  # less than two batches: a take ends behind the frame that fills one
 _ADDED = Path(__file__).parent / "added"
 #: root is not stopped by file modes, unless it puts these aside
 _BOUND_BY_MODES = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all")

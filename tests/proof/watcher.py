@@ -117,6 +117,7 @@ class Watcher(threading.Thread):
         self._files: dict[tuple[int, int], SeenFile] = {}
         self._final: dict[Path, tuple[int, int]] = {}
         self._removed: list[int] = []
+        self._marked: set[Path] = set()  # where unfinished files have another name; `file_roll` has no such
         self._ending = threading.Event()
 
     @property
@@ -160,12 +161,15 @@ class Watcher(threading.Thread):
                 there.add(path)
                 found.add(identity)
                 self._note(channel, text)
-                if path.suffix != ".tmp":
+                if path.suffix == ".tmp":
+                    self._marked.add(directory)
+                else:
                     known = self._final.setdefault(path, identity)
                     assert known == identity, f"{path} is another file than before"
-            for path in self._final:
-                gone = path.parent == directory and path not in there and not path.exists()
-                assert not gone, f"{path} is gone, and had its final name"
+            for path in list(self._final):
+                if path.parent == directory and path not in there and not path.exists():
+                    assert directory not in self._marked, f"{path} is gone, and had its final name"
+                    del self._final[path]  # a file that no commit names is taken back whole
         for identity in self._files.keys() - found - set(self._final.values()):
             if not self._listed_again(identity):
                 self._removed.append(len(self._files.pop(identity).data))

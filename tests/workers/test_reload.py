@@ -363,3 +363,11 @@ class TestDeaths:
         one.until(lambda: texts(tmp_path / "out1").count(b"\n") >= 120_000)
         assert one.stop() == 0, one.log()
         assert texts(tmp_path / "out1") == lines(0, 120_000)
+
+
+def test_who_asks_for_the_files_while_they_are_read_first_does_not_end_the_agent(agent: Make, tmp_path: Path) -> None:
+    one = agent(two_pipelines(tmp_path)).start(wait=False)
+    one.until(lambda: "No configuration directory" in one.log())
+    one.send(signal.SIGHUP)
+    one.until(lambda: "the files were read again: nothing changes" in one.log())
+    assert one.stop() == 0, one.log()

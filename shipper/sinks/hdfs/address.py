@@ -47,6 +47,8 @@ def address_problem(address: str) -> str | None:
     if not address.strip():
         return "hdfs.path is empty: name a directory, as in file:///var/log/archive/%Y-%m-%d"
     if scheme in ("", "file"):
+        if (authority := _authority(address)) and authority != "localhost":
+            return f"hdfs.path = {address}: {authority} is a host there; a directory of this machine has three slashes"
         return None
     if scheme in CLUSTERS:
         if "%" in _authority(address):
