@@ -55,6 +55,10 @@ def _blocks(data: bytes, at: int) -> tuple[bytes, int]:
     return b"".join(found), at
 
 
+#: Device, inode, and the directory: an inode is used again at once, by a file of any sink.
+_Identity = tuple[int, int, Path]
+
+
 class SeenFile:
     """One output file: `data` is what was seen of it and whole, `taken_back` the bytes of that which went away."""
 
@@ -114,8 +118,8 @@ class Watcher(threading.Thread):
         self.seen: dict[tuple[str, str], set[int]] = {}
         self.wrong: list[str] = []
         self.looks = 0
-        self._files: dict[tuple[int, int], SeenFile] = {}
-        self._final: dict[Path, tuple[int, int]] = {}
+        self._files: dict[_Identity, SeenFile] = {}
+        self._final: dict[Path, _Identity] = {}
         self._removed: list[int] = []
         self._marked: set[Path] = set()  # where unfinished files have another name; `file_roll` has no such
         self._ending = threading.Event()
@@ -151,7 +155,7 @@ class Watcher(threading.Thread):
             for path in list(directory.iterdir()):
                 try:
                     status = path.stat()
-                    identity = (status.st_dev, status.st_ino)
+                    identity = (status.st_dev, status.st_ino, directory)
                     seen = self._files.get(identity)
                     if seen is None:
                         seen = self._files[identity] = SeenFile(kind)
@@ -174,13 +178,13 @@ class Watcher(threading.Thread):
             if not self._listed_again(identity):
                 self._removed.append(len(self._files.pop(identity).data))
 
-    def _listed_again(self, identity: tuple[int, int]) -> bool:
+    def _listed_again(self, identity: _Identity) -> bool:
         """True when a file was only missed because it got another name while the directory was read."""
         for directory in self.kinds:
             for path in directory.iterdir():
                 with contextlib.suppress(FileNotFoundError):
                     status = path.stat()
-                    if (status.st_dev, status.st_ino) == identity:
+                    if (status.st_dev, status.st_ino, directory) == identity:
                         return True
         return False
 
