@@ -93,6 +93,8 @@ TABLE: dict[str, dict[str, list[Properties]]] = {
                 {"hdfs.fileType": "DataStream"},
                 {"hdfs.fileType": "CompressedStream", "hdfs.codeC": "lz4"},
                 {"hdfs.fileType": "DataStream", "hdfs.path": "file://{dir}/%{kind}/%Y-%m-%d/%H"},
+                {"hdfs.fileType": "Parquet", "hdfs.columns": "kind timestamp:timestamp_ms"},
+                {"hdfs.fileType": "Parquet", "hdfs.columns": "host:int64 kind:date timestamp:int32"},
             ]
         ],
         "logger": [{}],

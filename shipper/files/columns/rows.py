@@ -1,8 +1,7 @@
 """Rows of events as rows of a file: header texts become values of their columns, the other headers a map.
 
-No loop over rows. Values that Arrow can't convert as a whole column are looked at once each: a regular expression finds
-most of what is no number, and what it can't tell (a number that is too large, a month 13) is tried one distinct value
-at a time. A body that is not UTF-8 is found by halving.
+No loop over rows. Where Arrow can't convert a whole column, a regular expression finds the texts that are values: it
+knows how large a number may be, and how long a month is. A body that is not UTF-8 is found by halving.
 """
 
 from __future__ import annotations
@@ -23,14 +22,43 @@ from shipper.sinks.sink import SinkContext
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 _Entry = tuple[str, "str | pa.StringArray | None", "Mask | None"]
 
-_DECIMAL = r"^[+-]?[0-9]{1,19}$"
-_NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$|^[+-]?(?i:nan|inf|infinity)$"
-_TRUTH = r"^(?i:true|false|0|1)$"
-_DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
-_LOOKS_RIGHT = {
-    "int32": _DECIMAL, "int64": _DECIMAL, "double": _NUMBER, "boolean": _TRUTH, "date": _DATE,
-    "timestamp_s": _DECIMAL, "timestamp_ms": _DECIMAL, "timestamp_us": _DECIMAL,
-}  # fmt: skip
+
+def _up_to(limit: int) -> str:
+    """Matches numbers without a sign: 0 to `limit`."""
+    digits = str(limit)
+    same_length = [
+        f"{digits[:place]}[0-{int(digit) - 1}][0-9]{{{len(digits) - place - 1}}}"
+        for place, digit in enumerate(digits) if digit != "0"
+    ]  # fmt: skip
+    return f"0*([0-9]{{1,{len(digits) - 1}}}|{'|'.join(same_length)}|{digits})"
+
+
+def _between(least: int, most: int) -> str:
+    return f"^([+]?{_up_to(most)}|-{_up_to(-least)})$"
+
+
+def _instants(units_a_second: int) -> str:
+    """Readers that count nanoseconds know 1677 to 2262, and no other year."""
+    most = ((1 << 63) - 1) * units_a_second // 10**9
+    return _between(-most, most)
+
+
+_LEAP_YEAR = "([0-9]{2}(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)"
+_MONTH_AND_DAY = (
+    "((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))"
+)
+#: What the text of a value looks like; Arrow converts each text that matches.
+_VALUES = {
+    "int32": _between(-(1 << 31), (1 << 31) - 1),
+    "int64": _between(-(1 << 63), (1 << 63) - 1),
+    "double": r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$|^[+-]?(?i:nan|inf|infinity)$",
+    "boolean": "^(?i:true|false|0|1)$",
+    "date": f"^([0-9]{{4}}-{_MONTH_AND_DAY}|{_LEAP_YEAR}-02-29)$",
+    "timestamp_s": _instants(1),
+    "timestamp_ms": _instants(10**3),
+    "timestamp_us": _instants(10**6),
+}
+_NO_TEXT = pa.scalar(None, pa.string())
 _SHOWN = 40
 
 
@@ -86,7 +114,7 @@ class Rows:
             if bad is not None:
                 self._judge(column, bad, example, refused, reasons)
                 texts = batch.header(column.name)
-                left.append((column.name, pc.if_else(pa.array(bad), texts, pa.scalar(None, pa.string())), None))
+                left.append((column.name, pc.if_else(pa.array(bad), texts, _NO_TEXT), None))
             arrays.append(values)
         if reasons:
             raise Refused("; ".join(reasons), tuple(np.flatnonzero(refused).tolist()))
@@ -164,24 +192,11 @@ def _converted(texts: pa.StringArray, type_name: str) -> tuple[pa.Array, Mask | 
             return _cast(texts, type_name), None
     except pa.ArrowInvalid:
         pass
-    right = pc.fill_null(pc.match_substring_regex(texts, _LOOKS_RIGHT[type_name]), False)
-    # What looks right stays. Arrow's numbers have no plus sign.
-    candidates = pc.if_else(right, pc.replace_substring_regex(texts, r"^\+", ""), pa.scalar(None, pa.string()))
-    try:
-        values = _cast(candidates, type_name)
-    except pa.ArrowInvalid:
-        encoded = candidates.dictionary_encode()
-        one_each = [_one(text, type_name) for text in encoded.dictionary.to_pylist()]
-        values = pa.concat_arrays(one_each).take(encoded.indices)
+    right = pc.fill_null(pc.match_substring_regex(texts, _VALUES[type_name]), False)
+    # Arrow's numbers have no plus sign.
+    values = _cast(pc.if_else(right, pc.replace_substring_regex(texts, r"^\+", ""), _NO_TEXT), type_name)
     bad: Mask = pc.and_(values.is_null(), texts.is_valid()).to_numpy(zero_copy_only=False)
     return values, bad if bad.any() else None
-
-
-def _one(text: str, type_name: str) -> pa.Array:
-    try:
-        return _cast(pa.array([text], pa.string()), type_name)
-    except pa.ArrowInvalid:
-        return pa.nulls(1, _arrow_type(type_name))
 
 
 def _cast(texts: pa.StringArray, type_name: str) -> pa.Array:
@@ -191,7 +206,7 @@ def _cast(texts: pa.StringArray, type_name: str) -> pa.Array:
         return pc.cast(texts, wanted)
     unit = pa.timestamp(type_name.removeprefix("timestamp_"), "UTC")
     instants = pc.cast(pc.cast(texts, pa.int64()), unit)
-    pc.cast(instants, pa.timestamp("ns", "UTC"))  # readers that count nanoseconds know 1677 to 2262, and no other year
+    pc.cast(instants, pa.timestamp("ns", "UTC"))  # see `_instants`
     return pc.cast(instants, wanted)
 
 
@@ -204,7 +219,7 @@ def _blank(texts: pa.StringArray) -> bool:
     return bool(pc.any(pc.match_substring_regex(texts, r"\s")).as_py())
 
 
-_DOUBTED: dict[str, Callable[[pa.StringArray], bool]] = dict.fromkeys(_LOOKS_RIGHT, _hexadecimal)
+_DOUBTED: dict[str, Callable[[pa.StringArray], bool]] = dict.fromkeys(_VALUES, _hexadecimal)
 _DOUBTED |= {"double": _blank, "boolean": _blank, "date": _blank}
 
 

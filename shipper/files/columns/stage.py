@@ -35,8 +35,8 @@ from shipper.serializers.serializer import Bytes, Serializer
 _END = b"\xff\xff\xff\xff\0\0\0\0"
 _PAGE = mmap.ALLOCATIONGRANULARITY
 _TRIM = b"shipper.trim"
-#: Pieces below it are joined: each one is a system call.
-_SMALL_BYTES = 4096
+#: Smaller pieces are joined: each one that is left is a system call.
+_LARGE_BYTES = 256 << 10
 
 
 class StageSerializer(Serializer[Options]):
@@ -95,14 +95,13 @@ class _Messages:
         """One record batch, in pieces."""
         self._found = []
         self._writer.write_batch(rows)
+        found, self._found = self._found, []
         pieces: list[Bytes] = []
-        for piece in self._found:
-            if pieces and len(pieces[-1]) + len(piece) < _SMALL_BYTES:
-                pieces[-1] = b"".join((pieces[-1], piece))
-            else:
-                pieces.append(piece)
-        self._found = []
-        return pieces
+        start = 0
+        for place in [place for place, piece in enumerate(found) if len(piece) >= _LARGE_BYTES]:
+            pieces += b"".join(found[start:place]), found[place]
+            start = place + 1
+        return [*pieces, b"".join(found[start:])]
 
     def write(self, data: Bytes | pa.Buffer) -> int:
         self._found.append(data if isinstance(data, bytes) else memoryview(data))
