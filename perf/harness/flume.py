@@ -12,11 +12,13 @@ lines, a heap of fixed size and the collector with the highest throughput.
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import statistics
 import subprocess
 import time
+import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +48,10 @@ _POM = f"""\
       <version>{VERSION}</version></dependency>
     <dependency><groupId>org.apache.flume.flume-ng-sources</groupId><artifactId>flume-taildir-source</artifactId>
       <version>{VERSION}</version></dependency>
+    <dependency><groupId>org.apache.hadoop</groupId><artifactId>hadoop-client-api</artifactId>
+      <version>3.5.0</version></dependency>
+    <dependency><groupId>org.apache.hadoop</groupId><artifactId>hadoop-client-runtime</artifactId>
+      <version>3.5.0</version></dependency>
     <dependency><groupId>org.apache.logging.log4j</groupId><artifactId>log4j-slf4j-impl</artifactId>
       <version>2.18.0</version></dependency>
     <dependency><groupId>org.apache.logging.log4j</groupId><artifactId>log4j-core</artifactId>
@@ -66,18 +72,26 @@ class NoFlume(Exception):
 
 
 class Flume:
-    """One agent `a1`: a source `r1`, a memory channel, a file_roll sink that writes one file.
+    """One agent `a1`: a source `r1`, a memory channel, a sink `k1` that writes one file, by default a file_roll sink.
 
     Args:
         source: keys of `r1`.
         directory: for everything it has; made empty.
+        sink: keys of `k1` instead.
     """
 
-    def __init__(self, source: Mapping[str, object], directory: Path) -> None:
+    def __init__(self, source: Mapping[str, object], directory: Path, sink: Mapping[str, object] | None = None) -> None:
         self._directory = directory
         self._source = source
+        self._sink = sink or {
+            "type": "file_roll",
+            "sink.directory": directory / "flume-out",
+            "sink.rollInterval": 0,
+            "sink.batchSize": _BATCH,
+        }
+        self._port = free_port() if sink else 0  # of its counters
         self._process: subprocess.Popen[bytes] | None = None
-        self._moved_bytes = 0
+        self._moved = 0
 
     def __enter__(self) -> Flume:
         jars, directory = libraries(), self._directory
@@ -91,17 +105,16 @@ class Flume:
             "channels.c1.type": "memory",
             "channels.c1.capacity": 20 * _BATCH,
             "channels.c1.transactionCapacity": _BATCH,
-            "channels.c1.keep-alive": 60,
-            "sinks.k1.type": "file_roll",
+            "channels.c1.keep-alive": 2 if self._port else 60,  # so long the hdfs sink waits for a whole batch
             "sinks.k1.channel": "c1",
-            "sinks.k1.sink.directory": directory / "flume-out",
-            "sinks.k1.sink.rollInterval": 0,
-            "sinks.k1.sink.batchSize": _BATCH,
+            **{f"sinks.k1.{key}": value for key, value in self._sink.items()},
         }
         file = directory / "flume.properties"
         file.write_text("".join(f"a1.{key} = {value}\n" for key, value in keys.items()))
         command = ["java", *_JVM, "-cp", f"{jars}/*", "org.apache.flume.node.Application"]
         command += ["-n", "a1", "-f", str(file), "--no-reload-conf"]
+        if self._port:
+            command[1:1] = ["-Dflume.monitoring.type=http", f"-Dflume.monitoring.port={self._port}"]
         with (directory / "flume.log").open("wb") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=dies_with_us()
@@ -118,31 +131,42 @@ class Flume:
             self._process.wait()
 
     def moved_cpu_s(self, source: Input, go: Callable[[], None]) -> float:
-        """CPU seconds that it spends from `go` until `source` stands in its output.
+        """CPU seconds that it spends from `go` until `source` stands in its output: by its bytes, or where another sink
+        packs them by the events that it says it has delivered.
 
         Raises:
             NoFlume: it ended, or does not get it done.
         """
         assert self._process is not None
         began_s, deadline_s = usage.cpu_s(self._process.pid), time.monotonic() + _MOVE_S
-        wanted_bytes = self._moved_bytes + source.size_bytes
-        grew_s, seen = time.monotonic(), self._moved_bytes
+        look, size, pause_s = self._written_bytes, source.size_bytes, 0.005
+        if self._port:
+            look, size, pause_s = self._delivered, source.lines, 0.1
+        wanted = self._moved + size
+        grew_s, seen = time.monotonic(), self._moved
         go()
-        while seen < wanted_bytes:
-            time.sleep(0.005)
-            if (now := self._written_bytes()) != seen:
+        while seen < wanted:
+            time.sleep(pause_s)
+            if (now := look()) != seen:
                 grew_s, seen = time.monotonic(), now
-            lost = (wanted_bytes - seen) / source.size_bytes
+            lost = (wanted - seen) / size
             if lost <= _LOST_MAX and time.monotonic() > grew_s + _QUIET_S:
                 break
             if self._process.poll() is not None or time.monotonic() > deadline_s:
                 log = (self._directory / "flume.log").read_text(errors="replace")[-1000:]
-                raise NoFlume(f"{wanted_bytes - seen} bytes of {source.size_bytes} did not come out; its log:\n{log}")
-        self._moved_bytes = seen
+                raise NoFlume(f"{wanted - seen} of {size} did not come out; its log:\n{log}")
+        self._moved = seen
         return max(usage.cpu_s(self._process.pid) - began_s, usage.TICK_S)
 
     def _written_bytes(self) -> int:
         return sum(entry.stat().st_size for entry in os.scandir(self._directory / "flume-out"))
+
+    def _delivered(self) -> int:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=5) as answer:
+                return int(json.load(answer)["SINK.k1"]["EventDrainSuccessCount"])
+        except (OSError, ValueError, KeyError):  # it has only just started
+            return self._moved
 
 
 @dataclass(frozen=True)
@@ -177,21 +201,43 @@ class FlumeFigure:
 def tail_figure(settings: Settings, line_bytes: int) -> FlumeFigure:
     """MB/s per core with a TAILDIR source, for lines of that length."""
 
+    return _figure(
+        settings, line_bytes, "MB_per_core_s", lambda directory, source: _tailed(settings, directory, source)
+    )
+
+
+def hdfs_figure(settings: Settings, line_bytes: int, codec: str = "") -> FlumeFigure:
+    """MB/s per core with a TAILDIR source and the hdfs sink on a directory of this machine, as text or packed."""
+
     def measure(directory: Path, source: Input) -> float:
-        incoming = directory / "flume-in"
-        incoming.mkdir()
-        keys = {
-            "type": "TAILDIR",
-            "filegroups": "g",
-            "filegroups.g": f"{incoming}/.*\\\\.log",
-            "positionFile": directory / "positions.json",
-            "batchSize": _BATCH,
+        sink = {
+            "type": "hdfs",
+            "hdfs.path": f"file://{directory}/flume-out",
+            "hdfs.fileType": "CompressedStream" if codec else "DataStream",
+            **({"hdfs.codeC": codec} if codec else {}),
+            **dict.fromkeys(("hdfs.rollInterval", "hdfs.rollCount", "hdfs.rollSize"), 0),
+            "hdfs.batchSize": _BATCH,
+            "hdfs.callTimeout": 60_000,
         }
-        with Flume(keys, directory) as flume:
-            cpu_s = _median_cpu_s(settings, flume, source, lambda number: _appearing(source, incoming, number))
-        return source.size_bytes / 1e6 / cpu_s
+        return _tailed(settings, directory, source, sink)
 
     return _figure(settings, line_bytes, "MB_per_core_s", measure)
+
+
+def _tailed(settings: Settings, directory: Path, source: Input, sink: Mapping[str, object] | None = None) -> float:
+    """MB/s per core with a TAILDIR source."""
+    incoming = directory / "flume-in"
+    incoming.mkdir()
+    keys = {
+        "type": "TAILDIR",
+        "filegroups": "g",
+        "filegroups.g": f"{incoming}/.*\\\\.log",
+        "positionFile": directory / "positions.json",
+        "batchSize": _BATCH,
+    }
+    with Flume(keys, directory, sink) as flume:
+        cpu_s = _median_cpu_s(settings, flume, source, lambda number: _appearing(source, incoming, number))
+    return source.size_bytes / 1e6 / cpu_s
 
 
 def netcat_figure(settings: Settings, line_bytes: int) -> FlumeFigure:
@@ -265,7 +311,7 @@ def libraries() -> Path:
     if missing := [name for name in ("java", "mvn") if shutil.which(name) is None]:
         raise NoFlume(f"{' and '.join(missing)} not here (apt-get install default-jre-headless maven)")
     base = Path(os.environ.get("SHIPPER_PERF_CACHE") or Path.home() / ".cache" / "shipper-perf")
-    place = base / f"flume-{VERSION}"
+    place = base / f"flume-{VERSION}-hadoop"  # the name says what is in it
     place.mkdir(parents=True, exist_ok=True)
     jars, complete = place / "lib", place / "complete"
     with (place / "lock").open("w") as lock:

@@ -7,6 +7,9 @@
 Goal: our processes take at most 1.15 times the CPU of the same transfer into `file://` plus what the bare client takes
 to write as many bytes (in pieces as the sink flushes them); and at least 0.7 of the MB/s of a person who runs `lz4 -1`
 and then `hdfs dfs -put`, without the start of its JVM. The ratio is to that person's wall time.
+
+And against Flume's own hdfs sink, tuned, into files of this machine: as text at least 15 times the MB/s per core, as
+gzip at least 8 times.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from pathlib import Path
 
 from perf.harness import machine, usage
 from perf.harness.command import Settings, run
+from perf.harness.flume import hdfs_figure
 from perf.harness.hdfs import Cluster, NoCluster, cluster
 from perf.harness.lines import Input, write_input
 from perf.harness.results import Goal, Result, progress
@@ -29,9 +33,12 @@ from perf.harness.transfer import (
     Transfer,
     check_output,
     files_below,
+    gzip_text_of,
     hadoop_lz4_text_of,
+    rounds_of,
     run_round,
     settle,
+    text_of,
 )
 from perf.topology._files import hdfs, tail
 
@@ -43,10 +50,15 @@ _GOALS = (
     Goal("speed_over_put", 0.7, "x the MB/s of lz4 -1 and then hdfs dfs -put"),
 )
 _FOLDER = "/benchmark"
+#: How many times as many MB/s per core as Flume's, by the codec.
+_TIMES_FLUME = {"": 15.0, "gzip": 8.0}
+_FLUME_LINE_BYTES = 527
 
 
 def benchmark(settings: Settings) -> None:
     """Measures in memory; the DataNode keeps its blocks where `--disk` says."""
+    for codec, times in _TIMES_FLUME.items():
+        _against_flume(settings, codec, times)
     try:
         with cluster(settings.disk / "hdfs") as found:
             settings.report(_measured(settings, found))
@@ -54,6 +66,21 @@ def benchmark(settings: Settings) -> None:
         result = Result(_NAME, "145 B lines", {}, ratio=None, notes=[f"not measured: {reason}"])
         result.notes += [goal.sentence({}) for goal in _GOALS]
         settings.report(result)
+
+
+def _against_flume(settings: Settings, codec: str, times: float) -> None:
+    """Files of this machine, since that is where Flume is quickest."""
+    packed = {"fileType": "CompressedStream", "codeC": codec} if codec else {"fileType": "DataStream"}
+    transfer = Transfer(
+        name=_NAME,
+        case=f"{_FLUME_LINE_BYTES} B lines, {codec or 'text'}",
+        properties=lambda places: {**tail(places), **hdfs(places, **packed)},
+        line_bytes=_FLUME_LINE_BYTES,
+        read_back=gzip_text_of if codec else text_of,
+    )
+    result = rounds_of(settings, transfer, _USUAL_BYTES)
+    hdfs_figure(settings, _FLUME_LINE_BYTES, codec).beside(result, times)
+    settings.report(result)
 
 
 def _measured(settings: Settings, found: Cluster) -> Result:

@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from hdfs.cluster import Cluster
 
 from shipper.testing.agent import Agent
 
-_LINE = re.compile(rb"line (\d{9}) .*")
 _PADDING = b"x" * 80
+_DIGITS = slice(5, 14)  # of the number in a line
 
 
 @dataclass
@@ -26,6 +27,7 @@ class Outcome:
 
     kills: Counter[str] = field(default_factory=Counter)
     lines: int = 0
+    load_s: float = 0.0
     files: list[int] = field(default_factory=list)
     waits_s: list[float] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
@@ -33,10 +35,16 @@ class Outcome:
     def __str__(self) -> str:
         killed = ", ".join(f"{role} {count}" for role, count in sorted(self.kills.items()))
         longest = max(self.waits_s, default=0.0)
+        mb_s = self.lines * len(_line(0)) / 1e6 / max(self.load_s, 1e-9)
         return (
-            f"kills: {killed}; {self.lines} lines in {len(self.files)} files of {min(self.files, default=0)} to "
-            f"{max(self.files, default=0)} bytes; {longest:.1f} s at most until rows came again"
+            f"kills: {killed}; {self.lines} lines at {mb_s:.1f} MB/s in {len(self.files)} files of "
+            f"{min(self.files, default=0)} to {max(self.files, default=0)} bytes; "
+            f"{longest:.1f} s at most until rows came again"
         )
+
+
+def _line(number: int) -> bytes:
+    return b"line %09d %s\n" % (number, _PADDING)
 
 
 class Load:
@@ -60,7 +68,7 @@ class Load:
             began_s = time.monotonic()
             while not self._ends.wait(0.02):
                 due = int((time.monotonic() - began_s) * self._lines_s)
-                file.write(b"".join(b"line %09d %s\n" % (number, _PADDING) for number in range(self.lines, due)))
+                file.write(b"".join(map(_line, range(self.lines, due))))
                 self.lines = max(self.lines, due)
 
 
@@ -90,7 +98,7 @@ def campaign(
         "a1.sinks.k1.type = hdfs", "a1.sinks.k1.channel = c1",
         *(f"a1.sinks.k1.hdfs.{key} = {value}" for key, value in options.items()), "",
     ])  # fmt: skip
-    load = Load(home / "input", lines_s)
+    load, load_began_s = Load(home / "input", lines_s), time.monotonic()
     with Agent(home / "agent", properties, arguments=("-c", str(conf))) as agent:
         agent.start()
         for role in chance.sample(roles, len(roles)):
@@ -107,6 +115,7 @@ def campaign(
                 agent.until(lambda: {"k1", "r1"} <= agent.workers().keys(), "all workers run again")
                 outcome.waits_s.append(time.monotonic() - began_s)
         load.end()
+        outcome.load_s = time.monotonic() - load_began_s
         wanted = (home / "input").stat().st_size
         agent.until(lambda: _delivered(agent) >= wanted, "everything is read", 300)
         if code := agent.stop():
@@ -136,16 +145,28 @@ def _judge(cluster: Cluster, folder: str, lines: int, plain: bool, outcome: Outc
     if not cluster.healthy(folder):
         outcome.faults.append("fsck does not find it healthy")
     outcome.files = [cluster.status(path)["length"] for path in paths]  # type: ignore[index]
-    counts: Counter[int] = Counter()
+    counts = np.zeros(lines, np.int64)
     for path, content in zip(paths, map(cluster.read, paths), strict=True) if plain else cluster.text(paths).items():
-        for line in content.splitlines():
-            if (match := _LINE.fullmatch(line)) is None:
-                outcome.faults.append(f"{path} has {line[:60]!r}")
-                break
-            counts[int(match[1])] += 1
-    lost = [number for number in range(lines) if not counts[number]]
-    twice = [number for number, count in counts.items() if count > 1]
-    if lost:
-        outcome.faults.append(f"{len(lost)} lines are lost, from {lost[0]} to {lost[-1]}")
-    if twice:
-        outcome.faults.append(f"{len(twice)} lines came twice, from {min(twice)} to {max(twice)}")
+        numbers, odd = _numbers(content)
+        if odd or (len(numbers) and numbers.max() >= lines):
+            outcome.faults.append(f"{path} has {odd[:60]!r}")
+            break
+        counts += np.bincount(numbers, minlength=lines)
+    lost = np.flatnonzero(counts == 0)
+    twice = np.flatnonzero(counts > 1)
+    for some, what in ((lost, "are lost"), (twice, "came twice")):
+        if len(some):
+            outcome.faults.append(f"{len(some)} lines {what}, from {some[0]} to {some[-1]}")
+
+
+def _numbers(content: bytes) -> tuple[np.ndarray, bytes]:
+    """The numbers of the lines; and the first line that the load did not write, b"" when there is none."""
+    size = len(_line(0))
+    rows = np.frombuffer(content[: len(content) // size * size], np.uint8).reshape(-1, size)
+    wanted = np.frombuffer(_line(0), np.uint8)
+    same = rows == wanted
+    same[:, _DIGITS] = (rows[:, _DIGITS] >= ord("0")) & (rows[:, _DIGITS] <= ord("9"))
+    odd = np.flatnonzero(~same.all(axis=1))
+    place = odd[0] * size if len(odd) else len(rows) * size
+    digits = rows[: place // size, _DIGITS].astype(np.int64) - ord("0")
+    return digits @ 10 ** np.arange(8, -1, -1), content[place : place + size]
