@@ -220,16 +220,26 @@ def free_memory_bytes(run_dir: Path) -> int:
     return stat.f_bavail * stat.f_frsize
 
 
-def cgroup_limit_bytes() -> int | None:
-    """The memory limit of this process's control group, None when there is none."""
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            text = Path(path).read_text().strip()
-        except OSError:
+def cgroup_limit_bytes(own: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """The least memory limit of this process's control group and those around it, None when there is none.
+
+    Inside a container a group may call itself by a path that is not there: then the root is its own.
+    """
+    limits = []
+    for line in own.read_text().splitlines() if own.exists() else ():
+        controllers, group = line.split(":", 2)[1:]
+        if "memory" in controllers.split(","):
+            top, name = root / "memory", "memory.limit_in_bytes"
+        elif not controllers:
+            top, name = root, "memory.max"
+        else:
             continue
-        if text.isdigit() and int(text) < 1 << 60:
-            return int(text)
-    return None
+        inner = top / group.strip("/")
+        for place in (inner, *(above for above in inner.parents if above == top or top in above.parents)):
+            with contextlib.suppress(OSError):
+                if (text := (place / name).read_text().strip()).isdigit() and int(text) < 1 << 60:
+                    limits.append(int(text))
+    return min(limits, default=None)
 
 
 def is_memory(path: Path) -> bool:

@@ -30,6 +30,7 @@ from shipper.channels.channel import Channel
 from shipper.channels.memory.channel import is_second, lane_name, lane_names, second_lane_name
 from shipper.config.plan import ChannelPlan, ComponentPlan, Plan
 from shipper.errors import ConfigurationError
+from shipper.instance import known_logs
 from shipper.instance.handover import free
 from shipper.instance.holdings import LETTERS
 from shipper.instance.instance import Instance
@@ -121,6 +122,10 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False, live: bool = 
             f"agent {plan.agent} would have {workers} workers; an agent has {WORKERS_MAX} at most: share its sources "
             f"and sinks out over several agents, or set smaller workers = N"
         )
+    settings = {name: channels[name].options.log_settings() for name in logged}
+    known_logs.follow(
+        state_dir, {name: (found.checkpoint_dir, found.data_dirs) for name, found in settings.items()}, live=live
+    )
     for folder in ("bells/sources", "bells/sinks", "bells/channels", "puts", "channels"):
         (run_dir / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
     if not live:

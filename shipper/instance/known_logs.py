@@ -1,0 +1,78 @@
+"""Known logs: where the channels of an agent have kept rows on disk, so that none is forgotten with its channel.
+
+A channel that is taken out of the file, or becomes one in memory, leaves its log where it is: its rows are delivered if
+it comes back, and by nobody else. So each start names the logs that hold rows and belong to no channel any more.
+
+::
+
+    logs.json   in the state directory: [{"channel", "checkpoint", "data": [directory, ...]}, ...]
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from shipper import log
+from shipper.errors import ShipperError
+
+_NAME = "logs.json"
+
+#: Of a log: the directory of its checkpoint, and those of its rows.
+Places = tuple[Path, Sequence[Path]]
+
+
+def follow(state_dir: Path, logs: Mapping[str, Places], *, live: bool = False) -> None:
+    """Notes the logs that are in use now, and says which others hold rows. A log without rows is forgotten.
+
+    Dying in here: the note before; what was in use then is looked at once more.
+
+    Args:
+        live: a running agent changes; what it leaves is still being emptied, and the next start looks.
+    """
+    used = {os.path.realpath(checkpoint) for checkpoint, _ in logs.values()}
+    known = _read(state_dir / _NAME)
+    unread = [
+        entry for entry in known if os.path.realpath(entry["checkpoint"]) not in used and (live or _holds_rows(entry))
+    ]
+    now = [
+        {"channel": name, "checkpoint": str(checkpoint), "data": [str(path) for path in data]}
+        for name, (checkpoint, data) in logs.items()
+    ]  # fmt: skip
+    if known != now + unread:
+        fresh = state_dir / f"{_NAME}.new"
+        fresh.write_bytes(orjson.dumps(now + unread))
+        os.replace(fresh, state_dir / _NAME)
+
+
+def _holds_rows(entry: Mapping[str, Any]) -> bool:
+    """True when rows wait in a log that no channel has; the person is told."""
+    from shipper.durable import offline  # only for those that have left a log behind
+
+    checkpoint = Path(entry["checkpoint"])
+    try:
+        rows = offline.inspect(checkpoint, [Path(path) for path in entry["data"]]).rows_waiting
+    except ShipperError as problem:
+        if not checkpoint.exists():
+            return False
+        log.say("WARN", entry["channel"], f"no channel has the log in {checkpoint} any more, and {problem}")
+        return True
+    if rows:
+        log.say(
+            "WARN", entry["channel"], f"{rows} events wait in the log in {checkpoint}, which no channel of this "
+            f"configuration reads: give a channel these directories again, or have them written into files by shipper "
+            f"channel export {checkpoint} --to DIR and remove {', '.join([str(checkpoint), *entry['data']])}",
+        )  # fmt: skip
+    return rows > 0
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    try:
+        found: list[dict[str, Any]] = orjson.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return []
+    return found

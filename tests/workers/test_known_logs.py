@@ -1,0 +1,81 @@
+"""Logs on disk that no channel has any more are named at each start, as long as they hold rows."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from shipper.cli.main import main
+from shipper.instance.instance import cgroup_limit_bytes
+from shipper.testing.agent import Agent
+from tests.workers.conftest import agent_of, file_roll, seq, texts
+from tests.workers.test_kills import channel
+
+Make = Callable[..., Agent]
+EVENTS = 5_000
+
+
+@pytest.mark.timeout(120)
+def test_a_log_that_no_channel_has_is_said_and_delivered_when_one_has_it_again(
+    agent: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    parts = (seq("r1", "c1", EVENTS), file_roll("k1", "c1", out))
+    logged = (
+        f"a1.channels.c1.type = file\na1.channels.c1.checkpointDir = {tmp_path}/checkpoint\n"
+        f"a1.channels.c1.dataDirs = {tmp_path}/data\n"
+    )
+    with_log = agent_of(*parts).replace("a1.channels.c1.type = memory\n", logged)
+    without = agent_of(seq("r1", "c1", 1), file_roll("k1", "c1", tmp_path / "other"))
+    one = agent(with_log)
+    out.rmdir()
+    one.start(wait=False)
+    one.until(lambda: "r1: the source has reached its end" in one.log())
+    one.until(lambda: channel(one)["size"] == EVENTS)
+    one.send(signal.SIGKILL, everybody=True)
+    one.ended()
+    said = f"{EVENTS} events wait in the log in {tmp_path}/checkpoint, which no channel of this configuration reads"
+    one.file.write_text(without)
+    for times in (1, 2):
+        one.start()
+        assert one.log().count(said) == times, "at each start"
+        assert one.stop() == 0
+    assert main(["channel", "export", f"{tmp_path}/checkpoint", "--to", f"{tmp_path}/exported"]) == 0, capsys
+    assert b"".join(path.read_bytes() for path in (tmp_path / "exported").iterdir()).count(b"\n") == EVENTS
+    out.mkdir()
+    one.file.write_text(with_log)
+    one.start()
+    one.until(lambda: texts(out).count(b"\n") >= EVENTS)
+    assert one.stop() == 0
+    one.file.write_text(without)
+    one.start()
+    assert one.log().count("which no channel of this configuration reads") == 2, "it is empty now"
+    assert one.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("own", "limits", "wanted"),
+    [
+        ("0::/a.slice/b.service\n", {"a.slice/b.service/memory.max": "300", "a.slice/memory.max": "200"}, 200),
+        ("0::/a.slice/b.service\n", {"a.slice/b.service/memory.max": "max", "memory.max": "max"}, None),
+        ("0::/\n", {"memory.max": "100"}, 100),
+        ("0::/docker/not-there\n", {"memory.max": "100"}, 100),
+        ("5:cpu:/x\n4:memory:/y/z\n0::/\n", {"memory/y/z/memory.limit_in_bytes": "64"}, 64),
+        ("4:memory:/y\n", {"memory/y/memory.limit_in_bytes": str((1 << 63) - 4096)}, None),
+        ("", {}, None),
+    ],
+)
+def test_the_memory_of_a_group_is_that_of_the_tightest_around_it(
+    tmp_path: Path, own: str, limits: dict[str, str], wanted: int | None
+) -> None:
+    """The rings of an agent in a service with MemoryMax are an eighth of that, as in a container."""
+    (tmp_path / "own").write_text(own)
+    for name, text in limits.items():
+        path = tmp_path / "root" / name
+        os.makedirs(path.parent, exist_ok=True)
+        path.write_text(f"{text}\n")
+    assert cgroup_limit_bytes(tmp_path / "own", tmp_path / "root") == wanted
