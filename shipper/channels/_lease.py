@@ -85,6 +85,14 @@ class Lease(ABC):
         """Commits what is before the cursor, and rings who waits for that."""
 
     @abstractmethod
+    def coming(self) -> list[Any]:
+        """What `release` will store: for `finish`, by whoever comes after a death in between."""
+
+    @abstractmethod
+    def finish(self, coming: list[Any], sequence: int) -> bool:
+        """Stores the commit that a dead process of this worker was about to store; False when it can't be any more."""
+
+    @abstractmethod
     def rewind(self) -> None:
         """Goes back to the last commit."""
 

@@ -66,6 +66,21 @@ class LeasedTakeSide(ABC, Generic[L]):
                 lane.release(sequence)
                 return
 
+    def coming(self) -> list[Any] | None:
+        """What the commit of the transaction under way will say, for `finish`; None when there is none to be said."""
+        for lane in self.lanes:
+            if lane.held and lane.moved:
+                return [lane.name, lane.coming()]
+        return None
+
+    def finish(self, coming: list[Any], sequence: int) -> bool:
+        """Stores a commit that a dead process of this worker had announced; False when it never will be.
+
+        Before anything is taken. The lane is this worker's from then on.
+        """
+        name, of_lane = coming
+        return any(lane.name == name and lane.finish(of_lane, sequence) for lane in self.lanes)
+
     def waiting(self) -> bool:
         """True when rows wait that may go, in a lane that this worker holds or could hold."""
         return self.choose() is not None

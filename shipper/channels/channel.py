@@ -229,6 +229,15 @@ class TakeSide(Protocol):
         Between transactions.
         """
 
+    def coming(self) -> list[Any] | None:
+        """What the commit of the transaction under way will say, for `finish`; None when there is none to be said."""
+
+    def finish(self, coming: list[Any], sequence: int) -> bool:
+        """Stores a commit that a dead process of this worker had announced; False when it never will be.
+
+        Before anything is taken.
+        """
+
     def store_sequence(self, sequence: int) -> None:
         """Commits a sink sequence without taking anything. Between transactions."""
 

@@ -148,7 +148,7 @@ class Board:
             empty = Head()
             for index in range(lanes_max):
                 for slot in (HEAD_SLOT, SYNCED_SLOT):
-                    words.write(lane_at(index) + slot, (*empty, _checksum(empty)))
+                    words.write(lane_at(index) + slot, (*empty, head_checksum(empty)))
             words.close()
 
         path.unlink(missing_ok=True)
@@ -275,6 +275,10 @@ class Board:
         at = lane_at(index) + WANTED_GONE
         return self.words.load(at), self.words.load(at + 8)
 
+    def generation(self, index: int) -> int:
+        """How often takes of a lane were committed."""
+        return self.words.load(lane_at(index) + GENERATION)
+
     def head(self, index: int) -> Head:
         """The last take commit of a lane.
 
@@ -307,7 +311,7 @@ class Board:
     def _store(self, index: int, generation_at: int, slot_at: int, head: Head) -> None:
         words, at = self.words, lane_at(index)
         generation = words.load(at + generation_at) + 1
-        words.write(at + slot_at + (generation & 1) * LINE_BYTES, (*head, _checksum(head)))
+        words.write(at + slot_at + (generation & 1) * LINE_BYTES, (*head, head_checksum(head)))
         words.publish(at + generation_at, generation)
 
     def _slot(self, index: int, generation_at: int, slot_at: int) -> Head:
@@ -318,7 +322,7 @@ class Board:
             values = words.read(at + slot_at + (generation & 1) * LINE_BYTES, _HEAD_WORDS + 1)
             if words.observe(at + generation_at) != generation:
                 continue
-            if values[-1] == _checksum(values[:-1]):
+            if values[-1] == head_checksum(values[:-1]):
                 return Head(*values[:-1])
             # On machines that reorder stores the slot may be a moment behind the word that names it.
             deadline_s = deadline_s or time.monotonic() + _REREAD_S
@@ -331,5 +335,6 @@ def lane_at(index: int) -> int:
     return LANES + index * LANE_BYTES
 
 
-def _checksum(values: tuple[int, ...]) -> int:
+def head_checksum(values: tuple[int, ...]) -> int:
+    """The last word of a head slot."""
     return int(isal_zlib.crc32(struct.pack(f"<{len(values)}Q", *values)))

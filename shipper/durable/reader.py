@@ -18,7 +18,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from shipper.durable.board import HOLDER, READER_ASLEEP, READER_EPOCH, WANTED, Board, Head, Tail, lane_at
+from shipper.durable.board import (
+    HOLDER,
+    READER_ASLEEP,
+    READER_EPOCH,
+    WANTED,
+    Board,
+    Head,
+    Tail,
+    head_checksum,
+    lane_at,
+)
 from shipper.durable.catalog import Catalog, Mapped
 from shipper.durable.disk import Disk
 from shipper.durable.keys import Keys
@@ -239,13 +249,39 @@ class Reader:
             sequence: of the entry in the sink's journal that belongs to this commit; never goes back.
             synced: the target would still have the rows after a power cut. When False, `mark_synced` says it later.
         """
+        return self._release(self._where(), sequence, synced=synced)
+
+    def coming(self) -> list[list[int]]:
+        """What `release` will store, and upon what: for `finish`, by whoever comes after a death in between."""
+        return [self._base(), list(self._where())]
+
+    def finish(self, coming: list[list[int]], sequence: int) -> bool:
+        """Stores the commit that a dead process of this sink was about to store; False when it can't be any more.
+
+        That process held the lane; nobody else could since, unless it was disowned. Dying in here: as in `release`.
+
+        Args:
+            coming: as `coming` said it.
+        """
+        if not self.held or coming[0] != self._base():
+            return False
+        self._release(Head(*coming[1]), sequence, synced=False)
+        self.rewind()
+        return True
+
+    def _base(self) -> list[int]:
+        return [self.board.generation(self.index), head_checksum(self._head)]
+
+    def _where(self) -> Head:
+        """What is before the cursor, and where the cursor is."""
+        number = self._mapped.file.number if self._mapped is not None else 0
+        return self._after._replace(segment=number, offset=self._offset)
+
+    def _release(self, head: Head, sequence: int, *, synced: bool) -> bool:
         assert self.held, "release of a lane that is not held"
         if self._head.sink == self.sink:
             sequence = max(sequence, self._head.sequence)
-        number = self._mapped.file.number if self._mapped is not None else 0
-        head = self._after._replace(
-            sink=self.sink, sequence=sequence, epoch=self._epoch, segment=number, offset=self._offset
-        )
+        head = head._replace(sink=self.sink, sequence=sequence, epoch=self._epoch)
         self.board.store_head(self.index, head)
         self._head = self._after = head
         self._lost_committed = self._lost

@@ -23,7 +23,7 @@ from shipper.clock import Clock
 from shipper.files.background import Background
 from shipper.files.closed import Bucket, ClosedFile, ClosedListener
 from shipper.files.closed_notes import Notes
-from shipper.files.journal import FileRecord
+from shipper.files.journal_record import FileRecord
 from shipper.files.store import trouble
 from shipper.metrics.counters import Counters
 

@@ -30,7 +30,7 @@ from shipper.files.closed import Bucket
 from shipper.files.closed_files import ClosedFiles
 from shipper.files.done_others import Others
 from shipper.files.extent import Extent
-from shipper.files.journal import FileRecord
+from shipper.files.journal_record import FileRecord
 from shipper.files.store import Store, trouble
 from shipper.sinks.sink import SinkContext
 

@@ -2,13 +2,19 @@
 
 A disk numbers its files. A cluster's client does not show the number, so there a file is known by its last bytes that
 count: their checksum is in the journal, and nothing is cut, renamed or gone on with before they were read again. What
-has the same bytes at the same place is the same file, or as good.
+has the same bytes at the same place is the same file, or as good. On a disk, too, the last bytes tell whether all that
+an entry speaks of was written, when its process died before the commit.
 """
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from shipper.serializers.serializer import Bytes
 
 _TAIL_BYTES = 4096
 
@@ -28,11 +34,9 @@ class Extent:
     tail: str | None = None
 
 
-def last_of(before: bytes, data: bytes | bytearray | memoryview) -> bytes:
-    """The last bytes of a file that are worth remembering, after `data` was written behind `before`."""
-    if len(data) >= _TAIL_BYTES:
-        return bytes(memoryview(data)[-_TAIL_BYTES:])
-    return (before + bytes(data))[-_TAIL_BYTES:]
+def last_of(before: bytes, pieces: Sequence[Bytes]) -> bytes:
+    """The last bytes of a file that are worth remembering, after `pieces` were written behind `before`."""
+    return b"".join([memoryview(piece)[-_TAIL_BYTES:] for piece in (before, *pieces)])[-_TAIL_BYTES:]
 
 
 def tail_of(last: bytes) -> str | None:

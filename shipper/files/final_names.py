@@ -17,7 +17,8 @@ from typing import Protocol
 
 from shipper.clock import Clock
 from shipper.files.closed_files import ClosedFiles
-from shipper.files.journal import FileRecord, Journal
+from shipper.files.journal import Journal
+from shipper.files.journal_record import FileRecord
 from shipper.files.progress import CLOSING, LEASED, RENAMING, FileState
 from shipper.files.store import Changed, Ending, SlowStore, Store, trouble
 from shipper.metrics.counters import Counters

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Literal
 
-from shipper.files.extent import Extent
+from shipper.files.extent import Extent, bytes_in, tail_of
 from shipper.files.store import Changed, FileStatus
 from shipper.serializers.serializer import Bytes
 
@@ -91,6 +91,9 @@ class LocalStore:
             os.close(descriptor)
             raise
 
+    def holds(self, files: Sequence[tuple[str, Extent]]) -> bool:
+        return all(_holds(path, extent) for path, extent in files)
+
     def same(self, path: str, there: FileStatus, extent: Extent) -> bool:
         return there.identity == extent.identity
 
@@ -154,6 +157,24 @@ class LocalStore:
 
 def _identity(found: os.stat_result) -> str:
     return f"{found.st_dev:x}.{found.st_ino:x}"
+
+
+def _holds(path: str, extent: Extent) -> bool:
+    assert extent.length is not None, "what is not known can't be looked for"
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    try:
+        found = os.fstat(descriptor)
+        if _identity(found) != extent.identity or found.st_size < extent.length:
+            return False
+        if extent.tail is None:
+            return True
+        known = bytes_in(extent.tail)
+        return tail_of(os.pread(descriptor, known, extent.length - known)) == extent.tail
+    finally:
+        os.close(descriptor)
 
 
 def _sync_one(names: tuple[str, str]) -> bool:

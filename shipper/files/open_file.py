@@ -1,9 +1,11 @@
 """One file that is being written: its bytes, and how many of them count.
 
-`progress()` says how far it has got; what a transaction added is taken back by `cut_back()`, down to what the journal's
-record of it says. A codec sees the rows of a whole transaction at once: the pieces are gathered, and become one
-member of the file when it is flushed or finished. Where the store does not cut, everything is gathered, and reaches it
-when the file is flushed.
+What a transaction adds is gathered, and a codec sees all of it at once: it becomes one member of the file. In three
+steps: `write` and `finish` gather, `pack` makes the bytes, so that it is known how long the file will be, and `push`
+hands them to the store. Dying before `push` nobody has seen any of them.
+
+`progress()` says how far the file gets; what a transaction added is taken back by `cut_back()`, down to what the
+journal's record of it says.
 """
 
 from __future__ import annotations
@@ -16,9 +18,12 @@ from shipper.batch.batch import EventBatch
 from shipper.clock import Clock
 from shipper.files.compress import Codec
 from shipper.files.extent import Extent, last_of, tail_of
-from shipper.files.journal import FileRecord, Progress
+from shipper.files.journal_record import FileRecord, Progress
 from shipper.files.store import Store, StoreFile
 from shipper.serializers.serializer import Bytes, Serializer
+
+#: Pieces that are smaller than that are written in one call.
+_SMALL_BYTES = 64 << 10
 
 
 @dataclass(frozen=True)
@@ -70,62 +75,80 @@ class OpenFile:
         self._recipe = recipe
         self._clock = clock
         self._handle: StoreFile | None = handle
-        self._gathers = recipe.codec is not None or not store.cuts
-        self._pieces: list[Bytes] = []
-        self._last = b""  # of what was written, where the store knows a file by that
+        self._pieces: list[Bytes] = []  # as they were serialized
+        self._packed: list[Bytes] = []  # as they will be in the file
+        self._has_end = False
+        self._last = b""  # of what was packed
         self.rows = self.body_bytes = self.length = 0
         self._serializer: Serializer[Any]
         self._resume(_counted(record.progress) if record.progress is not None else Point(0, 0, 0, None))
 
-    def write(self, batch: EventBatch) -> int:
-        """Adds rows. Returns the bytes that reached the store now; 0 when a codec gathers.
+    def write(self, batch: EventBatch) -> None:
+        """Adds rows: views of the batch, for all that anybody knows, until they were pushed.
 
         Raises:
-            OSError: part of the rows may be in the file; `cut_back` takes them out.
             Refused: the serializer will never take some of them; none is in the file.
         """
         pieces = self._serializer.pieces(batch)  # it may refuse rows: then the file is as it was
-        written = 0
         if self.length == 0 and not self._pieces and len(header := self._serializer.header()):
-            written = self._put(header)
+            self._pieces.append(header)
         self.rows += batch.rows
-        return written + sum(map(self._put, pieces))
+        self._pieces += pieces
+
+    def finish(self) -> None:
+        """Ends the file: its last bytes are gathered, and the next `push` closes it."""
+        footer = self._serializer.footer()
+        if len(footer):
+            self._pieces.append(footer)
+        self.finished = True
+
+    def pack(self) -> None:
+        """What was gathered gets the form that it will have in the file, as one member if there is a codec."""
+        codec = self._recipe.codec
+        packed: list[Bytes] = self._pieces
+        if self._pieces and codec is not None:
+            data = codec.pack(self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces))
+            packed = [data if self.length else codec.begin + data]
+        if self.finished and codec is not None and codec.end and (packed or self.length) and not self._has_end:
+            packed = [*packed, codec.end]
+            self._has_end = True
+        self._pieces = []
+        if not packed:
+            return
+        size = sum(map(len, packed))
+        if len(packed) > 1 and size < len(packed) * _SMALL_BYTES:
+            packed = [b"".join(packed)]
+        self._packed += packed
+        self.length += size
+        # Where the store knows a file by its number, the last bytes are of use to who finds an entry that is half done.
+        self._last = last_of(b"" if self._store.cuts else self._last, packed)
 
     def push(self) -> int:
-        """What was gathered goes into the file, as one member if there is a codec; a finished file is then closed.
+        """What was gathered goes into the file; a finished one is then closed.
 
-        Returns the bytes that reached the store.
+        Returns:
+            The bytes that reached the store.
+
+        Raises:
+            OSError: part of them may be in the file; `cut_back` takes them out.
         """
+        self.pack()
+        pieces, self._packed = self._packed, []
         written = 0
-        codec = self._recipe.codec
-        if self._pieces:
-            data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-            if codec is not None:
-                packed = codec.pack(data)
-                data = packed if self.length else codec.begin + packed
-            self._pieces.clear()
-            written = self._append(data)
-        if self.finished and self._handle is not None:
-            if codec is not None and codec.end and self.length:
-                written += self._append(codec.end)
+        for piece in pieces:
+            assert self._handle is not None, "the file is finished"
+            self._handle.write(piece)
+            written += len(piece)
+        if self.finished:
             self.close()
         return written
 
-    def finish(self) -> int:
-        """Ends the file: its last bytes are written and it is closed, by the next `push` where the store does not cut.
-
-        Returns the bytes that reached the store.
-        """
-        footer = self._serializer.footer()
-        written = self._put(footer) if len(footer) else 0
-        self.finished = True
-        return written + self.push() if self._store.cuts else written
-
     def progress(self) -> Progress:
-        """How far it has got, as the journal is to know it. Everything gathered must have been pushed."""
+        """How far it gets with what is packed, as the journal is to know it."""
+        assert not self._pieces, "what is gathered has no length before it is packed"
         return Progress(
             self.record.number, self.length, self.rows, self.body_bytes, self._serializer.state(), self.finished,
-            None if self._store.cuts else self._tail(),
+            self._tail(),
         )  # fmt: skip
 
     def _tail(self) -> str | None:
@@ -161,34 +184,26 @@ class OpenFile:
         progress = self.record.progress
         return progress is not None and self._handle is not None and self._handle.take_back() == progress.length
 
+    @property
+    def identity(self) -> str:
+        """Of the file that was made, or taken up. While it is open."""
+        assert self._handle is not None, "the file is closed"
+        return self._handle.identity
+
     def unlinked(self) -> bool:
         """True when somebody removed the file under us."""
         return self._handle is not None and self._handle.unlinked()
 
     def close(self) -> None:
         """Gives the descriptor back; what was gathered is forgotten. The file stays as it is."""
-        self._pieces.clear()
+        self._pieces, self._packed = [], []
         if self._handle is not None:
             handle, self._handle = self._handle, None
             handle.close()
 
-    def _put(self, data: Bytes) -> int:
-        if self._gathers:
-            self._pieces.append(data)
-            return 0
-        return self._append(data)
-
-    def _append(self, data: Bytes) -> int:
-        assert self._handle is not None, "the file is finished"
-        self._handle.write(data)
-        self.length += len(data)
-        if not self._store.cuts:
-            self._last = last_of(self._last, data)
-        return len(data)
-
     def _resume(self, point: Point) -> None:
         self.length, self.rows, self.body_bytes, state, pieces = point
-        self._pieces = list(pieces)
+        self._pieces, self._packed, self._has_end = list(pieces), [], False
         self._serializer = self._recipe.serializer(self._clock, state)
 
 

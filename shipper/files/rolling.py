@@ -2,36 +2,38 @@
 
 The order of a transaction, and what is true when the process dies behind each step:
 
-1. `append`: bytes reach the files. They are behind the lengths that count: the next `open` cuts them off, and
-   removes files that were begun.
-2. `flush`: what codecs gathered is written, then one journal entry says how far each file got. As before: no commit
-   names that entry yet.
-3. The channel stores the commit that names the entry: from here on the bytes count. The next `open` goes on with the
+1. `append`: rows are gathered (`open_file.py`); new files are made. The next `open` removes files that were begun.
+2. `flush`: the journal gets an entry that says how far each file will get, and what the commit will say.
+3. `flush`: the bytes reach the files, which the store flushes. Dying before the last of them is there: the next `open`
+   cuts the files to what counted before. Behind it: the next `open` finishes the commit (`half_done.py`).
+4. The channel stores the commit that names the entry: from here on the bytes count. The next `open` goes on with the
    files, and renames those that were finished.
-4. `committed`: finished files get their final names, and the journal hears of it. In between, the next `open`
+5. `committed`: finished files get their final names, and the journal hears of it. In between, the next `open`
    finds either name on the same file and finishes the rename.
+
+So a reader who takes what is whole (members, blocks) sees nothing change but what a transaction has written to some of
+its files while it was killed before it had written to the others, and whole lines of a write that was cut short. A
+transaction that ends many files writes the first of them before step 2, for want of descriptors.
 
 A file in which everything counts is finished without a transaction: its last bytes, a journal fact, the rename.
 `close` and the timers do that; so nothing waits for a row to come.
 
-Where the store does not cut (a cluster), bytes reach the files in step 2 only, and are flushed there before the journal
-is written. A file that has more than what counts is not waited for: the journal hears that it ends where it counts, it
-is set right and renamed beside the loop, and its bucket goes on in a new one. Dying anywhere in there, the next `open`
-finds a finished file and begins that again.
+Where the store does not cut (a cluster), a file that has more than what counts is not waited for: the journal hears
+that it ends where it counts, it is set right and renamed beside the loop, and its bucket goes on in a new one. Dying
+anywhere in there, the next `open` finds a finished file and begins that again.
 
 A file that is not what the journal says (shorter, or another file under its name) is never cut: it is set aside
 under another name, counted and said (`settling.py`).
 
-The file is long because it is where those four steps can be read one after the other: what a file is
-(`open_file.py`), when it ends (`roll.py`), what it is called in the end (`final_names.py`) and what the journal is
-(`journal.py`) stand elsewhere.
+The file is long because it is where those five steps can be read one after the other: what a file is
+(`open_file.py`), which are open (`open_files.py`), when one ends (`roll.py`), what it is called in the end
+(`final_names.py`) and what the journal is (`journal.py`) stand elsewhere.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -40,9 +42,13 @@ from shipper.batch.batch import EventBatch
 from shipper.errors import Refused, RetryLater
 from shipper.files.closed_files import ClosedFiles
 from shipper.files.final_names import FinalNames, Naming
-from shipper.files.journal import CHANNEL_LOST, JOURNAL_LOST, POWER_CUT, FileRecord, Journal
-from shipper.files.journal import Progress as Counted
+from shipper.files.half_done import settle_half_done
+from shipper.files.journal import Journal
+from shipper.files.journal_past import CHANNEL_LOST, JOURNAL_LOST, POWER_CUT
+from shipper.files.journal_record import FileRecord
+from shipper.files.journal_record import Progress as Counted
 from shipper.files.open_file import OpenFile, Point, Recipe
+from shipper.files.open_files import OpenFiles
 from shipper.files.progress import CUTTING, ENDING, OPEN, FileState, Progress
 from shipper.files.refusals import Numbers, Refusals
 from shipper.files.roll import RollLimits, cuts
@@ -50,6 +56,10 @@ from shipper.files.settling import Settling
 from shipper.files.store import Store, StoreFile, trouble
 from shipper.files.syncing import Syncing
 from shipper.sinks.sink import SinkContext
+
+#: Files that ended in a transaction wait for its entry before their bytes are written; more than that are not kept
+#: open for it.
+_ENDED_MAX = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,15 +128,15 @@ class RollingFiles:
         self._closed = closed
         self._progress = progress or Progress(None, context.name, context.worker, "", context.clock, context.counters)
         self._watcher = watcher
-        self._open: OrderedDict[str, OpenFile] = OrderedDict()  # by bucket, the one written longest ago first
         self._touched: dict[OpenFile, str] = {}  # with rows that do not count yet, and their buckets
+        self._unpushed: list[OpenFile] = []  # finished in this transaction, and open still
         self._ended: list[OpenFile] = []  # finished without a transaction, and the journal has not heard yet
-        self._strays: list[FileRecord] = []  # the store did not say whether it made them
         self._uncut: dict[OpenFile, str] = {}  # a rollback that could not be done yet
         self._is_closed = False
         self._points: dict[OpenFile, Point | None] | None = None  # where files were before this batch; None = new ones
         self._most_open = plan.open_files_max
         self._journal: Journal
+        self._open: OpenFiles
         self._names: FinalNames
         self._syncing: Syncing
         self.sync_interval_s = plan.sync_interval_s
@@ -152,11 +162,16 @@ class RollingFiles:
         elif journal.found == POWER_CUT and journal.records:
             self._say("info", "the machine went down: files that were being written are cut back to what was safe on "
                       "disk, and what came behind it is read again where its source can")  # fmt: skip
+        if settle_half_done(self._store, journal, context.takes):
+            self._say("info", "the process before died with all of its last transaction written: it counts")
         closed, plan, common = self._closed, self._plan, (self._clock, self._counters, self._say)
         self._names = FinalNames(
             self._store, journal, self._naming, *common, tries_max=plan.rename_tries, retry_s=plan.rename_retry_s,
             closed=closed, named=self._watcher.named if self._watcher is not None else lambda _: None,
         )  # fmt: skip
+        self._open = OpenFiles(
+            self._store, journal, self._naming, self._clock, self._counters, recipe=plan.recipe, limits=plan.limits
+        )
         Settling(
             self._store, journal, *common, recipe=plan.recipe.name, resume=self._resume, rename=self._names.add,
             whole=lambda record: closed.note([record]) if closed is not None else None,
@@ -210,7 +225,7 @@ class RollingFiles:
             self._points = None
 
     def flush(self) -> int:
-        """All that was appended is in the files, and the journal says so.
+        """The journal says how far files get, and then all that was appended is in them.
 
         Returns:
             The sequence that the commit must name.
@@ -221,8 +236,13 @@ class RollingFiles:
         if not self._touched:
             return self._journal.committed
         written = 0
-        path = ""
+        path = str(self._journal.path)
         try:
+            for file in self._touched:
+                file.pack()
+            take = self._context.takes.coming() if self._context.takes is not None else None
+            sequence = self._journal.append([file.progress() for file in self._touched], take)
+            # Dying from here on: the entry tells whether all of it is there.
             for file in self._touched:
                 path = file.record.path
                 written += file.push()
@@ -230,8 +250,6 @@ class RollingFiles:
                     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
             path = next(iter(self._touched.values()))
             self._store.flush()
-            path = str(self._journal.path)
-            sequence = self._journal.append([file.progress() for file in self._touched])
         except OSError as error:
             raise self._later("write to", path, error) from error
         self._counters.add("output_bytes", written)
@@ -250,6 +268,7 @@ class RollingFiles:
             elif self._watcher is not None:
                 self._watcher.counted(file.record)
         self._touched.clear()
+        self._unpushed.clear()
         self._names.give()
 
     def rolled_back(self) -> None:
@@ -257,6 +276,7 @@ class RollingFiles:
         self._journal.forget()
         self._uncut.update(self._touched)
         self._touched.clear()
+        self._unpushed.clear()
         try:
             self._cut()
         except OSError as error:
@@ -266,12 +286,7 @@ class RollingFiles:
         """Ends what is due and renames what waits. True when files with uncommitted rows were ended: flush, commit."""
         if self._uncut:
             return False  # the next append cuts, or says why not
-        now = self._clock.monotonic_s()
-        idle = self._limits.idle_s
-        ended = self.end([
-            key for key, file in self._open.items()
-            if (file.due_s is not None and now >= file.due_s) or (idle and now - file.written_s >= idle)
-        ])  # fmt: skip
+        ended = self.end(self._open.due())
         if self._closed is not None:
             self._closed.tick()
         if self._progress.due():
@@ -282,7 +297,7 @@ class RollingFiles:
         """Ends the files of these buckets and renames what waits. Returns as `tick`."""
         if self._uncut:
             return False
-        due = [(key, self._open[key]) for key in keys if key in self._open]
+        due = [(key, file) for key in keys if (file := self._open.get(key)) is not None]
         ended = False
         try:
             for key, file in due:
@@ -295,8 +310,7 @@ class RollingFiles:
             self._say("error", trouble("finish", due[0][0], error))
         self._settle_ended()
         self._names.give()
-        if self._strays:
-            self._sweep()
+        self._open.sweep()
         return ended
 
     @property
@@ -351,10 +365,7 @@ class RollingFiles:
         self._names.wait()
         for record in self._names.left():
             self._say("error", f"{record.path} keeps that name: it could not be renamed to {record.final}")
-        for file in [*self._open.values(), *self._uncut]:
-            file.close()
-        self._open.clear()
-        self._counters.set("open_files", 0)
+        self._open.close(self._uncut)
         self._progress.close()
         if self.sync_interval_s:
             self._syncing.now()
@@ -379,51 +390,40 @@ class RollingFiles:
     # --- one file
 
     def _begin(self, key: str) -> OpenFile:
-        now_ms = self._clock.now_ms()
         while True:
-            path, final = self._naming.next(key)
-            if final != path and self._store.stat(final) is not None:
-                continue
-            if self._store.cuts and self._store.stat(path) is not None:  # else one question less, `create` says it too
-                continue
-            number = self._journal.begin(key, path, final, now_ms, self._plan.recipe.name)
             try:
-                handle = self._store.create(path)
-            except FileExistsError:  # somebody was faster: it is theirs
-                self._journal.gone([number])
-                continue
-            except TimeoutError:
-                self._strays.append(self._journal.records[number])  # it may be there, or come to be
-                raise
+                file = self._open.begin(key)
             except OSError as error:
-                self._journal.gone([number])
-                if error.errno not in (errno.EMFILE, errno.ENFILE) or len(self._open) < 2:
+                if error.errno not in (errno.EMFILE, errno.ENFILE) or not self._makes_room():
                     raise
-                self._most_open = len(self._open) // 2
-                self._say("warning", f"no more than {len(self._open)} files can be open here: those written longest "
-                          f"ago end early, so that at most {self._most_open} are; raise ulimit -n")  # fmt: skip
-                self._evict(self._most_open)
-                continue
-            break
-        record = self._journal.records[number]
-        file = OpenFile(self._store, self._plan.recipe, self._clock, record, handle, self._due(now_ms))
+            else:
+                break
         # Known from here on, so that a rollback finds it even when the next line fails.
-        self._open[key] = file
         self._touched[file] = key
         if self._points is not None:
             self._points[file] = None
-        self._journal.identified(number, handle.identity)
-        self._counters.add("ConnectionCreatedCount")
-        self._counters.set("open_files", len(self._open))
+        self._journal.identified(file.record.number, file.identity)
         return file
+
+    def _makes_room(self) -> bool:
+        """Closes files because no more can be open; False when there are none left to be closed."""
+        if self._unpushed:
+            self._push_ended()
+            return True
+        if len(self._open) < 2:
+            return False
+        self._most_open = len(self._open) // 2
+        self._say("warning", f"no more than {len(self._open)} files can be open here: those written longest ago end "
+                  f"early, so that at most {self._most_open} are; raise ulimit -n")  # fmt: skip
+        self._evict(self._most_open)
+        self._push_ended()
+        return True
 
     def _write(self, key: str, file: OpenFile, batch: EventBatch) -> None:
         self._touch(key, file)
-        written = file.write(batch)
+        file.write(batch)
         file.written_s = self._clock.monotonic_s()
-        if written:
-            self._counters.add("output_bytes", written)
-        self._open.move_to_end(key)
+        self._open.written(key)
 
     def _write_cut(
         self, key: str, file: OpenFile, batch: EventBatch, numbers: Numbers | None, refusals: Refusals
@@ -445,9 +445,7 @@ class RollingFiles:
 
     def _resume(self, record: FileRecord, handle: StoreFile) -> None:
         """A file that the process before had open is gone on with."""
-        file = OpenFile(self._store, self._plan.recipe, self._clock, record, handle, self._due(record.opened_ms))
-        self._open[record.key] = file
-        self._counters.set("open_files", len(self._open))
+        self._open.resume(record, handle)
         if self._watcher is not None:
             self._watcher.counted(record)
 
@@ -464,17 +462,29 @@ class RollingFiles:
             rolls: the bucket gets its next file at once.
         """
         self._touch(key, file)
-        self._counters.add("output_bytes", file.finish())
-        self._retire(key, rolls)
+        file.finish()
+        self._open.retire(key, rolls=rolls)
+        if self._store.cuts:  # else nothing can be written before the entry
+            self._unpushed.append(file)
+            if len(self._unpushed) > _ENDED_MAX:
+                self._push_ended()
+
+    def _push_ended(self) -> None:
+        """The bytes of files that ended are written before the entry: rather than to keep so many of them open."""
+        for file in self._unpushed:
+            if file.finished and file in self._touched:  # else it was undone
+                self._counters.add("output_bytes", file.push())
+        self._unpushed.clear()
 
     def _finish_counted(self, key: str, file: OpenFile) -> None:
         """Ends a file in which everything counts: dying in here, it is cut to what counts, or renamed."""
         try:
-            self._counters.add("output_bytes", file.finish() + file.push())
+            file.finish()
+            self._counters.add("output_bytes", file.push())
         except OSError:
             self._uncut[file] = key  # part of its last bytes may be there
             raise
-        self._retire(key)
+        self._open.retire(key)
         self._ended.append(file)
 
     def _settle_ended(self) -> None:
@@ -503,21 +513,7 @@ class RollingFiles:
     def _evict(self, most: int) -> None:
         """Ends the files that were written longest ago, until at most `most` are open."""
         while len(self._open) > most:
-            oldest = next(iter(self._open))
-            self._finish(oldest, self._open[oldest])
-
-    def _retire(self, key: str, rolls: bool = False) -> None:
-        del self._open[key]
-        if not rolls:
-            self._naming.retired(key)
-        self._counters.add("ConnectionClosedCount")
-        self._counters.set("open_files", len(self._open))
-
-    def _due(self, opened_ms: int) -> float | None:
-        if not self._limits.interval_s:
-            return None
-        age_s = max(0.0, (self._clock.now_ms() - opened_ms) / 1000)
-        return self._clock.monotonic_s() + max(0.0, self._limits.interval_s - age_s)
+            self._finish(*self._open.oldest())
 
     # --- taking back
 
@@ -528,15 +524,14 @@ class RollingFiles:
         for file, point in points.items():
             if point is not None:
                 file.back_to(point)
-                self._open[self._touched[file]] = file
-        self._counters.set("open_files", len(self._open))
+                self._open.restore(self._touched[file], file)
 
     def _remove(self, key: str, file: OpenFile) -> None:
         """A file in which nothing counts."""
         file.close()
         self._store.delete(file.record.path)
         if self._open.get(key) is file:
-            self._retire(key)
+            self._open.retire(key)
         self._journal.gone([file.record.number])
         if self._watcher is not None:
             self._watcher.removed(file.record)
@@ -555,35 +550,22 @@ class RollingFiles:
                 except FileNotFoundError:
                     self._forget_lost(key, file)
                 else:
-                    self._open[key] = file
+                    self._open.restore(key, file)
             del self._uncut[file]
-        self._counters.set("open_files", len(self._open))
 
     def _end_early(self, key: str, file: OpenFile, counted: Counted) -> None:
         """The file has more than what counts, or can't be written any more: it ends where it counts."""
         self._journal.settled([replace(counted, finished=True)])
         file.close()
         if self._open.get(key) is file:
-            self._retire(key)
+            self._open.retire(key)
         self._syncing.touched(file.record)
         self._names.add(file.record)
-
-    def _sweep(self) -> None:
-        """Removes empty files that the store was asked to make, and did not say that it had."""
-        record = self._strays[0]
-        try:
-            there = self._store.stat(record.path)
-            if there is not None and not there.length:
-                self._store.delete(record.path)
-            self._journal.gone([record.number])
-        except OSError:
-            return  # the store is not back yet
-        del self._strays[0]
 
     def _forget_lost(self, key: str, file: OpenFile) -> None:
         file.close()
         if self._open.get(key) is file:
-            self._retire(key)
+            self._open.retire(key)
         self._journal.gone([file.record.number])
         if self._watcher is not None:
             self._watcher.removed(file.record)

@@ -27,7 +27,9 @@ from dataclasses import replace
 
 from shipper.clock import Clock
 from shipper.files.extent import Extent
-from shipper.files.journal import JOURNAL_LOST, POWER_CUT, FileRecord, Journal, Progress
+from shipper.files.journal import Journal
+from shipper.files.journal_past import JOURNAL_LOST, POWER_CUT
+from shipper.files.journal_record import FileRecord, Progress
 from shipper.files.store import Changed, FileStatus, SlowStore, Store, StoreFile, trouble
 from shipper.metrics.counters import Counters
 

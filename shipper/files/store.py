@@ -109,6 +109,10 @@ class _AnyStore(Protocol):
             TimeoutError: it is not closed yet by whoever wrote it.
         """
 
+    def holds(self, files: Sequence[tuple[str, Extent]]) -> bool:
+        """True when each of these files is there with all that its extent says, its last bytes read again, and perhaps
+        more behind it. Where a dead writer still holds one, this waits, but not for long."""
+
     def same(self, path: str, there: FileStatus, extent: Extent) -> bool:
         """True when what is at `path`, which has this status, is the file that was written."""
 

@@ -21,7 +21,8 @@ import os
 from collections.abc import Callable
 
 from shipper.files.background import Background
-from shipper.files.journal import FileRecord, Journal
+from shipper.files.journal import Journal
+from shipper.files.journal_record import FileRecord
 from shipper.files.store import Store, trouble
 
 

@@ -157,8 +157,9 @@ class Delivery:
                     transaction.commit()  # frames without rows only, or nothing at all
                     return False
                 member.aside.prepare(self._mark)
-                transaction.sequence = member.sink.flush()
+                # Before the flush, in which a sink's journal says all that the commit will say.
                 transaction.book(name, self._rows, self._body_bytes, sum(rows for rows, _ in self._aside))
+                transaction.sequence = member.sink.flush()
             except RetryLater as problem:
                 failure = problem
                 transaction.put_back()

@@ -3,6 +3,8 @@
 A consumer holds its lane by a lock that dies with the process, and by the HOLDER word, which does not: a lane whose
 holder died is taken over by that same sink (which settles its target first), or by another one only after it was
 `disowned`.
+
+The file is long because holding, taking and committing are one cursor.
 """
 
 from __future__ import annotations
@@ -24,12 +26,14 @@ from shipper.ring.layout import (
     PAD,
     PRODUCER_ASLEEP,
     WANTED,
+    CommitSlot,
     Frame,
     read_frame,
     slot_checksum,
 )
 from shipper.ring.puts import PutPage
 from shipper.ring.tally import HANDED_OVER, read_take, write_take
+from shipper.shared.tally import TakeTally
 from shipper.shared.words import LINE_BYTES, full_fence
 
 
@@ -205,6 +209,32 @@ class Consumer:
         if not words.observe(PRODUCER_ASLEEP):
             return False
         return self._refresh() - slot.position <= self.lane.capacity_bytes * 3 // 4
+
+    def coming(self) -> list[list[int]]:
+        """What `release` will store, and upon what: for `finish`, by whoever comes after a death in between."""
+        return [self._base(), list(self._after), self._tally_after.packed()]
+
+    def finish(self, coming: list[list[int]], sequence: int) -> bool:
+        """Stores the commit that a dead process of this sink was about to store; False when it can't be any more.
+
+        That process held the lane; nobody else could since, unless it was disowned. Dying in here: as in `release`.
+
+        Args:
+            coming: as `coming` said it.
+        """
+        if self.holder != self.sink or not self.try_hold():
+            return False
+        base, slot, tally = coming
+        after = CommitSlot(*slot)
+        if base != self._base() or after.position > self._refresh():
+            return False
+        self._after, self._tally_after = after, TakeTally.unpacked(tally)
+        self.release(sequence)
+        self.rewind()
+        return True
+
+    def _base(self) -> list[int]:
+        return [self.lane.words.load(GENERATION), slot_checksum(self._slot)]
 
     def release_rows(self, rows: int, sequence: int) -> bool:
         """Commits the first `rows` rows of the peeked frame: for sinks whose requests are smaller than a frame."""

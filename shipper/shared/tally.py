@@ -51,6 +51,17 @@ class TakeTally(NamedTuple):
         booked = sum(account.rows + account.aside for account in self.accounts)
         return self.before + self.expired + self.dropped + self.lost + booked
 
+    def packed(self) -> list[int]:
+        """As words, for a journal."""
+        accounts = [word for account in self.accounts for word in account]
+        return [self.before, self.expired, self.dropped, self.lost, *accounts]
+
+    @classmethod
+    def unpacked(cls, words: list[int]) -> TakeTally:
+        """What was packed."""
+        accounts = (Account(*words[at : at + 4]) for at in range(4, len(words), 4))
+        return cls(words[0], words[1], words[2], words[3], tuple(accounts))
+
     def booked(self, sink: int, rows: int, size_bytes: int, aside: int) -> TakeTally:
         """The tally after that sink has delivered some rows, and set some aside."""
         accounts = list(self.accounts)

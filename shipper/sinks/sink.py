@@ -20,7 +20,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from shipper.batch.batch import EventBatch
 from shipper.clock import Clock
@@ -28,6 +28,30 @@ from shipper.config.field import Options
 from shipper.metrics.counters import Counters
 
 O = TypeVar("O", bound=Options)
+
+
+class Takes(Protocol):
+    """The take commits of a worker, for a sink whose journal says beforehand what one will say.
+
+    A sink that dies with all of a transaction written, and its commit not stored, finishes that commit at its start:
+    the rows are where they belong, and do not come again.
+    """
+
+    def coming(self) -> list[Any] | None:
+        """What the commit of the transaction under way will say; None when nobody could finish it. For a journal."""
+
+    def finish(self, take: list[Any], sequence: int) -> bool:
+        """Stores a commit that a dead process of this worker had announced, if it can still come to be.
+
+        Only in `Sink.open`. Dying in here: it is stored, or it is not and may be once more.
+
+        Args:
+            take: as `coming` said it.
+            sequence: of the sink's journal, which the commit names.
+
+        Returns:
+            False when the lane has moved on, or is not this worker's any more: it never will.
+        """
 
 
 @dataclass(frozen=True)
@@ -44,6 +68,7 @@ class SinkContext:
         boot_id: of this life of the machine.
         board: the file in the run directory in which a sink shows its files (`files/progress.py`); None when nobody
             looks.
+        takes: the worker's commits; None when there is nothing to finish.
         say: one line for the person, at most once in 30 s for the same text: `say("warning", "...")`.
     """
 
@@ -58,6 +83,7 @@ class SinkContext:
     run_id: str = ""
     boot_id: str = ""
     board: Path | None = None
+    takes: Takes | None = None
 
 
 class Sink(ABC, Generic[O]):

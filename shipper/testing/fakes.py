@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from shipper.api import Counters, Origin, SinkContext, SourceContext
+from shipper.sinks.sink import Takes
 
 
 class ManualClock:
@@ -78,6 +79,7 @@ def sink_context(
     *,
     clock: ManualClock | None = None,
     committed_sequence: int = 0,
+    takes: Takes | None = None,
     said: list[tuple[str, str]] | None = None,
 ) -> SinkContext:
     """A context for a sink under test; lines for the person are appended to `said`."""
@@ -85,4 +87,5 @@ def sink_context(
     return SinkContext(
         name="k1", clock=clock or ManualClock(), counters=Counters.private(), state_dir=state_dir,
         say=lambda level, line: lines.append((level, line)), committed_sequence=committed_sequence,
+        takes=takes,
     )  # fmt: skip

@@ -24,14 +24,16 @@ from shipper.pipeline.deliver import Delivery, GroupSink
 from shipper.pipeline.ingest import Ingest
 from shipper.pipeline.quarantine import Quarantine
 from shipper.shared.take_mark import TakeMark
-from shipper.sinks.sink import SinkContext
+from shipper.sinks.sink import Sink, SinkContext
 from shipper.sources.source import Source, SourceContext, Waiter
 from shipper.workers import logs
 from shipper.workers.durable_head import DurableHead
 from shipper.workers.duty import Duty
 from shipper.workers.heads import LaneHead, LeftHead
+from shipper.workers.orphans import state_of
 from shipper.workers.positions import Positions
 from shipper.workers.spec import ChannelSpec, WorkerSpec
+from shipper.workers.takes import WorkerTakes
 
 Say = Callable[[str, str], None]
 
@@ -68,13 +70,12 @@ class SourceParts:
 
 @dataclass
 class SinkParts:
-    """What a sink worker runs."""
+    """What a sink worker runs, before its sinks are open."""
 
-    members: dict[str, GroupSink]
+    sinks: dict[str, Sink[Any]]
     contexts: dict[str, SinkContext]
     side: TakeSide
-    delivery: Delivery
-    head: DurableHead
+    run_id: str
     letters: PutSide | None = None
 
     def close(self) -> None:
@@ -146,57 +147,72 @@ def _source_parts(
     return SourceParts(kind(options), side, ingest, positions, context)
 
 
-def sink_parts(spec: WorkerSpec, entries: dict[str, Entry], duty: Duty, say: Say) -> SinkParts:
-    """Builds a sink worker. Nothing is open yet but the segments."""
-    assert spec.processor is not None
+def sink_parts(spec: WorkerSpec, entries: dict[str, Entry], say: Say) -> SinkParts:
+    """Builds the sinks of a worker. Nothing is open yet but the segments that it takes from."""
     clock = SystemClock()
-    # Before anything is taken or put: what the worker before this one has promised is kept or forgotten.
-    settle_letters(Path(spec.common.run_dir), spec.sink_id)
     side = _take_side(spec, clock, say)
-    letters, letter_channels = _put_side(spec.page, spec.letters) if spec.letters else (None, {})
     run_id = logs.run_id(spec)
     committed = max(side.sequence(), committed_before(logs.note(spec, spec.sink_id)))
-    members: dict[str, GroupSink] = {}
-    contexts: dict[str, SinkContext] = {}
+    takes = WorkerTakes(side, Path(spec.page) if spec.letters else None)
+    parts = SinkParts({}, {}, side, run_id)
     for found in spec.sinks:
         kind, options = component("sink", found.type, found.properties)
-        state_dir = Path(spec.common.state_dir) / "sinks" / f"{found.name}.{spec.index}"
+        state_dir = state_of(spec, found)
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        entry = entries[found.name]
+        parts.sinks[found.name] = kind(options)
+        parts.contexts[found.name] = SinkContext(
+            name=found.name, clock=clock, counters=entries[found.name].counters, state_dir=state_dir, say=say,
+            worker=spec.index, workers=spec.count, committed_sequence=committed, run_id=run_id,
+            boot_id=spec.common.boot_id, board=Path(spec.common.run_dir) / "files" / f"{found.name}.{spec.index}",
+            takes=takes,
+        )  # fmt: skip
+    return parts
+
+
+def delivery(
+    parts: SinkParts, spec: WorkerSpec, entries: dict[str, Entry], duty: Duty, say: Say
+) -> tuple[Delivery, DurableHead]:
+    """What brings rows to sinks, once these are open.
+
+    A sink may have finished a commit as it was opened. What was set aside in that transaction is kept with it: so only
+    now it is settled, before anything is taken or put.
+    """
+    assert spec.processor is not None
+    clock, side = SystemClock(), parts.side
+    settle_letters(Path(spec.common.run_dir), spec.sink_id)
+    letters, letter_channels = _put_side(spec.page, spec.letters) if spec.letters else (None, {})
+    parts.letters = letters
+    members: dict[str, GroupSink] = {}
+    for found in spec.sinks:
         quarantine = Quarantine(
-            state_dir / "quarantine.jsonl", clock, sink=found.name, channel=spec.channel, run_id=run_id,
-            limit_bytes=found.quarantine_bytes,
+            state_of(spec, found) / "quarantine.jsonl", clock, sink=found.name, channel=spec.channel,
+            run_id=parts.run_id, limit_bytes=found.quarantine_bytes,
         )  # fmt: skip
         quarantine.settle(side.generation)
         aside: Aside = quarantine
         if letters is not None and found.dead_letter:
             aside = DeadLetters(
-                found.dead_letter, letters, clock, taken=_taken(spec, run_id), sink=found.name, source=spec.channel,
-                capacity=letter_channels[found.dead_letter][1].capacity,
+                found.dead_letter, letters, clock, taken=_taken(spec, parts.run_id), sink=found.name,
+                source=spec.channel, capacity=letter_channels[found.dead_letter][1].capacity,
             )  # fmt: skip
-        members[found.name] = GroupSink(found.name, kind(options), entry.counters, aside)
-        contexts[found.name] = SinkContext(
-            name=found.name, clock=clock, counters=entry.counters, state_dir=state_dir, say=say, worker=spec.index,
-            workers=spec.count, committed_sequence=committed, run_id=run_id, boot_id=spec.common.boot_id,
-            board=Path(spec.common.run_dir) / "files" / f"{found.name}.{spec.index}",
-        )  # fmt: skip
+        members[found.name] = GroupSink(found.name, parts.sinks[found.name], entries[found.name].counters, aside)
     processor, processor_options = component("processor", spec.processor.type, spec.processor.properties)
-    first = next(iter(members.values()))
+    first = next(iter(parts.sinks.values()))
 
     def waiting_for(reason: str) -> None:
         for entry in entries.values():
             entry.state(State.WAITING_TARGET if reason else State.BUSY, reason)
 
-    delivery = Delivery(
+    made = Delivery(
         members, processor(processor_options, list(members), clock), side, duty,
-        batch_bytes=first.sink.batch_bytes or spec.batch_bytes,
-        linger_s=first.sink.linger_s if spec.linger_s is None else spec.linger_s, stopping=duty.stopping,
+        batch_bytes=first.batch_bytes or spec.batch_bytes,
+        linger_s=first.linger_s if spec.linger_s is None else spec.linger_s, stopping=duty.stopping,
         waiting_for=waiting_for, say=say,
     )  # fmt: skip
     heads = _heads(letters, [channel.name for channel in spec.letters]) if letters is not None else ()
-    head = DurableHead([member.sink for member in members.values()], side, heads)
+    head = DurableHead(list(parts.sinks.values()), side, heads)
     side.vouches = head.letters_are_durable
-    return SinkParts(members, contexts, side, delivery, head, letters)
+    return made, head
 
 
 def _put_side(page: str, channels: Sequence[ChannelSpec]) -> tuple[PutSide, dict[str, tuple[Any, Any]]]:

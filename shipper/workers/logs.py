@@ -93,7 +93,8 @@ def note(spec: WorkerSpec, sink: int) -> Path:
 
 def take_side(spec: WorkerSpec, say: Callable[[str, str], None]) -> FileTakeSide:
     """The take side of a sink worker of a channel with a log."""
-    from shipper.channels.file.take import FileTakeSide, LogLane
+    from shipper.channels.file.lease import LogLane
+    from shipper.channels.file.take import FileTakeSide
 
     assert spec.log is not None
     options = options_of(spec.log)

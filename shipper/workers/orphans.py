@@ -20,7 +20,7 @@ import orjson
 
 from shipper import log
 from shipper.files.columns import places
-from shipper.files.journal import open_files
+from shipper.files.journal_record import open_files
 from shipper.workers.spec import ComponentSpec, WorkerSpec
 
 JOURNAL = "files.journal"

@@ -96,22 +96,23 @@ class _Nobody:
 
 
 def _run_sink(spec: WorkerSpec, entries: dict[str, Entry], duty: Duty) -> int:
-    parts = assemble.sink_parts(spec, entries, duty, _sayer(spec))
+    parts = assemble.sink_parts(spec, entries, _sayer(spec))
     _listen_to_libraries(spec)
     settle_departed(spec, _sayer(spec))
     # Dying before this: no journal of this configuration is there yet, and what was there is settled.
     remember(spec)
     # The lanes that the dead worker held stay closed to others until every sink has settled its target.
-    members = [member.sink for member in parts.members.values()]
-    with _closing(*members, parts):
-        for name, member in parts.members.items():
-            member.sink.open(parts.contexts[name])
+    sinks = parts.sinks.values()
+    with _closing(*sinks, parts):
+        for name, sink in parts.sinks.items():
+            sink.open(parts.contexts[name])
         parts.side.settle()
-        sink_worker.run(parts.delivery, parts.side, parts.head, duty)
-        for member in parts.members.values():
-            member.sink.releasing()
-            member.sink.close()
-        parts.head.end(duty.at_once)
+        delivery, head = assemble.delivery(parts, spec, entries, duty, _sayer(spec))
+        sink_worker.run(delivery, parts.side, head, duty)
+        for sink in sinks:
+            sink.releasing()
+            sink.close()
+        head.end(duty.at_once)
         parts.side.let_go(lambda: None)
     for entry in entries.values():
         entry.state(State.STOPPING)

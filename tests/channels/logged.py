@@ -8,8 +8,9 @@ from pathlib import Path
 from shipper.channels.channel import TakeTransaction
 from shipper.channels.file.channel import FileChannel
 from shipper.channels.file.feed import FeedRoute
+from shipper.channels.file.lease import LogLane
 from shipper.channels.file.options import FileOptions
-from shipper.channels.file.take import FileTakeSide, LogLane
+from shipper.channels.file.take import FileTakeSide
 from shipper.channels.file.view import LogView
 from shipper.channels.file.writer import LaneRoute, LogWriter, origins_of
 from shipper.channels.memory.channel import lane_name

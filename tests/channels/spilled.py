@@ -6,7 +6,8 @@ import gc
 from pathlib import Path
 
 from shipper.channels.file.feed import FeedRoute
-from shipper.channels.file.take import FileTakeSide, LogLane
+from shipper.channels.file.lease import LogLane
+from shipper.channels.file.take import FileTakeSide
 from shipper.channels.file.view import LogView
 from shipper.channels.file.writer import LaneRoute, LogWriter, origins_of
 from shipper.channels.memory.channel import lane_name, second_lane_name

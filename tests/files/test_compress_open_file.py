@@ -8,7 +8,7 @@ import pytest
 
 from shipper.api import EventBatch, Refused
 from shipper.files.compress import Codec
-from shipper.files.journal import FileRecord
+from shipper.files.journal_record import FileRecord
 from shipper.files.local import LocalStore
 from shipper.files.open_file import OpenFile, Recipe
 from shipper.files.sequence_file import SequenceFileOptions, SequenceFileSerializer
@@ -32,6 +32,7 @@ def test_a_codec_begins_and_ends_a_file_once(tmp_path: Path) -> None:
     file.push()
     file.write(EventBatch.of([b"b"]))
     file.finish()
+    file.push()
     assert path.read_bytes() == b"<(a\n)(b\n)>"
     assert file.length == path.stat().st_size
 
@@ -39,7 +40,9 @@ def test_a_codec_begins_and_ends_a_file_once(tmp_path: Path) -> None:
 def test_a_file_in_which_nothing_was_written_has_no_end(tmp_path: Path) -> None:
     """It stays empty."""
     path = tmp_path / "file"
-    opened(path, Recipe("text", lambda clock, state: TextSerializer(TextOptions(), clock, state), FRAMED)).finish()
+    file = opened(path, Recipe("text", lambda clock, state: TextSerializer(TextOptions(), clock, state), FRAMED))
+    file.finish()
+    file.push()
     assert path.read_bytes() == b""
 
 
@@ -54,5 +57,6 @@ def test_a_refusal_leaves_the_file_as_it_was(tmp_path: Path) -> None:
         file.write(batch)
     assert (file.rows, path.read_bytes()) == (0, b"")
     file.write(batch.slice(0, 1))
+    file.push()
     assert file.rows == 1
     assert path.read_bytes() == bytes(made.header()) + bytes(made.serialize(batch.slice(0, 1)))

@@ -1,4 +1,5 @@
-"""A sink worker dies at each of its system calls, once and twice; no row is lost, none comes twice.
+"""A sink worker dies at each of its system calls, once and twice; no row is lost, none comes twice, and a reader who
+looks at the files between any two calls sees no byte change that he has seen.
 
 The death is made by a stand-in for `os` in the two files that change anything on disk (the local store and the
 journal): from the n-th call on, nothing is done any more. A write is done in two halves, so that torn ones are among
@@ -20,7 +21,7 @@ import pytest
 
 from shipper.api import EventBatch, Sink
 from shipper.config.field import read_options
-from shipper.files import journal, local
+from shipper.files import journal_file, local
 from shipper.registry import find
 from shipper.testing.fakes import ManualClock, sink_context
 
@@ -40,12 +41,15 @@ class DyingCalls:
         self.used = 0
         self.opened: set[int] = set()
         self.torn: int | None = None  # the file whose last write was only its first half
+        self.look: Callable[[], None] | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(os, name)
 
     def step(self) -> None:
         """One call; the process dies at its beginning when its calls are used up."""
+        if self.look is not None and self.torn is None:
+            self.look()
         if self.left <= 0:
             raise Death
         self.left -= 1
@@ -96,11 +100,39 @@ class DyingCalls:
 
 
 class Channel:
-    """What outlives the worker: rows, the position that was committed, the sequence that the commit named."""
+    """What outlives the worker: rows, the position that was committed, the sequence that the commit named.
+
+    It is what its worker's sink may ask about takes, too.
+    """
 
     def __init__(self) -> None:
         self.position = 0
         self.sequence = 0
+        self.commits = 0
+        self.finished = 0  # commits that were finished after a death
+        self._taken = 0
+
+    def take(self) -> None:
+        """A transaction is under way."""
+        self._taken = TRANSACTION_ROWS
+
+    def commit(self, sequence: int) -> None:
+        """What was taken is delivered."""
+        self.position += self._taken
+        self.sequence = sequence
+        self.commits += 1
+        self._taken = 0
+
+    def coming(self) -> list[int] | None:
+        return [self.commits, self._taken] if self._taken else None
+
+    def finish(self, take: list[int], sequence: int) -> bool:
+        commits, self._taken = take
+        if commits != self.commits:
+            return False
+        self.commit(sequence)
+        self.finished += 1
+        return True
 
     def rows(self, start: int, rows: int) -> EventBatch:
         numbers = range(start, min(start + rows, ROWS))
@@ -108,6 +140,30 @@ class Channel:
             [b"row %03d" % n for n in numbers],
             [{"h": "abc"[n % 3] if n < 30 else "d", "timestamp": str(1_340_459_193_000 + n)} for n in numbers],
         )
+
+
+class Reader:
+    """Somebody who remembers what he saw in each file, and looks again between any two calls of the worker.
+
+    Args:
+        always: also while a transaction is written, and before a dead one is settled: where it is in one file.
+    """
+
+    def __init__(self, folder: Path, *, always: bool) -> None:
+        self.folder = folder
+        self.between = False  # two transactions
+        self.always = always
+        self._seen: dict[int, bytes] = {}
+
+    def look(self) -> None:
+        if not (self.always or self.between):
+            return
+        for path in self.folder.rglob("*"):
+            if path.is_file():
+                data = path.read_bytes()
+                seen = self._seen.get(number := path.stat().st_ino, b"")
+                assert data.startswith(seen), f"{path.name}: {seen!r} was seen, and now there is {data!r}"
+                self._seen[number] = data
 
 
 Make = Callable[[Path], Sink[Any]]
@@ -119,7 +175,8 @@ def hdfs(**properties: str) -> Make:
             "hdfs.path": f"file://{folder}/out/%Y/%{{h}}", "hdfs.fileType": "DataStream", "hdfs.rollInterval": "0",
             "hdfs.rollSize": "0", "hdfs.rollCount": "3", "hdfs.timeZone": "UTC",
         }  # fmt: skip
-        return built("hdfs", wanted | {f"hdfs.{key}": value for key, value in properties.items()})
+        given = {f"hdfs.{key}": value.replace("{folder}", str(folder)) for key, value in properties.items()}
+        return built("hdfs", wanted | given)
 
     return make
 
@@ -137,15 +194,18 @@ def built(type_name: str, properties: dict[str, str]) -> Sink[Any]:
     return sink_class(options)
 
 
-def deliver_all(sink: Sink[Any], channel: Channel, clock: ManualClock, step: Callable[[], None]) -> None:
+def deliver_all(
+    sink: Sink[Any], channel: Channel, clock: ManualClock, step: Callable[[], None], reader: Reader | None = None
+) -> None:
     """What a runner does, with a transaction that is rolled back and timers that go off on the way."""
     turn = 0
     while channel.position < ROWS:
         turn += 1
+        channel.take()
         if turn == 2:  # the next lane's rows can't be delivered: all is taken back
             sink.deliver(channel.rows(channel.position, TRANSACTION_ROWS))
             sink.rolled_back()
-        if turn == 3:  # the commit itself did not come to be
+        if turn == 3 and reader is None:  # the commit itself did not come to be: what was seen is taken back
             sink.deliver(channel.rows(channel.position, TRANSACTION_ROWS))
             sink.flush()
             sink.rolled_back()
@@ -153,14 +213,17 @@ def deliver_all(sink: Sink[Any], channel: Channel, clock: ManualClock, step: Cal
             sink.releasing()
         sink.deliver(channel.rows(channel.position, 2))
         sink.deliver(channel.rows(channel.position + 2, TRANSACTION_ROWS - 2))
+        if reader is not None:
+            reader.between = False
         sequence = sink.flush()
+        if reader is not None:
+            reader.between = True
         step()
-        channel.position += TRANSACTION_ROWS
-        channel.sequence = sequence
+        channel.commit(sequence)
         sink.committed()
         clock.advance(9)
         if sink.tick():
-            channel.sequence = sink.flush()
+            channel.commit(sink.flush())
             sink.committed()
     sink.close()
 
@@ -177,19 +240,24 @@ def dying(monkeypatch: pytest.MonkeyPatch, calls: int, how: str) -> Iterator[Dyi
 
     with monkeypatch.context() as patch:
         patch.setattr(local, "os", system)
-        patch.setattr(journal, "os", system)
+        patch.setattr(journal_file, "os", system)
         patch.setattr(local, "_renameat2", lambda: rename if how == "renameat2" else None)
         yield system
     system.bury()
 
 
-def live(make: Make, folder: Path, channel: Channel, system: DyingCalls) -> bool:
+def live(make: Make, folder: Path, channel: Channel, system: DyingCalls, reader: Reader | None = None) -> bool:
     """One life of the worker. True when it reached its end."""
     clock = ManualClock(1_340_459_193_000 + channel.position * 10_000)
     try:
         sink = make(folder)
-        sink.open(sink_context(folder / "state", clock=clock, committed_sequence=channel.sequence))
-        deliver_all(sink, channel, clock, system.step)
+        if reader is not None:
+            reader.between = False
+            system.look = reader.look
+        sink.open(sink_context(folder / "state", clock=clock, committed_sequence=channel.sequence, takes=channel))
+        if reader is not None:
+            reader.between = True
+        deliver_all(sink, channel, clock, system.step, reader)
     except Death:
         return False
     return True
@@ -220,6 +288,9 @@ SINKS: dict[str, Make] = {
     "hdfs, by time": hdfs(rollCount="0", rollInterval="20"),
     "hdfs, gzip": hdfs(fileType="CompressedStream", codeC="gzip", rollCount="4"),
     "hdfs, final names": hdfs(emptyInUseSuffix="true"),
+    "hdfs, gzip, one bucket": hdfs(
+        path="file://{folder}/out", fileType="CompressedStream", codeC="gzip", rollCount="0"
+    ),
 }
 #: The plainest two die at every call; for the others every fifth of some hundreds is a fair sample, 1 = all.
 STRIDE = int(os.environ.get("SHIPPER_DEATHS_STRIDE", "5"))
@@ -247,6 +318,33 @@ def test_a_death_at_any_call_loses_nothing_and_repeats_nothing(
             break
         calls += stride
     assert calls > 40  # it did die on the way
+
+
+@pytest.mark.parametrize(("name", "stride"), [("file_roll", 1), ("hdfs, gzip, one bucket", 1), ("hdfs, gzip", 11)])
+def test_no_byte_that_a_reader_has_seen_changes(
+    name: str, stride: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A death between the bytes and the commit is rolled forward. Of a transaction over several files, what was in
+    some of them when it died is taken back: there he looks only between two of them.
+    """
+    calls, finished = 0, 0
+    while True:
+        folder = tmp_path / str(calls)
+        folder.mkdir()
+        channel, reader = Channel(), Reader(folder / "out", always=stride == 1)
+        with dying(monkeypatch, calls, "renameat2") as system:
+            ended = live(SINKS[name], folder, channel, system, reader)
+        if not ended:
+            reader.always &= system.torn is None  # what a write that was cut short has left is taken back
+            with dying(monkeypatch, 1 << 30, "renameat2") as system:
+                assert live(SINKS[name], folder, channel, system, reader)
+        check(folder, f"death at call {calls}")
+        shutil.rmtree(folder)
+        finished += channel.finished
+        if ended:
+            break
+        calls += stride
+    assert finished >= 6 or stride > 1, "of each transaction"
 
 
 @pytest.mark.parametrize("name", ["file_roll", "hdfs", "hdfs, gzip", "hdfs, few open files"])

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from shipper.files import journal as journals
-from shipper.files.journal import AGREES, CHANNEL_LOST, JOURNAL_LOST, OTHER_RUN, Journal, Progress
+from shipper.files import journal_file
+from shipper.files.journal import Journal
+from shipper.files.journal_past import AGREES, CHANNEL_LOST, JOURNAL_LOST, OTHER_RUN
+from shipper.files.journal_record import Progress
 
 
 def begun(journal: Journal, name: str = "f") -> int:
@@ -110,6 +112,7 @@ def test_a_journal_that_lacks_the_committed_entry_says_so(tmp_path: Path) -> Non
     journal.append([Progress(number, 10, 1, 9)])
     after = Journal(tmp_path / "j", 5)
     assert after.found == JOURNAL_LOST
+    after.goes_forward()
     assert lengths(after) == {"/d/f": 10}
     assert Journal(tmp_path / "j", 5).found == JOURNAL_LOST  # until it is settled
     after.recovered()
@@ -131,6 +134,7 @@ def test_commit_slots_older_than_the_journal_knows_lose_nothing(tmp_path: Path) 
     journal.append([Progress(number, 20, 2, 18)])
     after = Journal(tmp_path / "j", 0)
     assert after.found == CHANNEL_LOST
+    after.goes_forward()
     assert lengths(after) == {"/d/f": 20}
 
 
@@ -141,6 +145,7 @@ def test_under_another_run_all_of_the_journal_counts(tmp_path: Path) -> None:
     assert lengths(Journal(tmp_path / "j", 0, "run 1")) == {"/d/f": None}
     after = Journal(tmp_path / "j", 0, "run 2")
     assert after.found == OTHER_RUN
+    after.goes_forward()
     assert lengths(after) == {"/d/f": 10}
     after.recovered()
     assert Journal(tmp_path / "j", 0, "run 2").found == AGREES
@@ -209,7 +214,7 @@ def test_a_full_disk_under_the_journal_is_named(tmp_path: Path, when: str, monke
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     journal = None if when == "at its start" else Journal(tmp_path / "j", 0)
-    monkeypatch.setattr(journals, "_write_all", full)
+    monkeypatch.setattr(journal_file, "_write_all", full)
     with pytest.raises(OSError, match="No space left on device") as raised:
         begun(journal or Journal(tmp_path / "j", 0))
     assert raised.value.filename == str(tmp_path / "j")

@@ -9,7 +9,7 @@ import pytest
 
 from shipper.api import Bytes, Clock, EventBatch, Options, Serializer
 from shipper.files.compress import find_codec
-from shipper.files.journal import FileRecord
+from shipper.files.journal_record import FileRecord
 from shipper.files.local import LocalStore
 from shipper.files.open_file import OpenFile, Recipe
 from shipper.testing.fakes import ManualClock
@@ -65,6 +65,7 @@ def test_a_file_has_its_first_and_last_bytes_once(codec: str | None, tmp_path: P
     file.push()
     file.write(EventBatch.of([b"b"]))
     file.finish()
+    file.push()
     assert content(tmp_path, codec) == b"first\n1:a\n2:b\nlast\n"
     assert file.progress().length == (tmp_path / "f").stat().st_size
     assert file.progress().finished
@@ -83,10 +84,12 @@ def test_a_file_comes_back_to_where_it_was(codec: str | None, tmp_path: Path) ->
         file.push()
         if end:
             file.finish()
+            file.push()
         file.back_to(point)
         assert (file.rows, file.finished) == (2, False)
     file.write(EventBatch.of([b"c"]))
     file.finish()
+    file.push()
     assert content(tmp_path, codec) == b"first\n1:a\n2:b\n3:c\nlast\n"
 
 
@@ -98,7 +101,9 @@ def test_a_file_is_cut_back_to_what_counts(codec: str | None, tmp_path: Path) ->
     file.record.progress = file.progress()
     file.write(EventBatch.of([b"wrong"]))
     file.finish()
+    file.push()
     file.cut_back()
     file.write(EventBatch.of([b"b"]))
     file.finish()
+    file.push()
     assert content(tmp_path, codec) == b"first\n1:a\n2:b\nlast\n"

@@ -11,7 +11,10 @@ import pytest
 
 from shipper.api import EventBatch
 from shipper.config.field import read_options
-from shipper.files.journal import OTHER_RUN, POWER_CUT, Journal, Progress
+from shipper.files.half_done import settle_half_done
+from shipper.files.journal import Journal
+from shipper.files.journal_past import OTHER_RUN, POWER_CUT
+from shipper.files.journal_record import Progress
 from shipper.files.local import LocalStore
 from shipper.files.settling import Settling
 from shipper.files.syncing import Syncing
@@ -83,6 +86,7 @@ def test_a_start_in_the_same_life_of_the_machine_believes_all_of_it(tmp_path: Pa
     commit(journal, number, 9)
     after = Journal(tmp_path / "j", 0, "run 2", boot_id="boot 1", syncs=True)
     assert after.found == OTHER_RUN
+    assert settle_half_done(LocalStore(), after, None)
     assert settled(tmp_path, after) == ({"f.tmp": b"012345678"}, ["f.tmp"])
 
 
@@ -135,6 +139,7 @@ def test_a_journal_that_is_written_anew_keeps_its_mark_and_what_came_behind_it(
     assert (tmp_path / "j").stat().st_size < before
     shutil.copy(tmp_path / "j", tmp_path / "copy")
     same_boot = Journal(tmp_path / "copy", 0, "run 2", boot_id="boot 1", syncs=True)
+    same_boot.goes_forward()
     assert [record.progress and record.progress.length for record in same_boot.records.values()] == [9]
     assert settled(tmp_path, after_the_cut(tmp_path)) == ({"f.tmp": b"0123"}, ["f.tmp"])
 

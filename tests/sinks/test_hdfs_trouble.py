@@ -13,7 +13,7 @@ import pytest
 
 from shipper.api import EventBatch, Refused, RetryLater
 from shipper.config.field import read_options
-from shipper.files import journal, local
+from shipper.files import journal_file, local
 from shipper.files.local import LocalStore
 from shipper.sinks.hdfs.config import HdfsOptions
 from shipper.sinks.hdfs.sink import HdfsSink
@@ -54,7 +54,7 @@ def disk(monkeypatch: pytest.MonkeyPatch, system: FullDisk, journal_too: bool = 
     with monkeypatch.context() as patch:
         patch.setattr(local, "os", system)
         if journal_too:
-            patch.setattr(journal, "os", system)
+            patch.setattr(journal_file, "os", system)
         yield
 
 

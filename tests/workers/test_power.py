@@ -18,7 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from shipper.files.journal import MAGIC, Journal, _framed, _records
+from shipper.files.journal import Journal
+from shipper.files.journal_record import MAGIC, framed, records_in
 from shipper.testing.agent import Agent
 from tests.workers.conftest import agent_of, file_roll, hdfs_lz4, lz4_texts, taildir, texts
 from tests.workers.test_kills import Writer, channel, judge, line
@@ -51,9 +52,10 @@ def vouched_for(path: Path) -> list[tuple[set[str], int]]:
     copy = path.with_name("copy")
     copy.write_bytes(of_another_boot(path.read_bytes()))
     journal = Journal(copy, 0, "another run", boot_id="this boot", syncs=True)
-    os.close(journal._descriptor)
+    found = [({r.path, r.final}, r.progress.length if r.progress else 0) for r in journal.records.values()]
+    journal.close()
     copy.unlink()
-    return [({r.path, r.final}, r.progress.length if r.progress else 0) for r in journal.records.values()]
+    return found
 
 
 def lose(path: Path, safe: int, chance: random.Random) -> None:
@@ -69,12 +71,12 @@ def lose(path: Path, safe: int, chance: random.Random) -> None:
 
 def of_another_boot(data: bytes) -> bytes:
     """A journal with another boot id in it."""
-    records, _, end = _records(data)
+    records, end = records_in(data)
     out = MAGIC
-    for sequence, base, payload in records:
+    for sequence, base, payload, _ in records:
         if payload.get("boot"):
             payload["boot"] = "f" * len(payload["boot"])
-        out += _framed(sequence, base, payload)
+        out += framed(sequence, base, payload)
     assert len(out) == end, "the records have the same places"
     return out
 

@@ -7,161 +7,22 @@ it.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from shipper.api import Clock, SystemClock
 from shipper.batch import wire
 from shipper.batch.batch import EventBatch
-from shipper.channels._lease import Lease, LeasedTake
+from shipper.channels._lease import LeasedTake
 from shipper.channels._leases import LeasedTakeSide
-from shipper.channels.file import tally
+from shipper.channels.file.lease import LogLane, LogLease
 from shipper.channels.file.way import make_way
-from shipper.durable.board import GENERATION, Board, Head, lane_at
+from shipper.durable.board import Board
 from shipper.durable.keys import Keys
 from shipper.durable.reader import Reader
 from shipper.errors import ComponentFailed
 from shipper.ring.wait import Bell
-from shipper.shared.tally import TakeTally
-
-
-class LogLane(NamedTuple):
-    """A lane of the log as a sink worker is told of it.
-
-    Attributes:
-        lane: its id.
-        name: of the sink worker that it was made for.
-        home: True when that is this one.
-    """
-
-    lane: int
-    name: str
-    home: bool
-
-
-class LogLease(Lease):
-    """A lane of the log as its sink worker sees it."""
-
-    def __init__(self, route: LogLane, reader: Reader, writer: Bell) -> None:
-        super().__init__(route.name, route.home)
-        self.reader = reader
-        self._writer = writer
-        self._inherits = False
-        self._tally = self._tally_after = TakeTally()
-        self._lost_rows = 0
-        #: Asked by a record's producer and put: True when older rows of it are elsewhere and not delivered.
-        self.older_elsewhere: Callable[[int, int], bool] | None = None
-
-    @property
-    def held(self) -> bool:
-        return self.reader.held
-
-    @property
-    def holder(self) -> int:
-        return self.reader.holder
-
-    @property
-    def waiting(self) -> bool:
-        return self.reader.waiting
-
-    @property
-    def wanted(self) -> bool:
-        return self.reader.wanted
-
-    @property
-    def moved(self) -> bool:
-        return self.reader.moved
-
-    @property
-    def committed(self) -> Head:
-        return self.reader.committed
-
-    @property
-    def synced(self) -> bool:
-        """True when all that was committed survives the death of the machine."""
-        head, synced = self.reader.committed, self.reader.board.synced_head(self.reader.index)
-        return (synced.seq, synced.rows_done) >= (head.seq, head.rows_done)
-
-    def may_go(self) -> bool:
-        if self.older_elsewhere is None:
-            return True
-        record = self.reader.peek()
-        return record is None or not self.older_elsewhere(record.producer, record.put)
-
-    def try_hold(self) -> bool:
-        reader = self.reader
-        if not reader.held and reader.try_hold():
-            head, synced = reader.committed, reader.board.synced_head(reader.index)
-            # Another sink committed here, and died before it had said that what it wrote is durable.
-            self._inherits = head.sink not in (0, reader.sink) and synced.seq < head.seq
-            self._tally = self._tally_after = tally.read(reader.board, reader.index)[1]
-            self._lost_rows = reader.lost_rows
-        return reader.held
-
-    def let_go(self) -> None:
-        self.reader.let_go()
-
-    def want(self) -> None:
-        self.reader.want()
-
-    def sleeping(self, asleep: bool) -> None:
-        self.reader.sleeping(asleep)
-
-    def count(self, *, expired: int = 0, dropped: int = 0) -> None:
-        """Says of rows before the cursor that no sink gets them, and why. Stored with the commit."""
-        after = self._tally_after
-        self._tally_after = after._replace(expired=after.expired + expired, dropped=after.dropped + dropped)
-
-    def book(self, sink: int, rows: int, size_bytes: int, aside: int) -> None:
-        self._tally_after = self._tally_after.booked(sink, rows, size_bytes, aside)
-
-    def release(self, sequence: int) -> None:
-        """Commits, with the tally. Dying between the two: the tally is of a generation that never was."""
-        self._write_tally()
-        # Whether the target still has the rows after a power cut is said later (`publish_durable`).
-        self._committed(self.reader.release(sequence, synced=False))
-
-    def release_rows(self, rows: int) -> None:
-        """Commits the first `rows` rows of the record at the cursor."""
-        self._write_tally()
-        self._committed(self.reader.release_rows(rows, 0, synced=False))
-
-    def _write_tally(self) -> None:
-        reader = self.reader
-        lost = reader.lost_rows - self._lost_rows
-        self._tally_after = self._tally_after._replace(lost=self._tally_after.lost + lost)
-        tally.write_next(reader.board, reader.index, self._tally_after)
-
-    def _committed(self, writer_sleeps: bool) -> None:
-        self._tally = self._tally_after
-        self._lost_rows = self.reader.lost_rows
-        if writer_sleeps:
-            self._writer.ring()
-
-    def rewind(self) -> None:
-        self.reader.rewind()
-        self._tally_after = self._tally
-
-    def publish_durable(self, committed: Head | None = None) -> bool:
-        if self.reader.held and self._inherits:
-            os.sync()  # what the dead sink wrote is somewhere: seldom, and then all of it
-            self._inherits = False
-        return self.reader.mark_synced(committed)
-
-    def ring(self) -> None:
-        """Nobody waits: a source's rows were safe when they were in the log."""
-
-    def generation(self) -> int:
-        return self.reader.board.words.load(lane_at(self.reader.index) + GENERATION)
-
-    def lost_rows(self) -> int:
-        return self.reader.lost_rows
-
-    def close(self) -> None:
-        self.reader.close()
 
 
 class FileTake(LeasedTake[LogLease]):

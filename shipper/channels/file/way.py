@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from shipper.channels.file.take import LogLease
+    from shipper.channels.file.lease import LogLease
 
 
 def make_way(lane: LogLease, oldest_ms: int = 0) -> tuple[int, int]:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from shipper.api import Clock, SystemClock
 from shipper.batch import wire
@@ -107,6 +108,12 @@ class RingLease(Lease):
     def release(self, sequence: int) -> None:
         if self.consumer.release(sequence):
             self.bell.ring()
+
+    def coming(self) -> list[Any]:
+        return self.consumer.coming()
+
+    def finish(self, coming: list[Any], sequence: int) -> bool:
+        return self.consumer.finish(coming, sequence)
 
     def rewind(self) -> None:
         self.consumer.rewind()

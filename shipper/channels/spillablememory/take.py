@@ -88,6 +88,14 @@ class SpillTakeSide:
         found = self._memory.generation(lane)
         return self._log.generation(lane) if found is None else found
 
+    def coming(self) -> list[Any] | None:
+        """What the commit of the transaction under way will say; see `LeasedTakeSide`."""
+        return self._memory.coming() or self._log.coming()
+
+    def finish(self, coming: list[Any], sequence: int) -> bool:
+        """Stores a commit that a dead process had announced; see `LeasedTakeSide`."""
+        return self._memory.finish(coming, sequence) or self._log.finish(coming, sequence)
+
     def store_sequence(self, sequence: int) -> None:
         """Commits a sink sequence without taking anything. Between transactions."""
         (self._memory if self._memory.holds else self._log).store_sequence(sequence)

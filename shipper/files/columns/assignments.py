@@ -20,7 +20,8 @@ from shipper.clock import Clock
 from shipper.files.columns import places
 from shipper.files.columns.work import WHOLE, Work
 from shipper.files.final_names import Naming
-from shipper.files.journal import FileRecord, Journal, Progress
+from shipper.files.journal import Journal
+from shipper.files.journal_record import FileRecord, Progress
 from shipper.sinks.sink import SinkContext
 
 

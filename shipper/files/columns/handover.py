@@ -14,7 +14,8 @@ from shipper.files.columns import places
 from shipper.files.columns.format import FORMATS
 from shipper.files.columns.staged_files import StagedFiles, StagedPlan
 from shipper.files.final_names import Naming
-from shipper.files.journal import Journal, open_files
+from shipper.files.journal import Journal
+from shipper.files.journal_record import open_files
 from shipper.files.rolling import RollingFiles, RollingPlan
 from shipper.files.store import Store
 from shipper.sinks.sink import SinkContext

@@ -116,7 +116,7 @@ class _Output:
             except BaseException as error:
                 self.dead, self._error = True, error
             self.length += len(data)
-            self.last = last_of(self.last, data)
+            self.last = last_of(self.last, [data])
         return len(data)
 
     def check(self) -> None:

@@ -31,7 +31,7 @@ from shipper.files.columns import places
 from shipper.files.columns.format import ColumnsFormat
 from shipper.files.columns.workshop import Workshop
 from shipper.files.final_names import Naming
-from shipper.files.journal import FileRecord
+from shipper.files.journal_record import FileRecord
 from shipper.files.local import LocalStore
 from shipper.files.progress import FileState, Progress
 from shipper.files.refusals import Numbers

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shipper.files.columns.making import Making
-from shipper.files.journal import FileRecord
+from shipper.files.journal_record import FileRecord
 
 #: State of a record whose stage takes no more.
 WHOLE = "whole"

@@ -21,7 +21,7 @@ from shipper.files.columns.format import ColumnsFormat
 from shipper.files.columns.maker import Maker
 from shipper.files.columns.work import Work
 from shipper.files.final_names import Naming
-from shipper.files.journal import FileRecord
+from shipper.files.journal_record import FileRecord
 from shipper.files.progress import CLOSING, RENAMING, FileState
 from shipper.files.store import Store, trouble
 from shipper.metrics.counters import Counters

@@ -78,6 +78,15 @@ class Right:
                 self.copied += 1
         return extent.length
 
+    async def holds(self, path: str, extent: Extent) -> bool:
+        """True when the file is there with all that counts of it. It is closed then, and otherwise as it was."""
+        try:
+            await self._recover(path)
+        except (FileNotFoundError, TimeoutError):
+            return False
+        there = await self._cluster.stat(path)
+        return there is not None and there.length >= (extent.length or 0) and await self.same(path, there, extent)
+
     async def same(self, path: str, there: FileStatus, extent: Extent) -> bool:
         """True when a closed file has the bytes that were written; one of which nothing counts, when it is as old."""
         if not extent.length or extent.tail is None:

@@ -112,6 +112,13 @@ class HdfsStore:
         file = self._files[path] = HdfsFile(path, extent.identity or "", writer, self._touched, length)
         return file
 
+    def holds(self, files: Sequence[tuple[str, Extent]]) -> bool:
+        works = [self._beside.begin(self._right.holds(path, extent)) for path, extent in files]
+        _, late = concurrent.futures.wait(works, _GO_ON_S)
+        for work in late:
+            work.cancel()
+        return not late and all(work.result() for work in works)
+
     def flush(self) -> None:
         if files := self._touched.taken():
             self._beside.call(self._flush(files))

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from shipper.api import Sink
-from shipper.files import journal, local
+from shipper.files import journal_file, local
 from shipper.files.columns import assignments, maker, workshop
 from shipper.testing.fakes import ManualClock, sink_context
 from tests.files.columns.life import rows_of
@@ -51,7 +51,7 @@ def dying(monkeypatch: pytest.MonkeyPatch, calls: int) -> Iterator[DyingCalls]:
         return renameat2(*arguments)  # type: ignore[misc]
 
     with monkeypatch.context() as patch:
-        for module in (local, journal, assignments, maker, workshop):
+        for module in (local, journal_file, assignments, maker, workshop):
             patch.setattr(module, "os", system)
         patch.setattr(local, "_renameat2", lambda: rename)
         yield system
@@ -63,6 +63,7 @@ def deliver_all(sink: Sink[Any], channel: Channel, clock: ManualClock, step: Cal
     turn = 0
     while channel.position < ROWS:
         turn += 1
+        channel.take()
         if turn == 2:
             sink.deliver(channel.rows(channel.position, TRANSACTION_ROWS))
             sink.rolled_back()
@@ -76,8 +77,7 @@ def deliver_all(sink: Sink[Any], channel: Channel, clock: ManualClock, step: Cal
         sink.deliver(channel.rows(channel.position + 2, TRANSACTION_ROWS - 2))
         sequence = sink.flush()
         step()
-        channel.position += TRANSACTION_ROWS
-        channel.sequence = sequence
+        channel.commit(sequence)
         sink.committed()
         if turn % 2:
             sink.sync()
@@ -85,7 +85,7 @@ def deliver_all(sink: Sink[Any], channel: Channel, clock: ManualClock, step: Cal
                 pass
         clock.advance(9)
         if sink.tick():
-            channel.sequence = sink.flush()
+            channel.commit(sink.flush())
             sink.committed()
     sink.close()
 
@@ -95,7 +95,7 @@ def live(make: Callable[[Path], Sink[Any]], folder: Path, channel: Channel, syst
     clock = ManualClock(1_340_459_193_000 + channel.position * 10_000)
     sink = make(folder)
     try:
-        sink.open(sink_context(folder / "state", clock=clock, committed_sequence=channel.sequence))
+        sink.open(sink_context(folder / "state", clock=clock, committed_sequence=channel.sequence, takes=channel))
         deliver_all(sink, channel, clock, system.step)
     except Death:
         died = True
