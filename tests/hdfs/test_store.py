@@ -338,7 +338,7 @@ def test_codecs_and_folders_are_as_on_a_disk(hdfs: Cluster, tmp_path: Path) -> N
 
 
 def test_the_tail_of_a_file_is_of_its_last_bytes() -> None:
-    last = last_of(last_of(b"", b"a" * 5000), b"bc")
+    last = last_of(last_of(b"", [b"a" * 5000]), [b"b", b"c"])
     assert last == b"a" * 4094 + b"bc"
     assert tail_of(last) == tail_of((b"a" * 5000 + b"bc")[-4096:])
     assert tail_of(b"") is None

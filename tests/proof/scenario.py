@@ -161,6 +161,8 @@ def _sink(sink: SinkPlan, home: Path) -> dict[str, str]:
             lines["hdfs.fileType"] = "DataStream"
         else:
             lines |= {"hdfs.fileType": "CompressedStream", "hdfs.codeC": codec}
+        if codec == "gzip":  # each transaction goes into one file: nothing that was seen may ever be taken back
+            lines["hdfs.rollSize"] = "0"
     if sink.workers > 1:
         lines["workers"] = str(sink.workers)
     return {**lines, "channel": sink.channel}

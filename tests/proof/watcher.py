@@ -1,7 +1,7 @@
 """A watcher: somebody who lists and follows the output all the while, and remembers every byte that he has seen.
 
-What has its final name never changes. Of a file that is being written, the bytes of a take that its sink did not live
-to commit are taken back; that is seen here, and counted.
+What has its final name never changes, and no whole member of a gzip file ever does: there each take goes into one
+file. Of others, what a sink had written of a take when it died within the write may be taken back; that is counted.
 """
 
 from __future__ import annotations
@@ -79,6 +79,7 @@ class SeenFile:
         self._state = state
         known = self.data
         if not data.startswith(known):
+            assert self.kind != "gzip", f"{path}: {len(known)} bytes were seen, of which not all are there any more"
             common = _common(known, data)
             self.taken_back.append(len(known) - common)
             known = b""
@@ -176,7 +177,9 @@ class Watcher(threading.Thread):
                     del self._final[path]  # a file that no commit names is taken back whole
         for identity in self._files.keys() - found - set(self._final.values()):
             if not self._listed_again(identity):
-                self._removed.append(len(self._files.pop(identity).data))
+                gone = self._files.pop(identity)
+                assert gone.kind != "gzip" or not gone.data, f"a file is gone of which {len(gone.data)} bytes were seen"
+                self._removed.append(len(gone.data))
 
     def _listed_again(self, identity: _Identity) -> bool:
         """True when a file was only missed because it got another name while the directory was read."""

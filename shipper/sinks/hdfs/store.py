@@ -4,7 +4,7 @@
 
     create        one call after the other; a name that is taken is never written to
     write         keeps the bytes
-    flush         write and hsync of all files that were touched, at once: then the journal, then the commit
+    flush         write and hsync of all files that were touched, at once; the journal knows of it, the commit follows
     end           close (half a second), or recovery and a cut where the writer failed; then the rename; at once for all
     ready         recovery of all files that a dead process had open, at once; `append` then goes on with each
 
