@@ -18,8 +18,10 @@ from shipper.files.journal import Journal
 from shipper.sinks.hdfs.cluster import Cluster as Client
 from shipper.sinks.hdfs.config import HdfsOptions
 from shipper.sinks.hdfs.hadoop_settings import CONF_DIR
+from shipper.sinks.hdfs.right import Right
 from shipper.sinks.hdfs.sink import HdfsSink
 from shipper.sinks.hdfs.store import HdfsStore
+from shipper.sinks.sink import Takes
 from shipper.testing.fakes import sink_context
 
 _PATIENCE_S = 60
@@ -28,7 +30,10 @@ _PATIENCE_S = 60
 class Running:
     """An open sink of text in one bucket a host; more of them may have one state directory, one after the other."""
 
-    def __init__(self, cluster: Cluster, folder: str, state: Path, sequence: int = 0, **properties: str) -> None:
+    def __init__(
+        self, cluster: Cluster, folder: str, state: Path, sequence: int = 0, takes: Takes | None = None,
+        **properties: str,
+    ) -> None:  # fmt: skip
         self.cluster, self.folder = cluster, folder
         given = {"path": f"{cluster.uri}{folder}/%{{h}}", "fileType": "DataStream", "rollCount": "0", "rollSize": "0",
                  "rollInterval": "0", **properties}  # fmt: skip
@@ -37,7 +42,13 @@ class Running:
         self.said: list[tuple[str, str]] = []
         self.sequence = sequence
         self.sink = HdfsSink(options)
-        self.context = sink_context(state, clock=SystemClock(), said=self.said, committed_sequence=sequence)  # type: ignore[arg-type]
+        self.context = sink_context(
+            state,
+            clock=SystemClock(),
+            said=self.said,
+            committed_sequence=sequence,
+            takes=takes,  # type: ignore[arg-type]
+        )
         self.sink.open(self.context)
 
     def deliver(self, *numbers: int, hosts: str = "a") -> None:
@@ -171,6 +182,39 @@ def test_what_a_dead_worker_had_open_is_cut_and_gone_on_with(hdfs: Cluster, tmp_
     assert alive.rows() == expected(4)
     assert hdfs.healthy(folder)
     dead.sink._store.close()
+
+
+class Announced:
+    """A worker whose commits can be finished, once."""
+
+    finished = 0
+
+    def coming(self) -> list[object]:
+        return ["what the commit says"]
+
+    def finish(self, take: list[object], sequence: int) -> bool:
+        self.finished = sequence
+        return True
+
+
+def test_what_a_dead_worker_had_flushed_and_not_committed_is_committed_and_nothing_is_cut(
+    hdfs: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No web port, and no copy: the files are as the dead worker left them, with what a reader has seen."""
+    monkeypatch.setenv(CONF_DIR, str(hdfs.conf_dir_without_web))
+    folder, worker = hdfs.folder(), Announced()
+    dead = Running(hdfs, folder, tmp_path, takes=worker)
+    dead.commit(0, 1, hosts="ab")
+    dead.deliver(2, 3, hosts="ab")
+    dead.sink.flush()
+    monkeypatch.setattr(Right, "_copy", None)
+    alive = Running(hdfs, folder, tmp_path, dead.sequence, takes=worker)
+    assert worker.finished > dead.sequence
+    alive.sequence = worker.finished
+    alive.commit(4, 5, hosts="ab")
+    alive.close()
+    assert alive.rows() == expected(6)
+    assert len(alive.files()) == 2, "they were gone on with"
 
 
 @pytest.mark.usefixtures("web")
