@@ -8,13 +8,14 @@ ORC         .orc        zstd, snappy, lz4, zlib, none        a stripe
 Arrow       .arrow      zstd, lz4, none                      a record batch
 ==========  ==========  ===================================  =======================================================
 
-Each is written by a file of its own, which is imported when the first file is made.
+Each is written by a file of its own, which is imported when a sink asks for it (`load`).
 """
 
 from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Protocol
 
 import pyarrow as pa
@@ -75,6 +76,10 @@ class ColumnsFormat:
             )
         return wanted
 
+    def load(self) -> ModuleType:
+        """What writes it. Importing that holds up all threads for some 30 ms: it is done before they run."""
+        return importlib.import_module(f"shipper.files.columns.{self.module}")
+
     def open_writer(self, output: pa.NativeFile, schema: pa.Schema, codec: str, group_bytes: int) -> ColumnsWriter:
         """Begins a file.
 
@@ -82,8 +87,7 @@ class ColumnsFormat:
             codec: one of `codecs`.
             group_bytes: what a group of rows has at least, before compression.
         """
-        module = importlib.import_module(f"shipper.files.columns.{self.module}")
-        writer: ColumnsWriter = module.open_writer(output, schema, codec, group_bytes)
+        writer: ColumnsWriter = self.load().open_writer(output, schema, codec, group_bytes)
         return writer
 
 

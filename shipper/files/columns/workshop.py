@@ -72,6 +72,7 @@ class Workshop:
         self._closed = closed
         self._named: list[Work] = []  # and the journal has not heard yet
         self.folder = str(context.state_dir)
+        kind.load()
         settings = {"format": kind.name, "codec": codec, "group": group_bytes}
         stages = [os.path.splitext(name)[0] for name in os.listdir(self.folder)]
         self._assignments = Assignments(
