@@ -27,6 +27,8 @@ from shipper.testing.mortal import dies_with_us
 
 _MEMORY = Path("/dev/shm")
 _LOOK_EVERY_S = 0.01
+#: How much longer than on a quiet machine everything may take.
+_PATIENCE = float(os.environ.get("SHIPPER_TEST_PATIENCE", "1"))
 
 
 class AgentFailed(AssertionError):
@@ -113,7 +115,7 @@ class Agent:
         """Waits for its end; the exit code."""
         assert self._process is not None
         try:
-            return self._process.wait(timeout_s)
+            return self._process.wait(timeout_s * _PATIENCE)
         except subprocess.TimeoutExpired:
             raise AgentFailed(f"it did not end within {timeout_s} s\n{self.log()}") from None
 
@@ -164,7 +166,7 @@ class Agent:
     @staticmethod
     def until_gone(pids: Sequence[int], timeout_s: float = 20) -> None:
         """Waits until none of these processes lives any more; one that waits to be buried does not."""
-        deadline_s = time.monotonic() + timeout_s
+        deadline_s = time.monotonic() + timeout_s * _PATIENCE
         while any(_lives(pid) for pid in pids):
             if time.monotonic() > deadline_s:
                 raise AgentFailed(f"some of {pids} live on")
@@ -182,7 +184,7 @@ class Agent:
         Raises:
             AgentFailed: it did not come true in time, or the agent ended before.
         """
-        deadline_s = time.monotonic() + timeout_s
+        deadline_s = time.monotonic() + timeout_s * _PATIENCE
         while not condition():
             if self._process is not None and self._process.poll() is not None and not condition():
                 raise AgentFailed(f"{what}: it ended with {self._process.returncode}\n{self.log()}")

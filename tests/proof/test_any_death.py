@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from shipper.testing.agent import AgentFailed
 from tests.proof.campaign import ROLES, WRITER, Outcome, run
 from tests.proof.scenario import SOURCES, TOPOLOGIES, Scenario
 
@@ -52,7 +53,10 @@ def campaign(seed: int) -> tuple[str, Outcome, str]:
     scenario = Scenario.of(seed, channel=channel)
     home = Path(tempfile.mkdtemp(prefix=f"proof-{seed}-"))
     roles = ROLES if channel == "memory" else (*ROLES, WRITER)
-    outcome = run(scenario, home, list(roles) * _EACH_ROLE)
+    try:
+        outcome = run(scenario, home, list(roles) * _EACH_ROLE)
+    except AgentFailed as trouble:  # the others go on, and are judged
+        outcome = Outcome(faults=[str(trouble).partition("\n")[0]])
     if outcome.faults:
         return str(scenario), outcome, str(home)
     import shutil
