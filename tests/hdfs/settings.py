@@ -23,6 +23,7 @@ _SERVER = {
     "dfs.namenode.datanode.registration.ip-hostname-check": "false",
     "dfs.namenode.safemode.extension": "0",
     "dfs.namenode.fs-limits.min-block-size": "1024",
+    "dfs.blocksize": str(8 << 20),  # a DataNode reserves one for each file that is open, and files have several
     "dfs.datanode.du.reserved": "0",
     "ipc.client.connect.retry.interval": "200",  # a DataNode starts while its NameNode does
     # A lease is recovered by an order that a DataNode gets with the answer to its heartbeat. With less than a second

@@ -110,7 +110,7 @@ def test_many_buckets_on_a_cluster(
     hdfs_to_break: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, buckets: int, open_max: int
 ) -> None:
     """The NameNode is asked a bounded number of times for each file, whatever the number of files."""
-    monkeypatch.setenv("HADOOP_CONF_DIR", str(hdfs_to_break.conf_dir))
+    monkeypatch.setenv("HADOOP_CONF_DIR", str(hdfs_to_break.conf({"dfs.blocksize": "4m"})))
     folder = hdfs_to_break.folder()
     before = calls(hdfs_to_break)
     most, grown = shipped(f"{hdfs_to_break.uri}{folder}", tmp_path / "state", buckets, open_max)
@@ -127,6 +127,7 @@ def test_many_buckets_on_a_cluster(
     for path in files:
         by_bucket.setdefault(int(path.split("/")[2]), []).append(path)
     assert sorted(by_bucket) == list(range(buckets))
+    assert hdfs_to_break.status(files[0])["blockSize"] == 4 << 20  # type: ignore[index]
     sizes = {
         bucket: sum(hdfs_to_break.status(path)["length"] for path in paths)  # type: ignore[index]
         for bucket, paths in by_bucket.items()

@@ -94,9 +94,10 @@ class Cluster(FileSystem):
         _KEPT.append(self._client)
 
     async def create(self, path: str, overwrite: bool = False) -> ClusterWriter:
-        copies = self.settings.get("dfs.replication")  # the library would take what the NameNode has as its default
-        replication = int(copies) if copies.isdigit() else None
-        options = hdfs_native.WriteOptions(overwrite=overwrite, create_parent=True, replication=replication)
+        options = hdfs_native.WriteOptions(  # the library itself does not look into the settings
+            overwrite=overwrite, create_parent=True,
+            replication=self.settings.replication, block_size=self.settings.block_bytes,
+        )  # fmt: skip
         return ClusterWriter(self, path, await self.within(lambda: self._client.create(path, options), path))
 
     async def append(self, path: str) -> ClusterWriter:

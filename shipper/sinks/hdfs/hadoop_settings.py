@@ -14,6 +14,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from shipper.api import ComponentFailed
+from shipper.units import parse_size
 
 #: The agent's `-c` directory, for its workers.
 CONF_DIR = "SHIPPER_CONF_DIR"
@@ -43,6 +44,20 @@ class HadoopSettings:
                 break
             text = text[: match.start()] + self.values.get(match[1], os.environ.get(match[1], "")) + text[match.end() :]
         return text.strip()
+
+    @property
+    def replication(self) -> int | None:
+        """On how many DataNodes a block is to be; None: what the NameNode has as its default."""
+        text = self.get("dfs.replication")
+        return int(text) if text.isdigit() else None
+
+    @property
+    def block_bytes(self) -> int | None:
+        """How large a block is; None: what the NameNode has as its default."""
+        try:
+            return parse_size(self.get("dfs.blocksize") or self.get("dfs.block.size")) or None
+        except ValueError:
+            return None
 
     def name_nodes(self, authority: str) -> list[tuple[str, int]]:
         """Host and RPC port of each NameNode of a cluster."""

@@ -80,10 +80,9 @@ class HttpCluster(FileSystem):
     # --- files
 
     async def create(self, path: str, overwrite: bool = False) -> HttpWriter:
-        copies = self.settings.get("dfs.replication")
         await self._call(
             "PUT", path, "CREATE", b"", overwrite=str(overwrite).lower(), permission="644",
-            replication=copies if copies.isdigit() else "",
+            replication=self.settings.replication, blocksize=self.settings.block_bytes,
         )  # fmt: skip
         return HttpWriter(self, path)
 
@@ -169,7 +168,7 @@ class HttpCluster(FileSystem):
             again: as `within`.
         """
         query = urllib.parse.urlencode(
-            {"op": verb, **self._who, **{key: one for key, one in more.items() if one != ""}}
+            {"op": verb, **self._who, **{key: one for key, one in more.items() if one is not None}}
         )
         target = f"/webhdfs/v1{urllib.parse.quote(path)}?{query}"
 
