@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from shipper.api import ComponentFailed
-from shipper.units import parse_size
+from shipper.api import ComponentFailed, size
 
 #: The agent's `-c` directory, for its workers.
 CONF_DIR = "SHIPPER_CONF_DIR"
@@ -55,9 +54,10 @@ class HadoopSettings:
     def block_bytes(self) -> int | None:
         """How large a block is; None: what the NameNode has as its default."""
         try:
-            return parse_size(self.get("dfs.blocksize") or self.get("dfs.block.size")) or None
+            found: int = size.parse(self.get("dfs.blocksize") or self.get("dfs.block.size"))
         except ValueError:
             return None
+        return found or None
 
     def name_nodes(self, authority: str) -> list[tuple[str, int]]:
         """Host and RPC port of each NameNode of a cluster."""
