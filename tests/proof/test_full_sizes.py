@@ -31,7 +31,10 @@ SIZES = {
     "tests/workers/test_ledger.py": ("SHIPPER_KILL_ROUNDS", 50),
 }
 #: Test files that leave out all but every n-th death: none is left out.
-EVERY = dict.fromkeys(("tests/files/test_deaths.py", "tests/files/columns/test_deaths.py"), "SHIPPER_DEATHS_STRIDE")
+EVERY = dict.fromkeys(
+    ("tests/files/test_deaths.py", "tests/files/columns/test_deaths.py", "tests/channels/test_spill_deaths.py"),
+    "SHIPPER_DEATHS_STRIDE",
+)
 
 
 @pytest.mark.nightly
