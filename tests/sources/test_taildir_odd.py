@@ -367,3 +367,33 @@ def test_a_directory_that_can_not_be_listed_for_a_while_changes_nothing(world, m
     if how == "listdir":
         assert world.words().count(f"g can't be read: listing {world.logs}: {os.strerror(reason)}") == 1
     assert "was deleted" not in world.words()
+
+
+@pytest.mark.parametrize("how", ["scandir", "open"])
+def test_a_copy_is_found_though_there_was_no_descriptor_to_look_for_it_with(world, monkeypatch, how):
+    """What of a truncated log was not read is in its copy; one of the open files makes room."""
+    world.write("app.log.other", "other\n")
+    world.write("app.log", "".join(f"line {number}\n" for number in range(1000)))
+    source = world.start(batch_bytes=1024)
+    found = []
+    for _ in range(4):
+        batch = source.poll(0)
+        found += batch.body.to_pylist()
+        source.committed(batch)
+    (world.logs / "app.log.1").write_bytes((world.logs / "app.log").read_bytes())
+    world.write("app.log", "new\n")
+    real, refusals = getattr(os, how), []
+
+    def refuse(name, *args, **more):
+        if str(name).startswith(str(world.logs)) and not refusals and (how == "scandir" or str(name).endswith(".1")):
+            refusals.append(name)
+            raise OSError(errno.EMFILE, "Too many open files", name)
+        return real(name, *args, **more)
+
+    monkeypatch.setattr(os, how, refuse)
+    rest = world.wait_and_read(source, 20)
+    assert refusals
+    assert sorted([*(body.decode() for body in found), *rest]) == sorted(
+        ["new", "other", *(f"line {number}" for number in range(1000))]
+    )
+    assert not world.counters.get("files_lost")

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 from shipper.api import Clock, EventBatch, Origin
-from shipper.sources._tail.files import FileSet
+from shipper.sources._tail.files import NONE_LEFT, FileSet
 from shipper.sources._tail.identity import Mark
 from shipper.sources._tail.watched import WatchedFile
 
@@ -44,13 +44,21 @@ class Copies:
         put, the channels still have the place in the old content, and the next start finds the copy by it; after it,
         they have the place in the copy. Nothing of the new content is put before.
         """
-        path = next(copies_of(file, mark), None)
+        path = self._find(file, mark)
         copy = None if path is None else self._files.adopt_copy(path, file, mark)
         if copy is not None:
             self._queue(copy)
             moved = Origin(copy.stream, copy.offset, copy.offset, copy.mark_text)
             self.told.append(EventBatch.of([]).with_origins([moved]))
         return copy is not None
+
+    def _find(self, file: WatchedFile, mark: Mark) -> str | None:
+        while True:
+            try:
+                return next(copies_of(file, mark), None)
+            except OSError as problem:
+                if not self._files.made_room(problem):
+                    return None
 
     def suspect(self, file: WatchedFile, size: int) -> None:
         """Content that nobody has seen at this name may be the copy of a file that will be truncated in a moment."""
@@ -92,17 +100,24 @@ def copies_of(file: WatchedFile, mark: Mark) -> Iterator[str]:
     A copy is written last, so it is no older than what we read of the original; that keeps out the rotated files of
     earlier days, which may well begin with the same lines. Of what was read before the last start no time is known:
     then the bytes must prove it.
+
+    Raises:
+        OSError: there are no descriptors left to look with.
     """
     name = os.path.basename(file.place or file.path)
     try:
         with os.scandir(file.directory) as entries:
             paths = [entry.path for entry in entries if entry.name.startswith(name) and entry.name != name]
-    except OSError:
+    except OSError as problem:
+        if problem.errno in NONE_LEFT:
+            raise
         return
     for path in sorted(paths):
         try:
             fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError:
+        except OSError as problem:
+            if problem.errno in NONE_LEFT:
+                raise
             continue
         try:
             stat = os.fstat(fd)

@@ -25,7 +25,8 @@ from shipper.sources._tail.watched import WatchedFile
 
 Identity = tuple[int, int]
 _DIRECTORY_TIME_NS = 2_000_000_000  # the coarsest directory times that are in use
-_NONE_LEFT = (errno.EMFILE, errno.ENFILE)
+#: There are no descriptors left, here or on the machine.
+NONE_LEFT = (errno.EMFILE, errno.ENFILE)
 _OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
 
@@ -351,8 +352,8 @@ class FileSet:
                 self._said.pop(group.name, None)
                 return paths
             except OSError as problem:
-                if not self._made_room(problem):
-                    if self._first and problem.errno in _NONE_LEFT:
+                if not self.made_room(problem):
+                    if self._first and problem.errno in NONE_LEFT:
                         raise  # which files were there at the start decides where some of them begin
                     self.blind = True
                     where = problem.filename or "its directory"
@@ -382,15 +383,15 @@ class FileSet:
             try:
                 return os.open(path, _OPEN)
             except OSError as problem:
-                if self._made_room(problem):
+                if self.made_room(problem):
                     continue
                 if problem.errno != errno.ENOENT:
                     self._say(path, f"can't be read: {problem.strerror}; trying again")
                 return None
 
-    def _made_room(self, problem: OSError) -> bool:
+    def made_room(self, problem: OSError) -> bool:
         """True when there were no descriptors left, and now there is one."""
-        if problem.errno not in _NONE_LEFT or not self._open:
+        if problem.errno not in NONE_LEFT or not self._open:
             return False
         self._say("files", "are more than this process may open (ulimit -n): they take turns")
         self._close_one()
