@@ -93,6 +93,9 @@ class FileWatcher(Protocol):
     def removed(self, record: FileRecord) -> None:
         """The file is not there any more."""
 
+    def syncing(self) -> None:
+        """All that it was told is about to become durable, beside what comes next."""
+
 
 class RollingFiles:
     """The open files of one sink worker.
@@ -176,7 +179,10 @@ class RollingFiles:
             self._store, journal, *common, recipe=plan.recipe.name, resume=self._resume, rename=self._names.add,
             whole=lambda record: closed.note([record]) if closed is not None else None,
         ).run()  # fmt: skip
-        self._syncing = Syncing(self._store, journal, self._say, *([closed.sync] if closed is not None else []))
+        self._syncing = Syncing(
+            self._store, journal, self._say, *([closed.sync] if closed is not None else []),
+            begins=self._watcher.syncing if self._watcher is not None else lambda: None,
+        )  # fmt: skip
         if syncs and (known := [*journal.records.values(), *journal.gone_unsynced]):
             # The process before may have died before it synced them, and what is recovered is called durable.
             for record in known:

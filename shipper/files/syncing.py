@@ -32,6 +32,7 @@ class Syncing:
     Args:
         say: one line for a person.
         also: what has to be on disk beside the files before the journal says that they are.
+        begins: is called when all that counts is about to become durable.
     """
 
     def __init__(
@@ -40,11 +41,14 @@ class Syncing:
         journal: Journal,
         say: Callable[[str, str], None],
         also: Callable[[], None] = lambda: None,
+        *,
+        begins: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._journal = journal
         self._say = say
         self._also = also
+        self._begins = begins
         self._files: dict[int, tuple[str, str]] = {}
         self._folders: set[str] = set()
         self._job: Background | None = None
@@ -62,6 +66,7 @@ class Syncing:
         """All that is committed now is to become durable. Not while the last one is under way."""
         if self.failed or self._job is not None or not self._journal.sync_begins():
             return
+        self._begins()
         files, folders = self._taken()
         self._marking = False
         self._job = Background(lambda: self._sync(files, folders))

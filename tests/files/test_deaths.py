@@ -134,6 +134,12 @@ class Channel:
         self.finished += 1
         return True
 
+    def sync_begins(self) -> None:
+        """The sink is about to make durable what is committed."""
+
+    def synced(self) -> None:
+        """It has done so."""
+
     def rows(self, start: int, rows: int) -> EventBatch:
         numbers = range(start, min(start + rows, ROWS))
         return EventBatch.of(

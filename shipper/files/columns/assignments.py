@@ -12,15 +12,17 @@ import os
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
 from shipper.clock import Clock
 from shipper.files.columns import places
-from shipper.files.columns.work import WHOLE, Work
+from shipper.files.columns.work import DURABLE, WHOLE, Work
 from shipper.files.final_names import Naming
 from shipper.files.journal import Journal
+from shipper.files.journal_past import POWER_CUT
 from shipper.files.journal_record import FileRecord, Progress
 from shipper.sinks.sink import SinkContext
 
@@ -78,9 +80,9 @@ class Assignments:
             group_bytes: int = settings_of(record)["group"]
             return Work(f"{folder}/{stage}", record, group_bytes, inherited=stage in self._inherited)
 
-    def known(self, stage: str) -> bool:
-        """True when it is known what the stage becomes."""
-        return stage in self._records
+    def record(self, stage: str) -> FileRecord | None:
+        """What the stage becomes, where that is known."""
+        return self._records.get(stage)
 
     def all(self) -> list[tuple[str, FileRecord]]:
         """The stages and their files."""
@@ -90,19 +92,40 @@ class Assignments:
     def whole(self, work: Work, rows: int) -> None:
         """The stage takes no more. It is needed to say how much is lost if the stage is, and for no more."""
         with self._lock, contextlib.suppress(OSError):
-            self._journal.settled([Progress(work.record.number, work.length, rows, work.body_bytes, WHOLE)])
+            state = DURABLE if work.durable else WHOLE
+            self._journal.settled([Progress(work.record.number, work.length, rows, work.body_bytes, state)])
+
+    def durable(self, works: Iterable[Work]) -> None:
+        """The stages are whole and on the disk, which the mark of the stages' own journal is about to say.
+
+        A power cut before that mark: the rows come again where their source can, and once more out of these stages.
+        """
+        with self._lock:
+            self._journal.settled([
+                replace(work.record.progress or Progress(work.record.number, work.length, 0, 0), state=DURABLE)
+                for work in works
+            ])  # fmt: skip
+        self.sync()
+
+    def is_lost(self, record: FileRecord) -> bool:
+        """True when the machine went down before a stage was on the disk that its own journal does not know: whatever
+        is left of it does not count."""
+        known = record.progress
+        return self._journal.found == POWER_CUT and (known is None or known.state != DURABLE)
 
     def again(self, work: Work) -> None:
         """What was made counts for nothing: the file is made anew."""
         with self._lock:
-            rows = work.record.progress.rows if work.record.progress is not None else 0
-            self._journal.settled([Progress(work.record.number, work.length, rows, 0, WHOLE)])
+            before = work.record.progress
+            rows, state = (before.rows, before.state) if before is not None else (0, WHOLE)
+            self._journal.settled([Progress(work.record.number, work.length, rows, 0, state)])
 
     def finished(self, works: Iterable[Work]) -> None:
         """The files are whole and on the disk."""
         with self._lock:
             self._journal.settled([
-                Progress(work.record.number, work.written_bytes, work.rows, work.body_bytes, None, True, work.tail)
+                Progress(work.record.number, work.written_bytes, work.rows, work.body_bytes,
+                         work.record.progress.state if work.record.progress is not None else WHOLE, True, work.tail)
                 for work in works
             ])  # fmt: skip
 

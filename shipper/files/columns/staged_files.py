@@ -165,7 +165,6 @@ class StagedFiles:
 
     def sync(self) -> None:
         """As `RollingFiles.sync`."""
-        self._workshop.sync_begins()
         self._files.sync()
 
     def synced(self) -> bool:
@@ -173,7 +172,7 @@ class StagedFiles:
         done = self._files.synced()
         failed = self._files.sync_failed
         if failed:  # which was said; nobody begins another one, and files are made all the same
-            self._workshop.sync_begins()
+            self._workshop.syncing()
         if done or failed:
             self._workshop.synced()
             self._workshop.advance()
@@ -191,9 +190,8 @@ class StagedFiles:
     def close(self) -> None:
         """Ends all stages, and makes the files that can be made within 20 seconds; the next start makes the rest."""
         self._files.close()  # which syncs, too
-        for _ in range(2):
-            self._workshop.sync_begins()
-            self._workshop.synced()
+        self._workshop.syncing()
+        self._workshop.synced()
         left = self._workshop.close(_CLOSE_S)
         if left:
             what = f"{left} files" if left > 1 else "1 file"
@@ -244,6 +242,7 @@ class _StageStore(LocalStore):
         # What is in a stage counts only if it is known what it is to become.
         self._workshop.sync_journal()
         super().sync(files, folders)
+        self._workshop.stages_synced()
 
 
 class _StageProgress(Progress):

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from shipper.files.columns.making import Making
 from shipper.files.journal_record import FileRecord
 
-#: State of a record whose stage takes no more.
-WHOLE = "whole"
+#: State of a record whose stage takes no more, and of one whose stage would survive the machine as well.
+WHOLE, DURABLE = "whole", "durable"
 
 
 @dataclass(eq=False, slots=True)

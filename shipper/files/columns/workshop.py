@@ -9,6 +9,7 @@ The file is long because what it is told, what it answers and what it finds afte
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import replace
 
@@ -124,10 +125,10 @@ class Workshop:
         work = self._work(record.path, record.key)
         self._has(work, record.progress.length)
         work.body_bytes = record.progress.body_bytes
+        work.durable = not self._syncs
         if not work.finished:
             self._assignments.whole(work, record.progress.rows)
         self._is_whole(work, record.key)
-        work.durable = not self._syncs
         if not work.durable:
             self._undurable.append(work)
         self._bench.put(work)
@@ -146,21 +147,31 @@ class Workshop:
         else:
             self._assignments.gone([os.path.basename(base)])
 
+    def syncing(self) -> None:
+        """All that counts now is about to become durable."""
+        self._syncing, self._undurable = [*self._syncing, *self._undurable], []
+
     def recovered(self) -> None:
         """All that the process before left was told; what was not is found here."""
         for name in os.listdir(self.folder):
             base, suffix = os.path.splitext(name)
             if suffix != places.WHOLE_SUFFIX or f"{self.folder}/{base}" in self._works:
                 continue
-            if not self._assignments.known(base):
+            if (record := self._assignments.record(base)) is None:
                 self._context.say("error", f"{self.folder}/{name} has rows, and nothing says where they belong: it is "
                                   "an Arrow IPC stream, and is kept")  # fmt: skip
                 continue
-            self._inherit(base, os.stat(f"{self.folder}/{name}").st_size)
+            if not self._assignments.is_lost(record):
+                self._inherit(base, os.stat(f"{self.folder}/{name}").st_size)
         for stage, record in self._assignments.all():
             if f"{self.folder}/{stage}" in self._works:
                 continue
-            if record.identity is None and record.progress is None:  # begun, and never used
+            if self._assignments.is_lost(record):
+                for suffix in (places.OPEN_SUFFIX, places.WHOLE_SUFFIX):
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(f"{self.folder}/{stage}{suffix}")
+                self._assignments.again(self._inherit(stage, 0))
+            elif record.identity is None and record.progress is None:  # begun, and never used
                 self._assignments.gone([stage])
             else:  # what was made of it is renamed; what was only begun is removed
                 self._inherit(stage, record.progress.length if record.progress is not None else 0)
@@ -189,13 +200,8 @@ class Workshop:
 
     # --- the thread
 
-    def sync_begins(self) -> None:
-        """All that counts now is about to become durable."""
-        if not self._syncing:
-            self._syncing, self._undurable = self._undurable, []
-
     def synced(self) -> None:
-        """What counted before the last `sync_begins` is durable."""
+        """What counted before the last `syncing` is durable."""
         for work in self._syncing:
             work.durable = True
             self._bench.put(work)
@@ -227,6 +233,10 @@ class Workshop:
     def sync_journal(self) -> None:
         """Which stage becomes which file survives the death of the machine. May be called from another thread."""
         self._assignments.sync()
+
+    def stages_synced(self) -> None:
+        """So do the stages that were whole when the sync began. May be called from another thread."""
+        self._assignments.durable(self._syncing)
 
     def advance(self) -> None:
         """Begins what can be done, and tells what was done. Never waits."""
@@ -320,13 +330,14 @@ class Workshop:
             work = self._works[base] = self._assignments.work(self.folder, os.path.basename(base), key)
         return work
 
-    def _inherit(self, stage: str, length: int) -> None:
+    def _inherit(self, stage: str, length: int) -> Work:
         """A stage that was whole already, or is not there any more."""
         work = self._work(f"{self.folder}/{stage}{places.WHOLE_SUFFIX}", "")
         self._has(work, length)
         self._is_whole(work, "")
         work.durable = True  # what the journals knew of it was synced a moment ago
         self._bench.put(work)
+        return work
 
 
 def _base(path: str) -> str:

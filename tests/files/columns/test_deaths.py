@@ -41,9 +41,11 @@ class System(DyingCalls):
 
 
 @contextmanager
-def dying(monkeypatch: pytest.MonkeyPatch, calls: int) -> Iterator[DyingCalls]:
+def dying(
+    monkeypatch: pytest.MonkeyPatch, calls: int, make: Callable[[int], DyingCalls] = System
+) -> Iterator[DyingCalls]:
     """The stores and the journals have `calls` calls to live."""
-    system = System(calls)
+    system = make(calls)
     renameat2 = local._renameat2()
 
     def rename(*arguments: Any) -> int:
@@ -72,7 +74,9 @@ def deliver_all(sink: Sink[Any], channel: Channel, clock: ManualClock, step: Cal
             sink.flush()
             sink.rolled_back()
         if turn == 5:
+            channel.sync_begins()
             sink.releasing()
+            channel.synced()
         sink.deliver(channel.rows(channel.position, 2))
         sink.deliver(channel.rows(channel.position + 2, TRANSACTION_ROWS - 2))
         sequence = sink.flush()
@@ -80,13 +84,16 @@ def deliver_all(sink: Sink[Any], channel: Channel, clock: ManualClock, step: Cal
         channel.commit(sequence)
         sink.committed()
         if turn % 2:
+            channel.sync_begins()
             sink.sync()
             while not sink.synced():
                 pass
+            channel.synced()
         clock.advance(9)
         if sink.tick():
             channel.commit(sink.flush())
             sink.committed()
+    channel.sync_begins()
     sink.close()
 
 
