@@ -380,7 +380,7 @@ def _empty_board(log_id: bytes, boot: bytes) -> bytes:
     """An empty board with four lanes, as `Board.create` makes it; the costly part is made once."""
     import struct
 
-    from shipper.durable.board import _HEADER, HEAD_SLOT, MAGIC, SYNCED_SLOT, VERSION, Head, _checksum, lane_at
+    from shipper.durable.board import _HEADER, HEAD_SLOT, MAGIC, SYNCED_SLOT, VERSION, Head, head_checksum, lane_at
     from shipper.shared.words import Words
 
     if b"" not in _EMPTY:
@@ -388,7 +388,7 @@ def _empty_board(log_id: bytes, boot: bytes) -> bytes:
         words = Words(memoryview(page))
         for index in range(4):
             for slot in (HEAD_SLOT, SYNCED_SLOT):
-                words.write(lane_at(index) + slot, (*Head(), _checksum(Head())))
+                words.write(lane_at(index) + slot, (*Head(), head_checksum(Head())))
         words.close()
         _EMPTY[b""] = bytes(page)
     head = _HEADER.pack(MAGIC, VERSION, 4, log_id, boot, 0)[:-8]
