@@ -16,55 +16,26 @@ The file is long because the order of its steps is one argument.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from shipper.durable.active import Active
-from shipper.durable.board import Board, Head, Tail, lane_id
-from shipper.durable.checkpoint import load_newest
-from shipper.durable.directory import Claim, refuse_newer, translated
+from shipper.durable.board import Tail
+from shipper.durable.directory import Claim, translated
 from shipper.durable.disk import Disk
-from shipper.durable.keeper import Keeper
 from shipper.durable.layout import NONCE_BYTES, TAG_BYTES, Opening, record_length
-from shipper.durable.recovery import LostRange, Outcome, recover
-from shipper.durable.segment import NewerVersion, discard
+from shipper.durable.opening import Opened, Recovered, open_log
+from shipper.durable.recovery import LostRange
+from shipper.durable.segment import discard
 from shipper.durable.settings import Entry, LogSettings
 from shipper.durable.state import Position, position_bytes
 from shipper.durable.supply import Supply
-from shipper.errors import ComponentFailed, DamagedData
+from shipper.errors import ComponentFailed
 
 #: Gathered records are written when they are so many bytes.
 _GATHER_BYTES = 1 << 20
 #: A recovery never has more records to read than these and the last sync's.
 _RECORDS_BETWEEN_CHECKPOINTS = 50_000
-
-
-@dataclass(frozen=True)
-class Recovered:
-    """What opening a log found.
-
-    Attributes:
-        log_id: of the log; new when there was none.
-        created: there was none.
-        same_boot: the board of before was valid; readers go on where they committed, synced or not.
-        durable_seq: D: everything up to it was acknowledged, or may have been.
-        last_seq: largest seq that counts.
-        cut_records: whole records behind the end of the log: nobody was told that they are safe.
-        lost: what is missing at or below D and was not delivered by all lanes.
-        scanned_bytes: size of the segments that were looked through.
-        notes: for the person, in order.
-    """
-
-    log_id: bytes
-    created: bool = False
-    same_boot: bool = False
-    durable_seq: int = 0
-    last_seq: int = 0
-    cut_records: int = 0
-    lost: Sequence[LostRange] = ()
-    scanned_bytes: int = 0
-    notes: Sequence[str] = field(default_factory=tuple)
 
 
 class _Appended(NamedTuple):
@@ -88,19 +59,14 @@ class Log:
         full_because: why the last `append` found no room.
     """
 
-    def __init__(
-        self, disk: Disk, settings: LogSettings, claim: Claim, outcome: Outcome, keeper: Keeper, board: Board,
-    ) -> None:  # fmt: skip
+    def __init__(self, disk: Disk, settings: LogSettings, claim: Claim, opened: Opened) -> None:
         self._disk = disk
         self.settings = settings
         self._claim = claim
-        self._keeper = keeper
-        self.board = board
+        self._keeper = keeper = opened.keeper
+        self.board = board = opened.board
         state = keeper.state
-        self.recovered = Recovered(
-            state.log_id, outcome.created, outcome.same_boot, outcome.durable_seq, outcome.last_seq,
-            outcome.cut_records, tuple(outcome.lost), outcome.scanned_bytes, tuple(outcome.notes),
-        )  # fmt: skip
+        self.recovered = opened.recovered
         self.appended_seq = self.durable_seq = state.last_seq
         self.full_because = ""
         self._failed = ""
@@ -147,7 +113,7 @@ class Log:
         claim = Claim(disk)
         claim.take(settings.directories)
         try:
-            return cls._open(disk, settings, claim, lanes, origins_of)
+            return cls(disk, settings, claim, open_log(disk, settings, lanes, origins_of))
         except OSError as problem:
             claim.give_back()
             where = Path(problem.filename).parent if isinstance(problem.filename, str) else settings.checkpoint_dir
@@ -155,54 +121,6 @@ class Log:
         except BaseException:
             claim.give_back()
             raise
-
-    @classmethod
-    def _open(
-        cls, disk: Disk, settings: LogSettings, claim: Claim, lanes: Sequence[str],
-        origins_of: Callable[[memoryview], Iterable[Position]],
-    ) -> Log:  # fmt: skip
-        found = load_newest(disk, settings.checkpoint_dirs)
-        if isinstance(found, NewerVersion):
-            refuse_newer([found])
-            raise AssertionError
-        board = _board_of_this_boot(disk, settings)
-        stored, generation = (found.state, found.generation) if found is not None else (None, 0)
-        low = stored.first_waiting() if stored is not None else 0
-        outcome = recover(
-            disk, settings.data_dirs, stored, board, appended_counts=settings.readable_before_sync,
-            origins_of=origins_of, keys=settings.keys,
-        )  # fmt: skip
-        if outcome.unsynced is not None:
-            _sync(disk, outcome.unsynced)
-        for path in outcome.damaged:
-            disk.rename(path, path.with_name(path.name + ".damaged"))
-            outcome.notes.append(f"{path} says nothing valid of itself and was set aside as {path.name}.damaged")
-        if not outcome.same_boot and board is not None:
-            board.close()
-            board = None
-        state = outcome.state
-        for name in lanes:
-            lane = state.lane(lane_id(name))
-            lane.name = name
-        for lane in state.lanes.values():
-            if lane.head.seq == 0:  # nothing is in it
-                lane.head = Head(seq=state.last_seq + 1, rows=lane.tail.rows, size_bytes=lane.tail.size_bytes)
-        keeper = Keeper(disk, state, generation, settings.checkpoint_dirs, outcome.files, low)
-        if board is not None:
-            keeper.refresh_heads(board)
-        # Dying before this line leaves everything as it was found; recovery comes to the same end again.
-        keeper.store(state.scan, state.last_seq, state.next_number)
-        board = _fill(disk, settings, board, keeper)
-        for path in outcome.leftovers:
-            discard(disk, path)
-        for directory in {path.parent for path in outcome.leftovers}:
-            disk.sync_directory(directory)
-        for file in outcome.files:
-            if file.number == state.scan.number:
-                _release_rest(disk, file.path, state.scan.offset, file.end)
-        outcome.notes.extend(keeper.notes)
-        keeper.notes.clear()
-        return cls(disk, settings, claim, outcome, keeper, board)
 
     # --- putting
 
@@ -542,62 +460,6 @@ class Log:
         segments = self._keeper.state.segments
         active = self._active.identity.number if self._active is not None else 0
         self.board.publish_segments(active, min(segments, default=0))
-
-
-def _board_of_this_boot(disk: Disk, settings: LogSettings) -> Board | None:
-    try:
-        board = disk.open_board(settings.board)
-    except (FileNotFoundError, DamagedData):
-        return None
-    if board.boot_id == disk.boot_id():
-        return board
-    board.close()
-    return None
-
-
-def _fill(disk: Disk, settings: LogSettings, board: Board | None, keeper: Keeper) -> Board:
-    """The board, in step with the state. Dying in between leaves one that does not count, or the one of before."""
-    state = keeper.state
-    made = board is None
-    if board is None:
-        board = disk.create_board(settings.board, state.log_id)
-    known = board.lanes()
-    for key, lane in state.lanes.items():
-        index = board.register(key)
-        if key not in known:
-            board.store_head(index, lane.head)
-            board.store_synced_head(index, lane.head)
-        for slot, store in ((board.head, board.store_head), (board.synced_head, board.store_synced_head)):
-            try:
-                slot(index)
-            except DamagedData as problem:
-                keeper.notes.append(str(problem))
-                store(index, lane.head)
-        if made or board.tail(index).seq < lane.tail.seq:
-            board.publish_tail(index, lane.tail)
-    board.publish(state.last_seq, state.last_seq)
-    board.publish_segments(state.scan.number, min(state.segments, default=0))
-    board.ready()
-    return board
-
-
-def _sync(disk: Disk, path: Path) -> None:
-    handle = disk.open(path, write=True)
-    try:
-        disk.sync(handle)
-    finally:
-        disk.close(handle)
-
-
-def _release_rest(disk: Disk, path: Path, start: int, end: int) -> None:
-    try:
-        handle = disk.open(path, write=True)
-    except OSError:
-        return
-    try:
-        disk.release(handle, start, end)
-    finally:
-        disk.close(handle)
 
 
 __all__ = ["Entry", "Log", "LogSettings", "LostRange", "Position", "Recovered"]

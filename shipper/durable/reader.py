@@ -1,18 +1,17 @@
 """The take side of one lane of a log: peek, step, release; or rewind, and the same records come again.
 
 It has the verbs of `ring.consumer.Consumer`. Records are read where the kernel keeps the file; a body is a view that
-stays valid as long as somebody holds it, also when the segment was removed meanwhile. A lane is found among the
-records of all lanes by their headers, so what other lanes hold is stepped over and not read.
+stays valid as long as somebody holds it, also when the segment was removed meanwhile. Where the next one stands is
+found by `search.py`.
 
-Damage costs the records that it touches: the reader goes on at the next header that certifies itself. How many rows
-that were is known exactly as soon as another record of the lane comes, which says how many there were before it.
+Damage costs the records that it touches. How many rows that were is known exactly as soon as another record of the lane
+comes, which says how many there were before it.
 
 The file is long because holding, taking and losing are one cursor.
 """
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,18 +28,16 @@ from shipper.durable.board import (
     head_checksum,
     lane_at,
 )
-from shipper.durable.catalog import Catalog, Mapped
+from shipper.durable.catalog import Catalog
 from shipper.durable.disk import Disk
 from shipper.durable.keys import Keys
-from shipper.durable.layout import RECORD_ALIGN, RECORD_HEADER_BYTES, RECORDS_AT, RecordHeader, about
-from shipper.durable.segment import header_at, next_record, stored_body
+from shipper.durable.layout import RecordHeader, about
+from shipper.durable.search import Search
+from shipper.durable.segment import stored_body
 from shipper.errors import DamagedData
 from shipper.shared.words import full_fence
 
-#: How long bytes that do not fit are looked at again before they are judged damaged.
-_REREAD_S = 0.002
 _LOST_MAX = 100
-_WINDOW_BYTES = 64 << 10
 
 
 class Record(NamedTuple):
@@ -101,10 +98,7 @@ class Reader:
         self.lost: deque[str] = deque(maxlen=_LOST_MAX)
         self._at = lane_at(self.index)
         self._words = board.words
-        self._catalog = Catalog(disk or Disk(), data_dirs, board.log_id, keys)
-        self._mapped: Mapped | None = None
-        self._offset = RECORDS_AT
-        self._end = self._end_known = self._ensured_to = 0
+        self._search = Search(board, Catalog(disk or Disk(), data_dirs, board.log_id, keys), lane)
         self._lost_committed = (0, 0)
         self._lost = (0, 0)
         self._epoch = 0
@@ -195,7 +189,7 @@ class Reader:
             tail = self.board.tail(self.index)
             if tail.seq < max(self._seq, 1):
                 return None
-            header = self._find(tail.seq)
+            header = self._search.find(self._seq, tail.seq, self._head, self._say)
             if header is None:
                 self._give_up(tail)
                 return None
@@ -274,8 +268,8 @@ class Reader:
 
     def _where(self) -> Head:
         """What is before the cursor, and where the cursor is."""
-        number = self._mapped.file.number if self._mapped is not None else 0
-        return self._after._replace(segment=number, offset=self._offset)
+        number, offset = self._search.place
+        return self._after._replace(segment=number, offset=offset)
 
     def _release(self, head: Head, sequence: int, *, synced: bool) -> bool:
         assert self.held, "release of a lane that is not held"
@@ -326,7 +320,7 @@ class Reader:
         self._seq = self._head.seq
         self._peeked = self._peeked_header = None
         self._lost = self._lost_committed
-        self._mapped = None
+        self._search.forget()
 
     @property
     def committed(self) -> Head:
@@ -336,122 +330,16 @@ class Reader:
     def close(self) -> None:
         """Lets go of the files. A lane that is held stays named as held: let go first when the stop is clean."""
         self._peeked = self._peeked_header = None
-        self._mapped = None
-        self._catalog.close()
+        self._search.close()
         if self.held:
             self.board.segment.unlock(_role(self.index))
             self.held = False
-
-    # --- inside: finding
-
-    def _find(self, tail_seq: int) -> RecordHeader | None:
-        """The first header of the lane at or behind the cursor; None when none is left up to `tail_seq`."""
-        if self._mapped is None and not self._locate():
-            return None
-        while self._mapped is not None:
-            mapped, offset = self._mapped, self._offset
-            segment_id, end = mapped.file.identity.segment_id, self._end_of(mapped)
-            header = None
-            if offset + RECORD_HEADER_BYTES <= self._ensured_to or self._ensure(mapped, offset, end):
-                header = header_at(mapped.view, segment_id, offset, end)
-            if header is None:
-                if not self._stumble(mapped, end):
-                    return None
-                continue
-            if header.seq > tail_seq:
-                return None
-            if header.lane == self.lane and header.seq >= self._seq:
-                return header
-            self._offset += header.length
-        return None
-
-    def _locate(self) -> bool:
-        """Finds the segment of the cursor: where the last commit says, or by its first seq."""
-        file = None
-        while self._mapped is None:
-            self._catalog.refresh()
-            file = self._catalog.holding(self._seq)
-            if file is None:
-                return False
-            self._mapped = self._catalog.map(file)  # None when it was removed since the directory was read
-        assert file is not None
-        self._ensured_to = 0
-        hint = self._head
-        here = file.number == hint.segment and hint.seq <= self._seq
-        self._offset = hint.offset if here and hint.offset >= RECORDS_AT else RECORDS_AT
-        return True
-
-    def _ensure(self, mapped: Mapped, offset: int, end: int) -> bool:
-        """Brings the header at the cursor into memory, and some that may stand behind it."""
-        self._ensured_to = 0
-        for until in (min(offset + _WINDOW_BYTES, end), offset + RECORD_HEADER_BYTES):
-            try:
-                mapped.view.ensure(offset, until)
-            except OSError:
-                continue
-            self._ensured_to = until
-            return True
-        return False
-
-    def _end_of(self, mapped: Mapped) -> int:
-        """Where the records of a segment end at the latest.
-
-        What stands behind the end may look like records: they were given up, in a recovery or after a failed sync.
-        While the segment is the active one nothing is known of it but that what the tail covers counts.
-        """
-        number = mapped.file.number
-        if self._end_known != number:
-            if self.board.active() == number:
-                return mapped.file.end
-            after = self._catalog.successor(number)
-            if after is None or after.inferred:
-                self._catalog.refresh()
-                after = self._catalog.successor(number)
-            self._end, self._end_known = mapped.file.end, number if after is not None else 0
-            if after is not None and after.opening is not None and after.opening.previous_number == number:
-                self._end = min(self._end, after.opening.previous_end)
-        return self._end
-
-    def _stumble(self, mapped: Mapped, end: int) -> bool:
-        """No record stands at the cursor: the segment ends here, or is damaged. False when nothing is left."""
-        number, segment_id = mapped.file.number, mapped.file.identity.segment_id
-        after = self._catalog.successor(number) if self._end_known == number else None
-        if self._offset < end:
-            found = self._reread(mapped, end) if after is None else None
-            if found is None:
-                found = next_record(mapped.view, segment_id, self._offset + RECORD_ALIGN, end)
-            if found is not None:
-                if found != self._offset:
-                    self._say(f"{mapped.file.path}: bytes {self._offset} to {found} are damaged")
-                    self._offset, self._ensured_to = found, 0
-                return True
-            if after is None:
-                return False
-            if mapped.view.find_written(self._offset, end):
-                self._say(f"{mapped.file.path}: bytes {self._offset} to {end} are damaged")
-        while after is not None:
-            self._mapped = self._catalog.map(after)
-            self._offset, self._ensured_to = RECORDS_AT, 0
-            if self._mapped is not None:
-                return True
-            # It was delivered by all lanes and removed since the directory was read.
-            self._catalog.refresh()
-            after = self._catalog.successor(number)
-        return False
-
-    def _reread(self, mapped: Mapped, end: int) -> int | None:
-        """On machines that reorder stores the bytes may be a moment behind the word: look again before judging."""
-        deadline_s = time.monotonic() + _REREAD_S
-        while time.monotonic() < deadline_s:
-            if header_at(mapped.view, mapped.file.identity.segment_id, self._offset, end) is not None:
-                return self._offset
-        return None
 
     # --- inside: counting
 
     def _accept(self, header: RecordHeader) -> Record | None:
         """The record, and what was lost before it; None when its body is damaged, which loses it too."""
-        mapped, after = self._mapped, self._after
+        mapped, after = self._search.mapped, self._after
         assert mapped is not None
         started, started_bytes = header.rows_after - header.rows, header.size_bytes_after - header.size_bytes
         begun_rows = after.rows - after.rows_done
@@ -483,7 +371,7 @@ class Reader:
     def _pass(self, header: RecordHeader) -> None:
         """The cursor stands behind this record."""
         self._seq = header.seq + 1
-        self._offset = header.offset + header.length
+        self._search.offset = header.offset + header.length
         self._after = self._after._replace(
             seq=self._seq, rows_done=0, rows=header.rows_after, size_bytes=header.size_bytes_after
         )
@@ -496,11 +384,11 @@ class Reader:
         self._lose(rows - after.rows, size_bytes - after.size_bytes, f"records {self._seq} to {tail.seq} are missing")
         self._seq = tail.seq + 1
         self._after = after._replace(seq=self._seq, rows_done=0, rows=rows, size_bytes=size_bytes)
-        self._mapped = None
+        self._search.forget()
 
     def _lose(self, rows: int, size_bytes: int, what: str) -> None:
         if rows > 0 or size_bytes > 0:
-            where = self._mapped.file.path if self._mapped is not None else "the log"
+            where = self._search.mapped.file.path if self._search.mapped is not None else "the log"
             self._say(f"{where}: {rows} rows are lost, {what}")
             self._lost = (self._lost[0] + max(rows, 0), self._lost[1] + max(size_bytes, 0))
 

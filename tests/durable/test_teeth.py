@@ -238,7 +238,7 @@ def damaged_file_in_the_way(patch: pytest.MonkeyPatch) -> None:
 
 def stops_at_damage(patch: pytest.MonkeyPatch) -> None:
     """What stands behind a damaged header is not looked for."""
-    patch.setattr("shipper.durable.reader.next_record", lambda view, segment_id, start, end: None)
+    patch.setattr("shipper.durable.search.next_record", lambda view, segment_id, start, end: None)
 
 
 @pytest.mark.parametrize(
