@@ -81,7 +81,7 @@ def jumps(tmp_path: Path, channel: str, rounds: int) -> None:
 
 @pytest.mark.timeout(180)
 def test_a_clock_that_jumps_neither_stalls_nor_loses_nor_repeats(tmp_path: Path) -> None:
-    jumps(tmp_path, "memory", 8)
+    jumps(tmp_path, "memory", 5)
 
 
 @pytest.mark.nightly

@@ -152,6 +152,8 @@ class TestModes:
             assert stat.S_IMODE(place.stat().st_mode) == 0o700
         rows = [path for path in (tmp_path / "log").rglob("*") if path.is_file() and path.stat().st_size]
         assert rows and not [path for path in rows if path.stat().st_mode & 0o077]
+        for pid in (one.pid, *one.workers().values()):
+            assert resource.prlimit(pid, resource.RLIMIT_CORE)[0] == 0, "no core: rows and keys are in memory"
         assert one.stop() == 0, one.log()
 
     @pytest.mark.skipif(os.getuid() != 0, reason="makes a directory of another user")
@@ -176,14 +178,6 @@ class TestModes:
         one.claim()
         assert stat.S_IMODE(theirs.stat().st_mode) == 0o700
         one.close()
-
-    def test_nobody_dumps_core(self, agent: Make, tmp_path: Path) -> None:
-        """Rows, and keys of encrypted channels, are in memory."""
-        (tmp_path / "in").mkdir()
-        one = agent(agent_of(taildir("r1", "c1", tmp_path / "in"), file_roll("k1", "c1", tmp_path / "out"))).start()
-        for pid in (one.pid, *one.workers().values()):
-            assert resource.prlimit(pid, resource.RLIMIT_CORE)[0] == 0
-        assert one.stop() == 0
 
 
 def calls() -> Iterator[tuple[Path, str]]:
@@ -224,7 +218,6 @@ def test_no_secret_of_a_configuration_is_shown_anywhere(agent: Make, tmp_path: P
         ["check", str(one.file)],
         ["agent", "--dryrun", "-n", "a1", "-f", str(one.file)],
         ["stat", "--json", "--run-dir", str(one.run_dir)],
-        ["ledger", "--run-dir", str(one.run_dir), "--state-dir", str(one.state_dir)],
     ):
         said = subprocess.run([sys.executable, "-m", "shipper.cli.main", *words], capture_output=True, text=True)
         assert said.stdout + said.stderr, words

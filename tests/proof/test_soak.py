@@ -2,7 +2,7 @@
 
 A log is written and rotated; its lines go through a channel in memory and one on disk. Workers are killed or stand
 still, the targets refuse, the files are read again; the supervisor lives, for it is the one that could grow. A seed
-draws the faults (`SHIPPER_SEED=N`). With every run eight seconds with ten times the faults; at night an hour
+draws the faults (`SHIPPER_SEED=N`). With every run five seconds with more faults; at night an hour
 (`SHIPPER_SOAK_S=N`).
 """
 
@@ -135,7 +135,7 @@ def rows(out: Path) -> int:
 
 @pytest.mark.timeout(300)
 def test_a_soak_of_seconds(tmp_path: Path) -> None:
-    soak(tmp_path, 8, 0.1)
+    soak(tmp_path, 5, 0.15)
 
 
 @pytest.mark.nightly

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from shipper.cli.main import main
+from shipper.durable import offline
 from shipper.instance.instance import cgroup_limit_bytes
 from shipper.testing.agent import Agent
 from tests.workers.conftest import agent_of, file_roll, seq, texts
-from tests.workers.test_kills import channel
 
 Make = Callable[..., Agent]
 EVENTS = 5_000
@@ -35,7 +35,8 @@ def test_a_log_that_no_channel_has_is_said_and_delivered_when_one_has_it_again(
     out.rmdir()
     one.start(wait=False)
     one.until(lambda: "r1: the source has reached its end" in one.log())
-    one.until(lambda: channel(one)["size"] == EVENTS)
+    places = (tmp_path / "checkpoint", [tmp_path / "data"])
+    one.until(lambda: offline.inspect(*places).rows_waiting == EVENTS, "all of it is in the log")
     one.send(signal.SIGKILL, everybody=True)
     one.ended()
     said = f"{EVENTS} events wait in the log in {tmp_path}/checkpoint, which no channel of this configuration reads"

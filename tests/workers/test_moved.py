@@ -51,7 +51,7 @@ def move(one: Agent, to: Path) -> None:
     one.file = to
 
 
-@pytest.mark.parametrize("channel", ["memory", "spillablememory", "file"])
+@pytest.mark.parametrize("channel", ["memory", pytest.param("spillablememory", marks=pytest.mark.nightly), "file"])
 def test_an_agent_whose_file_was_moved_goes_on_where_it_was_killed(agent: Make, tmp_path: Path, channel: str) -> None:
     """Tail, rows that wait, the open file of the sink and the ledger are those of the same agent."""
     (tmp_path / "in").mkdir()
