@@ -127,6 +127,9 @@ def campaign(
         outcome.faults.append("there is a traceback in the log")
     if outcome.faults:
         (home / "faults").write_text("\n".join([f"seed {seed}", *outcome.faults, log]))
+    else:  # a gigabyte each, at the full size
+        (home / "input").unlink()
+        cluster.rest("DELETE", folder, "DELETE", recursive="true")
     return outcome
 
 
