@@ -149,13 +149,15 @@ SINKS = {
     "few open files": hdfs(rollCount="0", maxOpenFiles="1", fileType="ORC"),
     "by time": hdfs(rollCount="0", rollInterval="20", fileType="Arrow"),
 }
-#: Of some hundreds of calls these are a fair sample; 1 = all of them, which takes minutes.
+#: Of some hundreds of calls these are a fair sample; all of them take minutes.
 STRIDE = int(os.environ.get("SHIPPER_DEATHS_STRIDE", "47"))
+STRIDES = [STRIDE, pytest.param(1, marks=[pytest.mark.nightly, pytest.mark.timeout(7200)])]
 
 
+@pytest.mark.parametrize("stride", STRIDES)
 @pytest.mark.parametrize("name", SINKS)
 def test_a_death_at_any_call_loses_nothing_and_repeats_nothing(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, stride: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = 1
     while True:
@@ -171,7 +173,7 @@ def test_a_death_at_any_call_loses_nothing_and_repeats_nothing(
         shutil.rmtree(folder)
         if ended:
             break
-        calls += STRIDE
+        calls += stride
     assert calls > 100  # it did die on the way
 
 
