@@ -123,7 +123,7 @@ def test_a_file_that_waits_for_its_name_comes_first_and_says_when_it_is_tried_ag
         raise OSError(errno.EIO, os.strerror(errno.EIO), path)
 
     monkeypatch.setattr(LocalStore, "rename", refuse)
-    key = next(key for key in sink.sink.files._open if "/h7/" in key)
+    key = next(key for key, _ in sink.sink.files._open.items() if "/h7/" in key)
     sink.sink.files.end([key])
     settle(sink)
     out = show()
