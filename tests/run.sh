@@ -9,4 +9,6 @@ environment .venv-test '.[test]'
 python_of .venv-test -m ruff check shipper tests perf
 python_of .venv-test -m ruff format --check shipper tests perf
 python_of .venv-test -m mypy
+# Tests with real agents and servers wait for half of their time: one more process than there are cores.
+export PYTEST_XDIST_AUTO_NUM_WORKERS=${PYTEST_XDIST_AUTO_NUM_WORKERS:-$(($(nproc) + 1))}
 python_of .venv-test -m pytest "$@"
