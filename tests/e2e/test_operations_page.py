@@ -205,8 +205,9 @@ def test_the_command_of_the_image_is_a_good_first_process(tmp_path: Path) -> Non
         first = one.children()[0]
 
         def healthy() -> bool:
-            inside = ["nsenter", "--target", str(first), "--pid", "--mount", "--root", "sh", "-c", f"cd {ROOT} && {check}"]
-            return subprocess.run(inside, env={**os.environ, **environment}, capture_output=True).returncode == 0
+            inside = ["nsenter", "--target", str(first), "--pid", "--mount", "--root", "sh", "-c"]
+            command = [*inside, f"cd {ROOT} && {check}"]
+            return subprocess.run(command, env={**os.environ, **environment}, capture_output=True).returncode == 0
 
         one.until(healthy, "the health check is content")
         os.kill(first, signal.SIGTERM)
