@@ -8,6 +8,7 @@ that is used again and again; offsets are made of those bits in the end.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,11 @@ _SHORT_LINES = 18  # with shorter ones the plain scan is quicker
 _ONE = np.uint64(1)
 _FLOAT_BIAS = 1023
 
-#: The comparison of one piece before it becomes bits: nobody's between two calls.
-_compared = np.empty(PIECE_BYTES, np.bool_)
+
+@functools.cache
+def _scratch() -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """The comparison of one piece before it becomes bits: nobody's between two calls, and taken when one comes."""
+    return np.empty(PIECE_BYTES, np.bool_)
 
 
 class LineScan:
@@ -94,7 +98,7 @@ class LineScan:
         for begin in range(self._looked, whole, PIECE_BYTES):
             stop = min(begin + PIECE_BYTES, whole)
             piece = data[begin:stop]
-            compared = np.equal(piece, _NEWLINE, out=_compared[: stop - begin])
+            compared = np.equal(piece, _NEWLINE, out=_scratch()[: stop - begin])
             flags[begin >> 3 : stop >> 3] = np.packbits(compared, bitorder="little")
             if self._asks_ascii:
                 self._highest = max(self._highest, int(np.maximum.reduce(piece)))

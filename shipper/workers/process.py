@@ -17,7 +17,7 @@ from shipper.errors import ShipperError
 from shipper.metrics.block import Entry, MetricsBlock, State
 from shipper.metrics.counters import Counters
 from shipper.ring.wait import BUSY_SLEEP_S
-from shipper.workers import assemble, logs, shared_worker, sink_worker, source_worker
+from shipper.workers import assemble, heap, logs, shared_worker, sink_worker, source_worker
 from shipper.workers.control import Control, Phase
 from shipper.workers.departed import settle as settle_departed
 from shipper.workers.duty import Duty
@@ -68,6 +68,7 @@ def _run_source(spec: WorkerSpec, entries: dict[str, Entry], duty: Duty) -> int:
     _listen_to_libraries(spec)
     with contextlib.closing(parts):
         parts.source.open(parts.context)
+        heap.tidy()
         finished = source_worker.run(parts.source, parts.ingest, parts.positions, duty)
     entry.state(State.STOPPING)
     duty.phase(Phase.FINISHED if finished else Phase.ENDED)
@@ -108,6 +109,7 @@ def _run_sink(spec: WorkerSpec, entries: dict[str, Entry], duty: Duty) -> int:
             sink.open(parts.contexts[name])
         parts.side.settle()
         delivery, head = assemble.delivery(parts, spec, entries, duty, _sayer(spec))
+        heap.tidy()
         sink_worker.run(delivery, parts.side, head, duty)
         for sink in sinks:
             sink.releasing()

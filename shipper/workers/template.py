@@ -22,7 +22,6 @@ Arrow's allocator, takes no part in what a worker does, and the tests fork on ev
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import importlib
 import os
@@ -34,7 +33,7 @@ from typing import Any
 import orjson
 
 from shipper import log, registry
-from shipper.workers import kin, process
+from shipper.workers import heap, kin, process
 from shipper.workers.spec import WorkerSpec
 from shipper.workers.stamp import STAMP
 
@@ -98,8 +97,7 @@ def _fork(specs: list[WorkerSpec], supervisor: int, wait_fd: int, begin_fd: int)
                 registry.find(family, found.type)
     if any(spec.kind == "channel" for spec in specs):
         importlib.import_module("shipper.workers.channel_writer")
-    gc.collect()
-    _trim()
+    heap.tidy()
     gc.freeze()  # a collection in a worker must not touch, and so copy, the pages that all of them share
     pids = []
     for spec in specs:
@@ -113,12 +111,6 @@ def _fork(specs: list[WorkerSpec], supervisor: int, wait_fd: int, begin_fd: int)
         pids.append(pid)
     os.close(wait_fd)
     return pids
-
-
-def _trim() -> None:
-    """What imports have freed in between goes back to the system, where the C library can do that (musl's can't)."""
-    with contextlib.suppress(AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _become(spec: WorkerSpec, supervisor: int, wait_fd: int) -> None:
