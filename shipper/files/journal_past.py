@@ -5,7 +5,7 @@ based on, and so on back. An entry that was rolled back is on nobody's chain.
 
 The newest entry may be *half done*: whole, and based on what is committed, and no commit is known that names it. It was
 written before the bytes that it speaks of, and before the commit. It is on no chain until somebody has looked whether
-the bytes are there, and finished the commit (`rolling_forward.py`).
+the bytes are there, and finished the commit (`half_done.py`).
 
 A mark within one life of the machine means nothing; after a power cut it is the last entry that counts. Bytes behind
 it may be there or not, in any order.
