@@ -16,6 +16,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from shipper import whole_file
 from shipper.durable.board import Board, boot_id
 
 _F_OFD_SETLK = 37  # <fcntl.h> of Linux; the fcntl module has no names for these before 3.12
@@ -142,11 +143,7 @@ class Disk:
 
     def sync_directory(self, path: Path) -> None:
         """Makes names that were added, removed and renamed durable."""
-        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        whole_file.sync_directory(path)
 
     def rename(self, old: Path, new: Path) -> None:
         """Gives a file another name, in place of what had it."""

@@ -7,13 +7,14 @@ returned, and survives the death of the machine once `sync` has.
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
+
+from shipper.files.appended_file import AppendedFile
 
 
 class Notes:
@@ -24,15 +25,22 @@ class Notes:
 
     Attributes:
         found: what was there when it was opened, in order.
-        size_bytes: of the file now.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        data = path.read_bytes()
-        self.found, self.size_bytes = _parsed(data)
-        os.ftruncate(self._descriptor, self.size_bytes)  # the torn end of a line that was being written
+        self._file = AppendedFile(path)
+        self.found, size_bytes = _parsed(self._file.read())
+        self._file.cut(size_bytes)
+
+    @property
+    def path(self) -> Path:
+        """Where they lie."""
+        return self._file.path
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the file now."""
+        return self._file.size
 
     def add(self, facts: Iterable[Sequence[Any]]) -> None:
         """Appends facts, all or none.
@@ -40,48 +48,24 @@ class Notes:
         Raises:
             OSError: nothing was added.
         """
-        data = b"".join(map(_line, facts))
-        written = 0
-        try:
-            while written < len(data):
-                written += os.write(self._descriptor, data[written:])
-        except OSError as problem:
-            problem.filename = os.fspath(self.path)
-            os.ftruncate(self._descriptor, self.size_bytes)
-            raise
-        self.size_bytes += len(data)
+        self._file.append(b"".join(map(_line, facts)))
 
     def rewrite(self, facts: Iterable[Sequence[Any]]) -> None:
         """Keeps these facts only. Dying in here: the old file or the new one is there.
 
         Raises:
-            OSError: all is as it was.
+            OSError: all is as it was, or what was forgotten may come back with the death of the machine.
         """
-        data = b"".join(map(_line, facts))
-        fresh = self.path.with_name(self.path.name + ".new")
-        descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(descriptor, view) :]
-            os.fdatasync(descriptor)
-            os.rename(fresh, self.path)
-        except OSError as problem:
-            os.close(descriptor)
-            problem.filename = os.fspath(self.path)
-            raise
-        os.close(self._descriptor)
-        self._descriptor, self.size_bytes = descriptor, len(data)
+        self._file.replace([b"".join(map(_line, facts))], synced=True)
+        self._file.sync_name()
 
     def sync(self) -> None:
         """What was added survives the death of the machine. May be called from a thread of its own."""
-        os.fdatasync(self._descriptor)
+        self._file.sync()
 
     def close(self) -> None:
         """Gives the descriptor back; safe to call twice."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        self._file.close()
 
 
 def _line(fact: Sequence[Any]) -> bytes:

@@ -7,12 +7,12 @@ but late ones.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import orjson
 
+from shipper import whole_file
 from shipper.sinks.sink import SinkContext
 
 _WORD = "done.json"
@@ -43,9 +43,7 @@ class Others:
         Raises:
             OSError: the others see what was said before.
         """
-        fresh = self._mine.with_name(f"{_WORD}.new")
-        fresh.write_bytes(orjson.dumps({"before_ms": before_ms, "busy": busy}))
-        os.rename(fresh, self._mine)
+        whole_file.write(self._mine, [orjson.dumps({"before_ms": before_ms, "busy": busy})])
 
     def look(self) -> Words:
         """What they say now. Who has not said a word yet has not caught up to anything."""

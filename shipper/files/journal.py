@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shipper.files.journal_file import JournalFile
+from shipper.files.appended_file import AppendedFile
 from shipper.files.journal_past import AGREES, JOURNAL_LOST, HalfDone, Past, apply
 from shipper.files.journal_record import MAGIC, FileRecord, Progress, framed
 
@@ -79,7 +79,7 @@ class Journal:
         self._next_number = 1
         self._released = 0
         self._snapshot_size = self._sequence = self._committed = 0
-        self._file = JournalFile(path)
+        self._file = AppendedFile(path)
         try:
             self._read(committed_sequence)
         except BaseException:
@@ -94,19 +94,19 @@ class Journal:
         Dying behind this: the file is there and empty, or not there; it is removed if it is there and empty.
         """
         number = self._next_number
-        self._fact({"new": [[number, key, path, final, opened_ms, recipe]]})
+        self._write({"new": [[number, key, path, final, opened_ms, recipe]]})
         self._next_number += 1
         self.records[number] = FileRecord(number, key, path, final, opened_ms, recipe)
         return number
 
     def identified(self, number: int, identity: str) -> None:
         """The file was made and is ours. Dying behind this: it is removed, whatever has been written to it."""
-        self._fact({"ids": [[number, identity]]})
+        self._write({"ids": [[number, identity]]})
         self.records[number].identity = identity
 
     def renamed_to(self, number: int, final: str) -> None:
         """The file will get another final name. Dying behind this: it gets that one."""
-        self._fact({"final": [[number, final]]})
+        self._write({"final": [[number, final]]})
         self.records[number].final = final
 
     def settled(self, progress: Sequence[Progress]) -> None:
@@ -114,14 +114,14 @@ class Journal:
 
         Dying behind this: their renames are finished.
         """
-        self._fact({"at": [one.packed() for one in progress]})
+        self._write({"at": [one.packed() for one in progress]})
         apply(self.records, progress)
 
     def gone(self, numbers: Iterable[int]) -> None:
         """These files have their final names, or were removed. Dying behind this: nobody looks for them again."""
         numbers = [number for number in numbers if number in self.records]
         if numbers:
-            self._fact({"gone": numbers})
+            self._write({"gone": numbers})
             for number in numbers:
                 del self.records[number]
 
@@ -143,7 +143,7 @@ class Journal:
         """
         sequence = self._sequence + 1
         payload: dict[str, Any] = {"at": [one.packed() for one in progress]}
-        self._write(sequence, payload if take is None else payload | {"take": take})
+        self._write(payload if take is None else payload | {"take": take}, sequence)
         self._sequence = sequence
         self._pending = HalfDone(sequence, tuple(progress), take)
         return sequence
@@ -166,7 +166,7 @@ class Journal:
         assert self.half_done is not None, "no entry is half done"
         self._count(self.half_done)
         self.half_done = None
-        self._fact({})
+        self._write({})
 
     def forget(self) -> None:
         """The transaction of the last entry was rolled back: it is on no chain from here on.
@@ -176,7 +176,7 @@ class Journal:
         entry, self._pending, self.half_done = self._pending or self.half_done, None, None
         if entry is not None:
             try:
-                self._fact({"void": entry.sequence})
+                self._write({"void": entry.sequence})
             except OSError:
                 pass  # said when the next transaction can't write its entry
 
@@ -206,7 +206,7 @@ class Journal:
             self._replace(MAGIC + mark.snapshot + self._file.read(mark.size), len(mark.snapshot))
             return False
         before = self._file.size
-        self._fact({"synced": [mark.sequence, mark.size]})
+        self._write({"synced": [mark.sequence, mark.size]})
         self._marked_size = self._file.size if before == mark.size else -1
         return True
 
@@ -228,7 +228,7 @@ class Journal:
     def release(self) -> None:
         """The channel's commit slot may name somebody else from now on: the journal says itself what is committed."""
         self._released = self._committed
-        self._fact({"released": self._committed})
+        self._write({"released": self._committed})
 
     def close(self) -> None:
         """Leaves a journal as small as what is still to be known."""
@@ -243,10 +243,7 @@ class Journal:
 
     # --- writing
 
-    def _fact(self, payload: dict[str, Any]) -> None:
-        self._write(0, payload)
-
-    def _write(self, sequence: int, payload: dict[str, Any]) -> None:
+    def _write(self, payload: dict[str, Any], sequence: int = 0) -> None:
         self._file.append(framed(sequence, self._committed, payload))
 
     @property
@@ -272,11 +269,16 @@ class Journal:
         self._replace(MAGIC + snapshot, len(snapshot))
 
     def _replace(self, content: bytes, snapshot_size: int) -> None:
-        if not self._file.replace(content, synced=self.syncs):
+        try:
+            self._file.replace([content], synced=self.syncs)
+        except OSError:
+            if not self._file.size:
+                raise  # there was nothing before: what follows would not be read again
             self._snapshot_size = self._file.size  # no room for a second one: the long one still says it all
             return
         self._snapshot_size = snapshot_size
         if self.syncs:
+            self._file.sync_name()
             self._marked_size = self._file.size if len(content) == len(MAGIC) + snapshot_size else -1
 
     # --- reading

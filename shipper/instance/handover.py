@@ -8,11 +8,10 @@ The note lies in the run directory: it is as true, and as volatile, as the lanes
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from shipper import log
+from shipper import log, whole_file
 from shipper.ring.consumer import disown
 from shipper.ring.lane import Lane
 from shipper.ring.layout import HOLDER
@@ -74,9 +73,7 @@ def hand_over_log(path: Path, sink: int, note: Path) -> int:
 def _note(sequence: int, note: Path) -> None:
     if sequence > committed_before(note):
         note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fresh = note.with_name(f"{note.name}.new")
-        fresh.write_text(str(sequence))
-        os.replace(fresh, note)
+        whole_file.write(note, [str(sequence).encode()])
 
 
 def committed_before(note: Path) -> int:

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from shipper import log
+from shipper import log, whole_file
 from shipper.errors import ComponentFailed, ConfigurationError
 from shipper.metrics.block import this_boot
 from shipper.shared.segment import Segment
@@ -137,9 +137,9 @@ class Instance:
     def run_id(self) -> str:
         """Names the present contents of the run directory: another one after it was removed (reboot, clean stop)."""
         path = self.run_dir / "id"
-        _write_whole(self.run_dir / _BOOT, this_boot())
+        whole_file.write(self.run_dir / _BOOT, [this_boot().encode()])
         if not path.exists():
-            _write_whole(path, os.urandom(8).hex())
+            whole_file.write(path, [os.urandom(8).hex().encode()])
         return path.read_text()
 
     def close(self) -> None:
@@ -273,13 +273,6 @@ def _is_memory(path: Path) -> bool:
         return False
     kind = int.from_bytes(buffer.raw[:8], "little")
     return kind in (_TMPFS, _RAMFS)
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Under another name first: a torn id would look like a new run directory."""
-    fresh = path.with_suffix(".new")
-    fresh.write_text(text)
-    os.replace(fresh, path)
 
 
 def remove_empty(directory: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from shipper import log
+from shipper import log, whole_file
 from shipper.errors import ShipperError
 
 _NAME = "logs.json"
@@ -44,9 +44,7 @@ def follow(state_dir: Path, logs: Mapping[str, Places], *, live: bool = False) -
         for name, (checkpoint, data) in logs.items()
     ]  # fmt: skip
     if known != now + unread:
-        fresh = state_dir / f"{_NAME}.new"
-        fresh.write_bytes(orjson.dumps(now + unread))
-        os.replace(fresh, state_dir / _NAME)
+        whole_file.write(state_dir / _NAME, [orjson.dumps(now + unread)])
 
 
 def _holds_rows(entry: Mapping[str, Any]) -> bool:

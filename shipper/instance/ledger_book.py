@@ -14,7 +14,6 @@ names the run, so its counts are never added twice.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -22,7 +21,7 @@ from typing import Any
 
 import orjson
 
-from shipper import log
+from shipper import log, whole_file
 from shipper.instance.instance import Instance
 from shipper.instance.ledger import Ledger, read
 from shipper.shared.tally import sink_key
@@ -111,17 +110,7 @@ class LedgerBook:
 
     def _store(self, data: dict[str, Any], closed: bool) -> None:
         data.update(closed=closed, at_ms=time.time_ns() // 1_000_000)
-        fresh = self.path.with_suffix(".new")
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            view = memoryview(orjson.dumps(data))
-            while view:
-                view = view[os.write(descriptor, view) :]
-            if closed:
-                os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        os.replace(fresh, self.path)
+        whole_file.write(self.path, [orjson.dumps(data)], synced=closed)
 
 
 class Bookkeeper:

@@ -12,6 +12,8 @@ from typing import Any
 
 import orjson
 
+from shipper import whole_file
+
 _BASE = "log.base"
 _NUMBERS = ("taken", "taken_bytes", "before", "lost", "expired", "dropped_old")
 
@@ -24,9 +26,7 @@ def note_base(directory: Path, board: Path) -> None:
     """Notes how the books of a log stand, in the channel's directory of a run; only once there."""
     path = directory / _BASE
     if not path.exists():
-        fresh = path.with_name(f"{_BASE}.new")
-        fresh.write_bytes(orjson.dumps([os.fspath(board), *_read(board)]))
-        os.replace(fresh, path)
+        whole_file.write(path, [orjson.dumps([os.fspath(board), *_read(board)])])
 
 
 def since(directory: Path) -> Books:

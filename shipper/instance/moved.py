@@ -17,7 +17,7 @@ from pathlib import Path
 
 import orjson
 
-from shipper import log
+from shipper import log, whole_file
 from shipper.errors import ConfigurationError
 from shipper.instance.instance import Instance
 
@@ -45,9 +45,7 @@ def remember(instance: Instance, file: Path) -> None:
     with contextlib.suppress(OSError):  # a full disk: a file that is moved later is then only said to have been
         made_from = _MadeFrom.of(instance.agent, file)
         if _read(path) != made_from:
-            fresh = path.with_suffix(".new")
-            fresh.write_bytes(orjson.dumps(made_from))
-            os.replace(fresh, path)
+            whole_file.write(path, [orjson.dumps(made_from)])
 
 
 def follow(instance: Instance, file: Path) -> None:

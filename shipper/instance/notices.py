@@ -6,12 +6,11 @@ which the configuration does not have any more. `shipper health` reads it, and `
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from shipper import log
+from shipper import log, whole_file
 from shipper.instance.holdings import holdings
 from shipper.metrics.health import NOTICES
 
@@ -70,9 +69,7 @@ class Notices:
         if lines == self._said:
             return
         self._said = lines
-        fresh = self._path.with_suffix(".new")
         try:
-            fresh.write_text("".join(f"{log.printable(line)}\n" for line in lines))
-            os.replace(fresh, self._path)
+            whole_file.write(self._path, [f"{log.printable(line)}\n".encode() for line in lines])
         except OSError:
             self._said = None  # a run directory that is full or gone is said elsewhere; tried again at the next look

@@ -26,6 +26,7 @@ from typing import Any
 import orjson
 from isal import isal_zlib
 
+from shipper import whole_file
 from shipper.errors import DamagedData
 
 Extent = tuple[int, int]
@@ -124,46 +125,29 @@ def write(path: Path, about: dict[str, Any], sources: Iterable[Source]) -> int:
     Raises:
         OSError: no room, or no permission; no file of that name was made, and one that was there is as it was.
     """
-    fresh = path.with_name(f"{path.name}.new")
-    fresh.unlink(missing_ok=True)
-    try:
-        with _created(fresh) as descriptor:
-            _write_all(descriptor, MAGIC)
-            files = []
-            for source in sources:
-                checksum = 0
-                for offset, length in source.extents:
-                    piece = source.memory[offset : offset + length]
-                    checksum = isal_zlib.crc32(piece, checksum)
-                    _write_all(descriptor, piece)
-                files.append([source.name, source.size_bytes, source.extents, checksum])
-            directory = orjson.dumps({"about": about, "files": files})
-            trailer = _trailer(directory)
-            _write_all(descriptor, directory + directory + trailer + trailer)
-            os.fsync(descriptor)
-            size_bytes = os.fstat(descriptor).st_size
-        os.rename(fresh, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            fresh.unlink(missing_ok=True)
-        raise
-    sync_directory(path.parent)
-    return size_bytes
+    whole_file.write(path, _pieces(about, sources), synced=True)
+    return path.stat().st_size
+
+
+def _pieces(about: dict[str, Any], sources: Iterable[Source]) -> Iterator[bytes | memoryview]:
+    yield MAGIC
+    files = []
+    for source in sources:
+        checksum = 0
+        for offset, length in source.extents:
+            piece = source.memory[offset : offset + length]
+            checksum = isal_zlib.crc32(piece, checksum)
+            yield piece
+        files.append([source.name, source.size_bytes, source.extents, checksum])
+    directory = orjson.dumps({"about": about, "files": files})
+    trailer = _trailer(directory)
+    yield directory + directory + trailer + trailer
 
 
 def remove(path: Path) -> None:
     """Removes a parked file for good: no power cut brings it back."""
     path.unlink(missing_ok=True)
-    sync_directory(path.parent)
-
-
-def sync_directory(directory: Path) -> None:
-    """Names that were made, changed or removed in a directory are on disk."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    whole_file.sync_directory(path.parent)
 
 
 @contextlib.contextmanager
@@ -173,12 +157,6 @@ def _created(path: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _write_all(descriptor: int, data: bytes | memoryview) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
 
 
 def _trailer(directory: bytes) -> bytes:

@@ -32,7 +32,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from shipper import log
+from shipper import log, whole_file
 from shipper.errors import ComponentFailed, ConfigurationError, DamagedData
 from shipper.instance import parked_file
 from shipper.instance.holdings import Holding, LaneFile, holdings, lane_files
@@ -263,7 +263,7 @@ def _is_of_another_run(run_dir: Path, parked: ParkedFile) -> bool:
 def _set_aside(path: Path) -> Path:
     aside = path.with_name(f"{path.name}.aside-{time.time_ns() // 1_000_000}")
     os.rename(path, aside)
-    parked_file.sync_directory(path.parent)
+    whole_file.sync_directory(path.parent)
     return aside
 
 

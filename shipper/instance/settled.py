@@ -6,22 +6,14 @@ One file of the state directory names the last such run.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+
+from shipper import whole_file
 
 
 def note_settled(state_dir: Path, run_id: str) -> None:
     """Writes down that a run is settled. Before its run directory is removed: afterwards nobody could know."""
-    path = _path(state_dir)
-    fresh = path.with_suffix(".new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(descriptor, run_id.encode())
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    os.replace(fresh, path)
-    sync_directory(path.parent)
+    whole_file.write(_path(state_dir), [run_id.encode()], synced=True)
 
 
 def settled_run(state_dir: Path) -> str:
@@ -30,15 +22,6 @@ def settled_run(state_dir: Path) -> str:
         return _path(state_dir).read_text()
     except FileNotFoundError:
         return ""
-
-
-def sync_directory(path: Path) -> None:
-    """Makes the names in a directory survive the death of the machine."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def boot_id() -> str:

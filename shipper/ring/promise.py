@@ -16,12 +16,12 @@ One file beside the page, replaced in one step::
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import NamedTuple
 
 import orjson
 
+from shipper import whole_file
 from shipper.ring.layout import LaneState
 from shipper.ring.puts import PutPage, PutState
 from shipper.shared.take_mark import TakeMark
@@ -51,9 +51,7 @@ def write(path: Path, promise: Promise) -> None:
         "lanes": [list(lane) for lane in state.lanes], "intake": list(tally.intake),
         "offers": [list(offers) for offers in tally.offers],
     }  # fmt: skip
-    fresh = path.with_name(f"{path.name}.new")
-    fresh.write_bytes(orjson.dumps(content))
-    os.replace(fresh, path)
+    whole_file.write(path, [orjson.dumps(content)])
 
 
 def read(path: Path) -> Promise | None:

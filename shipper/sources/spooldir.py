@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from shipper import whole_file
 from shipper.api import DamagedData, EventBatch, Origin, Source, SourceContext
 from shipper.sources._spool.config import SpooldirOptions
 from shipper.sources._spool.directory import Candidate, Rules, SpoolDirectory
@@ -28,7 +29,6 @@ from shipper.sources._spool.places import Places
 from shipper.sources._spool.progress import ProgressFile
 from shipper.sources._spool.retire import Delete, Rename, Retirement, Track
 from shipper.sources._spool.spooled import Place, Spooled
-from shipper.sources._tail.flume_positions import sync_directory
 from shipper.sources._tail.java_regex import compile_java
 from shipper.sources.deserializers._find import deserializer_maker
 from shipper.sources.deserializers.deserializer import Deserializer, Reading, Rows
@@ -126,7 +126,7 @@ class SpooldirSource(Source[SpooldirOptions]):
             self._progress.sync()
             # A name that comes back after a power cut would bring the whole file again.
             for folder in self._retirement.folders():
-                sync_directory(folder)
+                whole_file.sync_directory(folder)
         except OSError as problem:
             raise self._places.about_tracker(problem) from problem
 

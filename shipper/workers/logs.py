@@ -8,7 +8,6 @@ The parts of a channel with a log are imported when there is one: an agent that 
 
 from __future__ import annotations
 
-import os
 from _blake2 import blake2b  # hashlib would map all of OpenSSL
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
+from shipper import whole_file
 from shipper.batch.batch import Origin
 from shipper.config.bind import component
 from shipper.durable.board import Board, lane_id
@@ -153,9 +153,9 @@ def view(channel: ChannelSpec) -> LogView:
 def say_open(run_dir: Path, channel: str, board: Path, positions: Iterable[Sequence[Any]]) -> None:
     """Says that a log is open, and where each stream stands in it, for source workers whose own tables are gone."""
     directory = run_dir / "channels" / channel
-    _write(directory / _POSITIONS, list(positions))
+    whole_file.write(directory / _POSITIONS, [orjson.dumps(list(positions))])
     # Dying before this line: nobody opens the board, and the next writer says it.
-    _write(directory / _OPEN, [board.stat().st_ino, boot_id()])
+    whole_file.write(directory / _OPEN, [orjson.dumps([board.stat().st_ino, boot_id()])])
 
 
 def are_open(spec: WorkerSpec) -> bool:
@@ -205,12 +205,6 @@ def _has_lanes(log: LogSpec) -> bool:
     known = board.lanes()
     board.close()
     return all(lane_id(name) in known for name, _, _ in log.sinks)
-
-
-def _write(path: Path, content: object) -> None:
-    fresh = path.with_name(f"{path.name}.new")
-    fresh.write_bytes(orjson.dumps(content))
-    os.replace(fresh, path)
 
 
 def _read(path: Path) -> Any:

@@ -18,7 +18,7 @@ from typing import Any
 
 import orjson
 
-from shipper import log
+from shipper import log, whole_file
 from shipper.files.columns import places
 from shipper.files.journal_record import open_files
 from shipper.workers.spec import ComponentSpec, WorkerSpec
@@ -61,7 +61,7 @@ def remember(spec: WorkerSpec) -> None:
         described = {"title": spec.name, "channel": spec.channel, "type": sink.type, "properties": kept}
         before = _described(place)
         if before != described and not (before.get("type", sink.type) != sink.type and orphan(place)):
-            _write(place / _DESCRIPTION, described)
+            whole_file.write(place / _DESCRIPTION, [orjson.dumps(described)])
 
 
 def state_of(spec: WorkerSpec, sink: ComponentSpec) -> Path:
@@ -103,7 +103,7 @@ def share_out(specs: Sequence[WorkerSpec], state_dir: Path) -> list[WorkerSpec]:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(state_dir / _UNCLAIMED)
     if unclaimed:
-        _write(state_dir / _UNCLAIMED, unclaimed)
+        whole_file.write(state_dir / _UNCLAIMED, [orjson.dumps(unclaimed)])
     return specs
 
 
@@ -153,14 +153,3 @@ def _described(place: Path) -> Mapping[str, Any]:
     except (OSError, ValueError):
         return {}
     return found
-
-
-def _write(path: Path, content: object) -> None:
-    """Under another name first: what can be read is whole."""
-    fresh = path.with_name(f"{path.name}.new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(descriptor, orjson.dumps(content))
-    finally:
-        os.close(descriptor)
-    os.replace(fresh, path)

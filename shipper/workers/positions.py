@@ -30,9 +30,9 @@ from typing import Any, NamedTuple
 import orjson
 from isal import isal_zlib
 
+from shipper import whole_file
 from shipper.batch.batch import Origin
 from shipper.errors import ComponentFailed
-from shipper.instance.settled import sync_directory
 from shipper.workers.heads import Head
 
 _REWRITE_BYTES = 1 << 20
@@ -142,14 +142,8 @@ class Positions:
         if self._copy is None:
             return
         content = {"run": self._run_id, "streams": [tuple(_row(origin)) for origin in self.streams.values()]}
-        fresh = self._copy.with_name(f"{self._copy.name}.new")
         try:
-            with fresh.open("wb") as file:
-                file.write(_line(content))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(fresh, self._copy)
-            sync_directory(self._copy.parent)
+            whole_file.write(self._copy, [_line(content)], synced=True)
         except OSError as problem:
             raise ComponentFailed(
                 f"can't keep the positions in {self._copy.parent}: {problem.strerror}; make room there. Until the next "

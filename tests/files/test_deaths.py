@@ -1,9 +1,9 @@
 """A sink worker dies at each of its system calls, once and twice; no row is lost, none comes twice, and a reader who
 looks at the files between any two calls sees no byte change that he has seen.
 
-The death is made by a stand-in for `os` in the two files that change anything on disk (the local store and the
-journal): from the n-th call on, nothing is done any more. A write is done in two halves, so that torn ones are among
-them. The commit word is a call too: the process may die before it is stored or behind it.
+The death is made by a stand-in for `os` in the files that change anything on disk (the local store, and what the
+journal is written with): from the n-th call on, nothing is done any more. A write is done in two halves, so that torn
+ones are among them. The commit word is a call too: the process may die before it is stored or behind it.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from typing import Any
 
 import pytest
 
+from shipper import whole_file
 from shipper.api import EventBatch, Sink
 from shipper.config.field import read_options
-from shipper.files import journal_file, local
+from shipper.files import appended_file, local
 from shipper.registry import find
 from shipper.testing.fakes import ManualClock, sink_context
 
@@ -246,7 +247,8 @@ def dying(monkeypatch: pytest.MonkeyPatch, calls: int, how: str) -> Iterator[Dyi
 
     with monkeypatch.context() as patch:
         patch.setattr(local, "os", system)
-        patch.setattr(journal_file, "os", system)
+        patch.setattr(appended_file, "os", system)
+        patch.setattr(whole_file, "os", system)
         patch.setattr(local, "_renameat2", lambda: rename if how == "renameat2" else None)
         yield system
     system.bury()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shipper.files import journal_file
+from shipper import whole_file
 from shipper.files.journal import Journal
 from shipper.files.journal_past import AGREES, CHANNEL_LOST, JOURNAL_LOST, OTHER_RUN
 from shipper.files.journal_record import Progress
@@ -214,7 +214,7 @@ def test_a_full_disk_under_the_journal_is_named(tmp_path: Path, when: str, monke
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     journal = None if when == "at its start" else Journal(tmp_path / "j", 0)
-    monkeypatch.setattr(journal_file, "_write_all", full)
+    monkeypatch.setattr(whole_file, "write_all", full)
     with pytest.raises(OSError, match="No space left on device") as raised:
         begun(journal or Journal(tmp_path / "j", 0))
     assert raised.value.filename == str(tmp_path / "j")

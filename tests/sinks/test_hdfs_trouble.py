@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from shipper import whole_file
 from shipper.api import EventBatch, Refused, RetryLater
 from shipper.config.field import read_options
-from shipper.files import journal_file, local
+from shipper.files import appended_file, local
 from shipper.files.local import LocalStore
 from shipper.sinks.hdfs.config import HdfsOptions
 from shipper.sinks.hdfs.sink import HdfsSink
@@ -54,7 +55,8 @@ def disk(monkeypatch: pytest.MonkeyPatch, system: FullDisk, journal_too: bool = 
     with monkeypatch.context() as patch:
         patch.setattr(local, "os", system)
         if journal_too:
-            patch.setattr(journal_file, "os", system)
+            patch.setattr(appended_file, "os", system)
+            patch.setattr(whole_file, "os", system)
         yield
 
 

@@ -12,7 +12,7 @@ from types import FrameType
 
 import pytest
 
-from shipper import log
+from shipper import log, whole_file
 from shipper.batch.batch import Origin
 from shipper.errors import ConfigurationError
 from shipper.instance import parked_file, parking
@@ -263,7 +263,7 @@ def no_room(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
         left -= 1
         return real(descriptor, data)
 
-    monkeypatch.setattr(parked_file.os, "write", write)
+    monkeypatch.setattr(whole_file.os, "write", write)
 
 
 @pytest.mark.parametrize("after", range(4))

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import glob
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, cast
 
 import orjson
 
+from shipper import whole_file
 from shipper.api import Clock
 from shipper.batch import wire
 from shipper.batch.batch import EventBatch, Origin
@@ -204,10 +204,8 @@ class PutSide:
 
     def write_note(self, number: int, origins: Sequence[Origin]) -> int:
         """Writes down the origins of a put that is in no channel; what the page names in place of a lane."""
-        fresh = self._note.with_name(f"{self._note.name}.new")
         found = [(o.stream, o.start, o.end, o.anchor) for o in origins]
-        fresh.write_bytes(orjson.dumps({"put": number, "origins": found}))
-        os.replace(fresh, self._note)
+        whole_file.write(self._note, [orjson.dumps({"put": number, "origins": found})])
         return NOTE
 
     def last_origins(self) -> list[Origin]:

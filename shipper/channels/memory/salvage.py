@@ -10,6 +10,8 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from shipper import whole_file
+
 
 class Salvage:
     """Keeps what is skipped.
@@ -36,9 +38,7 @@ class Salvage:
             return self._say("error", f"{size_bytes} damaged bytes of {lane} can't be kept: {path}: {problem.strerror}")
         try:
             for piece in pieces:
-                view = memoryview(piece)
-                while view:
-                    view = view[os.write(descriptor, view) :]
+                whole_file.write_all(descriptor, piece)
             os.fsync(descriptor)
         except OSError as problem:
             self._say("error", f"{size_bytes} damaged bytes of {lane} can't be kept: {path}: {problem.strerror}")

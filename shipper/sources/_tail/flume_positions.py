@@ -12,6 +12,9 @@ import re
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
+
+from shipper import whole_file
 
 # Gson escapes for HTML, and the two line separators for JavaScript.
 _ESCAPED = re.compile("[\"\\\\<>&='\u2028\u2029\x00-\x1f]")
@@ -64,31 +67,10 @@ def read(path: str) -> bytes | None:
 
 def write(path: str, content: bytes, *, sync: bool = False) -> None:
     """Replaces a position file. If the process dies inside, the old one stands; with `sync`, if the machine does."""
-    target = os.path.realpath(path)
-    os.makedirs(os.path.dirname(target), exist_ok=True)
-    beside = f"{target}.{os.getpid()}.tmp"
-    try:
-        with open(beside, "wb") as file:
-            file.write(content)
-            if sync:
-                file.flush()
-                os.fsync(file.fileno())
-        os.replace(beside, target)
-        if sync:
-            sync_directory(os.path.dirname(target))
-    except OSError:
-        if os.path.exists(beside):
-            os.unlink(beside)
-        raise
-
-
-def sync_directory(path: str) -> None:
-    """Makes the names in a directory survive the death of the machine."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    target = Path(os.path.realpath(path))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Each worker of a source writes it, for all of them; and Flume, or anybody, may read it.
+    whole_file.write(target, [content], synced=sync, mode=0o666, beside=f"{target}.{os.getpid()}.tmp")
 
 
 def _escape(text: str) -> str:

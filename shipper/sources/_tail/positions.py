@@ -25,7 +25,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from shipper.sources._tail.flume_positions import sync_directory
+from shipper import whole_file
 from shipper.sources._tail.identity import FileKey, Mark
 
 _MAGIC = "shipper-tail 1"
@@ -128,7 +128,7 @@ class PositionStore:
         finally:
             os.close(fd)
         if new:
-            sync_directory(os.fspath(self._directory))
+            whole_file.sync_directory(self._directory)
 
 
 def _read_slot(path: Path) -> tuple[int, dict[str, object]] | None:

@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 
+from shipper import whole_file
 from shipper.api import Sink
-from shipper.files import journal_file, local
+from shipper.files import appended_file, local
 from shipper.files.columns import assignments, maker, workshop
 from shipper.testing.fakes import ManualClock, sink_context
 from tests.files.columns.life import rows_of
@@ -53,7 +54,7 @@ def dying(
         return renameat2(*arguments)  # type: ignore[misc]
 
     with monkeypatch.context() as patch:
-        for module in (local, journal_file, assignments, maker, workshop):
+        for module in (local, appended_file, whole_file, assignments, maker, workshop):
             patch.setattr(module, "os", system)
         patch.setattr(local, "_renameat2", lambda: rename)
         yield system

@@ -1,13 +1,16 @@
-"""The file of a sink's journal: appended to record by record, replaced as a whole when it has grown."""
+"""An appended file: it grows record by record, and is replaced as a whole when it has grown too much."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
+from shipper import whole_file
 
-class JournalFile:
-    """An open journal.
+
+class AppendedFile:
+    """One that is open.
 
     Args:
         path: made when it is not there.
@@ -38,10 +41,10 @@ class JournalFile:
         """Dying in here, the record is torn, and never was.
 
         Raises:
-            OSError: it names the journal, which lies on another disk than the files that it is about.
+            OSError: it names this file, which lies on another disk than the files that it is about.
         """
         try:
-            _write_all(self._descriptor, record)
+            whole_file.write_all(self._descriptor, record)
         except OSError as problem:
             problem.filename = os.fspath(self.path)
             # Half a record would hide all that come after it.
@@ -49,41 +52,26 @@ class JournalFile:
             raise
         self.size += len(record)
 
-    def replace(self, content: bytes, *, synced: bool) -> bool:
-        """Puts a new journal in place of this one; False when there is no room, and the old one stays.
-
-        Dying anywhere in here: the old journal or the new one is there.
+    def replace(self, pieces: Iterable[bytes], *, synced: bool) -> None:
+        """Puts a new file in place of this one. Dying anywhere in here: the old one or the new one is there.
 
         Args:
-            synced: the new one survives the death of the machine.
+            synced: the new one's bytes survive the death of the machine; its name does behind `sync_name`.
 
         Raises:
-            OSError: as `append`; there was nothing before, so that what follows would not be read again.
+            OSError: as `append`; the old one stays.
         """
-        fresh = self.path.with_name(self.path.name + ".new")
-        descriptor = -1
-        try:
-            descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            _write_all(descriptor, content)
-            if synced:
-                os.fsync(descriptor)
-            os.rename(fresh, self.path)
-        except OSError as problem:
-            problem.filename = os.fspath(self.path)
-            if descriptor >= 0:
-                os.close(descriptor)
-            if not self.size:
-                raise
-            return False
+        descriptor = whole_file.opened(self.path, pieces, synced=synced)
         os.close(self._descriptor)
         self._descriptor = descriptor
-        self.size = len(content)
-        if synced:
-            _sync_folder(self.path.parent)
-        return True
+        self.size = os.fstat(descriptor).st_size
+
+    def sync_name(self) -> None:
+        """What was replaced does not come back with the death of the machine."""
+        whole_file.sync_directory(self.path.parent)
 
     def set_aside(self) -> None:
-        """It is no journal: it is kept under another name, and counts as empty until it is replaced."""
+        """It is not what it should be: it is kept under another name, and counts as empty until it is replaced."""
         os.rename(self.path, self.path.with_name(f"{self.path.name}.damaged"))
         self.size = 0
 
@@ -101,17 +89,3 @@ class JournalFile:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
