@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from enum import Enum
 from typing import Protocol, cast
 
 from shipper.sources._charset import decoder
@@ -15,6 +16,13 @@ from shipper.sources._intake import Intake
 from shipper.sources._listen import peer_name
 
 _LINGER_S = 1.0
+
+
+class Fault(Enum):
+    """What is wrong with what a client sent."""
+
+    TOO_LONG = "too long"
+    UNDECODABLE = "undecodable"
 
 
 class LineServer(Protocol):
@@ -41,7 +49,7 @@ class LineServer(Protocol):
     def judge_rest(self, client: LineClient) -> None:
         """May end a client whose unfinished line grows too long."""
 
-    def end_badly(self, client: LineClient, undecodable: bool) -> None:
+    def end_badly(self, client: LineClient, fault: Fault) -> None:
         """Ends a client that sent what it must not."""
 
     def later(self, delay_s: float, action: Callable[[], None]) -> None:
@@ -198,5 +206,5 @@ class DecodingClient(LineClient):
         except UnicodeDecodeError as problem:
             good = max(0, problem.start - (len(problem.object) - nbytes))
             self.intake.append(self, self._decoder.decode(data[:good]).encode())
-            self.server.end_badly(self, True)
+            self.server.end_badly(self, Fault.UNDECODABLE)
         self._has_come()

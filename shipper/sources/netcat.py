@@ -2,7 +2,8 @@
 
 A line ends in `\\n`; a `\\r` before it is data; what follows the last `\\n` when a client leaves is dropped. Lines of
 all connections come together in one block (`_intake.py`), which is a batch as it lies there. Whether the block is UTF-8
-and no line is too long is asked of the whole block at once; only a block that fails is looked at client by client.
+and no line is too long is asked of the whole block at once; only a block that fails is looked at client by client
+(`_line_rules.py`). Who may come, and who must go, `_line_clients.py` knows.
 
 An answer is owed for each row: a client hears `OK` for the rows that were committed, in one write, then the reason for
 its end if there is one (`_line_client.py`).
@@ -12,10 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import resource
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -34,9 +33,11 @@ from shipper.api import (
     text,
 )
 from shipper.batch.framing import rows_of
-from shipper.sources._charset import charset, is_utf8, java_chars
+from shipper.sources._charset import charset
 from shipper.sources._intake import Block, Intake
-from shipper.sources._line_client import DecodingClient, LineClient
+from shipper.sources._line_client import DecodingClient, Fault, LineClient
+from shipper.sources._line_clients import LineClients
+from shipper.sources._line_rules import LineRules
 from shipper.sources._listen import PolledLoop, listening_socket
 from shipper.sources._settling import ReceivedLines
 
@@ -44,12 +45,10 @@ _MORE_BYTES = 1 << 14
 _MUCH_BYTES = 1 << 18
 _RESTS = 4
 _REST_S = 0.0005
-_UNREAD_ANSWERS_BYTES = 32 << 20
 _FAREWELL_TURNS = 50
 _FAREWELL_TURN_S = 0.02
 _LAST_TURNS = 4
 _GREETING_TURNS = 64
-_DESCRIPTORS_KEPT = 16  # for all else that a worker opens while it runs
 
 _port = dataclasses.replace(at_least(integer, 0, 65535), name="port")
 
@@ -94,9 +93,7 @@ class NetcatSource(Source[NetcatOptions]):
         )
         self.encoding = options.encoding
         self.rest_bytes_max = options.line_chars_max
-        self._decodes = options.encoding not in ("utf-8", "ascii")
-        self._ascii_only = options.encoding == "ascii"
-        self.connections: dict[LineClient, None] = {}
+        self._rules = LineRules(options.encoding, options.line_chars_max)
         self.waiting: list[LineClient] = []
         self._came = False
         self._reads = True
@@ -107,12 +104,13 @@ class NetcatSource(Source[NetcatOptions]):
         self._context = context
         self._rows_max = 1 if context.strict else context.rows_max
         self.intake: Intake[LineClient] = Intake(context.batch_bytes)
+        self.connections = LineClients(context, "netcat", options.connections_max, options.idle_s)
         self.now_s = context.clock.monotonic_s()
         listener = listening_socket(options.bind, options.port, share_port=context.workers > 1)
         #: Where it listens: (address, port).
         self.address: tuple[str, int] = listener.getsockname()[:2]
         self._loop = PolledLoop(context.waiter, lambda problem: context.say("warning", f"netcat: {problem}"))
-        kind = DecodingClient if self._decodes else LineClient
+        kind = DecodingClient if self._rules.decodes else LineClient
         self._server = self._loop.run(self._loop.loop.create_server(lambda: kind(self), sock=listener))
 
     def poll(self, wait_s: float) -> EventBatch | None:
@@ -211,80 +209,41 @@ class NetcatSource(Source[NetcatOptions]):
             data = memoryview(bytes(data))  # the channel takes it in parts, and may write over it behind the first
         records = rows_of(data, offsets)
         run_rows = np.searchsorted(offsets, [end for _, end in block.runs])
-        longest = int(np.maximum.reduce(offsets[1:] - offsets[:-1]))
-        fine = longest <= self.options.line_chars_max and (ascii_only or self._decodable(block))
-        if not fine or any(sender.broken for sender, _ in block.runs):
-            good = self._good_rows(block, offsets, run_rows)
+        if not self._rules.all_kept(block, offsets, ascii_only):
+            good, faults = self._rules.judge(block, offsets, run_rows)
+            for client, fault in faults:
+                client.broken = True
+                self.end_badly(client, fault)
             records = records.filter(pa.array(good))
             run_rows = np.cumsum(good)[run_rows - 1]
         senders = [sender for sender, _ in block.runs]
         return ReceivedLines(block, records, list(zip(senders, run_rows.tolist(), strict=True)))
 
-    def _decodable(self, block: Block[LineClient]) -> bool:
-        return self._decodes or (not self._ascii_only and is_utf8(block.view, block.filled))
-
-    def _good_rows(self, block: Block[LineClient], offsets: Any, run_rows: Any) -> Any:
-        """True for rows that may go on. A connection that sent a bad one has ended there."""
-        good = np.ones(len(offsets) - 1, np.bool_)
-        first = 0
-        for (connection, _), end in zip(block.runs, run_rows.tolist(), strict=True):
-            if connection.broken:
-                good[first:end] = False
-            else:
-                bad, undecodable = self._first_bad(block, offsets[first : end + 1])
-                good[first + bad : end] = False
-                if first + bad < end:
-                    connection.broken = True
-                    self.end_badly(connection, undecodable)
-            first = end
-        return good
-
-    def _first_bad(self, block: Block[LineClient], offsets: Any) -> tuple[int, bool]:
-        """Index of the first line between `offsets` that is bad (their count when none is), and whether it decodes."""
-        start, end = int(offsets[0]), int(offsets[-1])
-        data = np.frombuffer(block.view, np.uint8, end - start, start)
-        long = np.flatnonzero(np.add.reduceat(java_chars(data), offsets[:-1] - start) > self.options.line_chars_max)
-        first_long = int(long[0]) if len(long) else len(offsets) - 1
-        if self._decodes:
-            return first_long, False
-        try:
-            bytes(block.view[start:end]).decode(self.options.encoding)
-        except UnicodeDecodeError as problem:
-            line = int(np.searchsorted(offsets, start + problem.start, side="right")) - 1
-            return (line, True) if line <= first_long else (first_long, False)
-        return first_long, False
-
-    def judge_rest(self, connection: LineClient) -> None:
-        """Ends a connection whose unfinished line is already as long as a whole one may be."""
-        rest = connection.rest
-        try:
-            rest.decode(self.options.encoding if not self._decodes else "utf-8")
-        except UnicodeDecodeError as problem:
-            # A character whose last bytes are still under way is no error.
-            if problem.end < len(rest) or len(rest) > 4 * self.options.line_chars_max:
-                self.end_badly(connection, True)
-                return
-        if int(java_chars(np.frombuffer(rest, np.uint8)).sum()) >= self.options.line_chars_max:
-            self.end_badly(connection, False)
+    def judge_rest(self, client: LineClient) -> None:
+        """Ends a client whose unfinished line is already as long as a whole one may be."""
+        fault = self._rules.fault_of_rest(client.rest)
+        if fault is not None:
+            self.end_badly(client, fault)
 
     def later(self, delay_s: float, action: Callable[[], None]) -> None:
         """Does something when the time has come, at the next turn of the loop."""
         if self._loop is not None:
             self._loop.loop.call_later(delay_s, action)
 
-    def end_badly(self, connection: LineClient, undecodable: bool) -> None:
+    def end_badly(self, client: LineClient, fault: Fault) -> None:
         """A client sent what it must not: it is told so, as Flume tells it, and left."""
         counters = self._context.counters
+        undecodable = fault is Fault.UNDECODABLE
         if undecodable:
             what = f"bytes that are no {self.options.encoding}"
         else:
             what = f"a line of more than max-line-length = {self.options.line_chars_max} characters"
-        if not connection.condemned:  # the rest of what it sent may be just as bad
-            connection.condemned = True
+        if not client.condemned:  # the rest of what it sent may be just as bad
+            client.condemned = True
             counters.add("EventReadFail")
             counters.add("decode_errors", int(undecodable))
-            self._context.say("warning", f"netcat: {connection.peer} sent {what}; its connection was closed")
-        connection.end(b"" if undecodable else self._too_long)
+            self._context.say("warning", f"netcat: {client.peer} sent {what}; its connection was closed")
+        client.end(b"" if undecodable else self._too_long)
 
     # --- what is answered
 
@@ -301,7 +260,7 @@ class NetcatSource(Source[NetcatOptions]):
             self.intake.release(lines.block)
             self._lines = None
         if answer:
-            self._bound_unread_answers()
+            self.connections.bound_unread_answers()
 
     def _give_up(self, batch: EventBatch | None, reason: str) -> None:
         lines = self._lines
@@ -313,55 +272,19 @@ class NetcatSource(Source[NetcatOptions]):
     def _failed(self, reason: str) -> bytes:
         return f"FAILED: {reason}\n".encode(self.options.encoding, "replace")
 
-    def _bound_unread_answers(self) -> None:
-        """Clients that don't read what they are told must not cost more memory than there is."""
-        deaf = [(c.unsent_bytes(), c) for c in self.connections if c.deaf]
-        total = sum(unsent for unsent, _ in deaf)
-        for unsent, connection in sorted(deaf, key=lambda entry: -entry[0]):
-            if total <= _UNREAD_ANSWERS_BYTES:
-                return
-            total -= unsent
-            self._context.say("warning", f"netcat: {connection.peer} does not read its answers; it was cut off")
-            connection.abort()
-
     # --- who comes and goes
 
-    def joined(self, connection: LineClient) -> bool:
-        """Lets a connection in, if there is room or somebody who has been silent for long can be sent away."""
+    def joined(self, client: LineClient) -> bool:
+        """Lets a client in, if there is room or somebody who has been silent for long can be sent away."""
         self._came = True
-        if self._loop is None:
+        if self._loop is None or not self.connections.let_in(client, self.now_s):
             return False
-        if len(self.connections) >= self.options.connections_max or self._is_last(connection):
-            silent = min(self.connections, key=lambda c: c.heard_s)
-            if self.now_s - silent.heard_s < self.options.idle_s:
-                self._context.counters.add("ConnectionFailedCount")
-                self._context.say(
-                    "warning",
-                    f"netcat: all {len(self.connections)} connections are taken (max-connections = "
-                    f"{self.options.connections_max}, and ulimit -n): {connection.peer} was sent away",
-                )
-                return False
-            silent.abort()
-            self.connections.pop(silent, None)
-        self.connections[connection] = None
-        self._count_connections()
+        self.intake.share(len(self.connections))
         return True
 
-    @staticmethod
-    def _is_last(connection: LineClient) -> bool:
-        """True when there are hardly any descriptors left, which are needed for more than connections.
-
-        Without two of them the loop can't even make its next turn, and without one it sends clients away unseen.
-        """
-        return connection.descriptor >= resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _DESCRIPTORS_KEPT
-
-    def left(self, connection: LineClient) -> None:
-        """A connection is closed. What it sent before is still delivered."""
-        self.connections.pop(connection, None)
-        self._count_connections()
-
-    def _count_connections(self) -> None:
-        self._context.counters.set("OpenConnectionCount", len(self.connections))
+    def left(self, client: LineClient) -> None:
+        """A client is gone. What it sent before is still delivered."""
+        self.connections.left(client)
         self.intake.share(len(self.connections))
 
     def _say_what_is_lost(self) -> None:

@@ -504,7 +504,7 @@ def test_clients_that_read_no_answers_are_cut_off_when_too_much_is_kept_for_them
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What they cost together is bounded; the one with the most goes first, and it is said."""
-    monkeypatch.setattr("shipper.sources.netcat._UNREAD_ANSWERS_BYTES", 1000)
+    monkeypatch.setattr("shipper.sources._line_clients._UNREAD_ANSWERS_BYTES", 1000)
     server = serve()
     deaf = server.client()
     deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
