@@ -20,9 +20,12 @@ from programs import liblzo2, program, rivals_path  # noqa: F401
 
 REFERENCE = Path(os.environ.get("SHIPPER_REFERENCE", Path(__file__).parents[2] / "shared" / "reference"))
 
-# A shell that starts the tests behind an `&` has them ignore Ctrl-C, and all agents that they start would, too.
+# A shell that starts the tests behind an `&` has them ignore Ctrl-C, `nohup` a terminal that is closed, and all agents
+# that they start would, too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_configure(config: pytest.Config) -> None:

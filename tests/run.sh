@@ -5,6 +5,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . examples/_environment.sh
+tmp=${TMPDIR:-/tmp}
+free_mb=$(($(df -Pk "$tmp" | awk 'NR == 2 { print $4 }') / 1024))
+if [ "$free_mb" -lt 5000 ]; then
+    echo "tests/run.sh: $tmp has $free_mb MB free, and the tests write up to 4,500 MB there: make room, or set TMPDIR" >&2
+    exit 1
+fi
 environment .venv-test '.[test]'
 python_of .venv-test -m ruff check shipper tests perf
 python_of .venv-test -m ruff format --check shipper tests perf

@@ -131,9 +131,9 @@ class Agent:
     # --- its processes
 
     def workers(self) -> dict[str, int]:
-        """Process ids of its workers by label (`r1`, `k1.0`)."""
+        """Process ids of its workers by label (`r1`, `k1.0`); without the dead that wait to be buried."""
         found = {}
-        for pid in self.children():
+        for pid in filter(_lives, self.children()):
             with contextlib.suppress(OSError):
                 name = Path(f"/proc/{pid}/comm").read_text().strip()
                 if name.startswith("shipper "):
