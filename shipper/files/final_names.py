@@ -13,28 +13,15 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
-from shipper.clock import Clock
-from shipper.files.closed_files import ClosedFiles
 from shipper.files.journal import Journal
 from shipper.files.journal_record import FileRecord
+from shipper.files.outlet import Outlet
 from shipper.files.progress import CLOSING, LEASED, RENAMING, FileState
-from shipper.files.store import Changed, Ending, SlowStore, Store, trouble
-from shipper.metrics.counters import Counters
+from shipper.files.store import Changed, Ending, SlowStore, trouble
 
 #: A stop waits so long for what is being renamed; the supervisor's deadline is longer.
 _WAIT_S = 20.0
-
-
-class Naming(Protocol):
-    """Names for the files of a bucket."""
-
-    def next(self, key: str) -> tuple[str, str]:
-        """The name of a new file while it is written, and after; a later pair on every call."""
-
-    def retired(self, key: str) -> None:
-        """The bucket has no open file any more."""
 
 
 @dataclass(slots=True)
@@ -49,36 +36,21 @@ class FinalNames:
     """The files of one sink worker that are to be renamed.
 
     Args:
-        tries_max: 0 is without end.
-        retry_s: between two tries; 0 or less is one try only.
-        closed: hears of each file that has its final name, before the journal forgets it.
+        outlet: its `closed` hears of each file that has its final name, before the journal forgets it.
         named: told of each file that has its final name, once the journal has forgotten it.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        journal: Journal,
-        naming: Naming,
-        clock: Clock,
-        counters: Counters,
-        say: Callable[[str, str], None],
-        *,
-        tries_max: int,
-        retry_s: float,
-        closed: ClosedFiles | None = None,
-        named: Callable[[FileRecord], None] = lambda _: None,
-    ) -> None:
-        self._store = store
+    def __init__(self, outlet: Outlet, journal: Journal, named: Callable[[FileRecord], None] = lambda _: None) -> None:
+        self._store = outlet.store
         self._journal = journal
-        self._naming = naming
-        self._clock = clock
-        self._counters = counters
-        self._say = say
-        self._tries_max = tries_max
-        self._retry_s = retry_s
+        self._naming = outlet.naming
+        self._clock = outlet.context.clock
+        self._counters = outlet.context.counters
+        self._say = outlet.context.say
+        self._tries_max = outlet.plan.rename_tries
+        self._retry_s = outlet.plan.rename_retry_s
         self._waiting: dict[int, _Waiting] = {}
-        self._closed = closed
+        self._closed = outlet.closed
         self._named = named
         self._gone: list[int] = []  # what the journal must still hear
         self._whole: list[FileRecord] = []  # those of them that are there

@@ -5,45 +5,28 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Collection, Iterable
 
-from shipper.clock import Clock
-from shipper.files.final_names import Naming
 from shipper.files.journal import Journal
 from shipper.files.journal_record import FileRecord
-from shipper.files.open_file import OpenFile, Recipe
-from shipper.files.roll import RollLimits
-from shipper.files.store import Store, StoreFile
-from shipper.metrics.counters import Counters
+from shipper.files.open_file import OpenFile
+from shipper.files.outlet import Outlet
+from shipper.files.store import StoreFile
 
 
 class OpenFiles:
     """The open files.
 
     Args:
-        store: where they are.
         journal: hears of each file before it is made.
-        naming: what they are called.
-        recipe: what is in them.
-        limits: when they end.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        journal: Journal,
-        naming: Naming,
-        clock: Clock,
-        counters: Counters,
-        *,
-        recipe: Recipe,
-        limits: RollLimits,
-    ) -> None:
-        self._store = store
+    def __init__(self, outlet: Outlet, journal: Journal) -> None:
+        self._store = outlet.store
         self._journal = journal
-        self._naming = naming
-        self._clock = clock
-        self._counters = counters
-        self._recipe = recipe
-        self._limits = limits
+        self._naming = outlet.naming
+        self._clock = outlet.context.clock
+        self._counters = outlet.context.counters
+        self._recipe = outlet.plan.recipe
+        self._limits = outlet.plan.limits
         self._files: OrderedDict[str, OpenFile] = OrderedDict()
         self._strays: list[FileRecord] = []  # the store did not say whether it made them
 

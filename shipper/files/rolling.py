@@ -26,8 +26,8 @@ A file that is not what the journal says (shorter, or another file under its nam
 under another name, counted and said (`settling.py`).
 
 The file is long because it is where those five steps can be read one after the other: what a file is
-(`open_file.py`), which are open (`open_files.py`), when one ends (`roll.py`), what it is called in the end
-(`final_names.py`) and what the journal is (`journal.py`) stand elsewhere.
+(`open_file.py`), which are open (`open_files.py`), which have too much in them (`uncut.py`), when one ends (`roll.py`),
+what it is called in the end (`final_names.py`) and what the journal is (`journal.py`) stand elsewhere.
 """
 
 from __future__ import annotations
@@ -35,54 +35,32 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
 
 from shipper.batch.batch import EventBatch
 from shipper.errors import Refused, RetryLater
-from shipper.files.closed_files import ClosedFiles
-from shipper.files.final_names import FinalNames, Naming
+from shipper.files.final_names import FinalNames
 from shipper.files.half_done import settle_half_done
 from shipper.files.journal import Journal
 from shipper.files.journal_past import CHANNEL_LOST, JOURNAL_LOST, POWER_CUT
 from shipper.files.journal_record import FileRecord
-from shipper.files.journal_record import Progress as Counted
-from shipper.files.open_file import OpenFile, Point, Recipe
+from shipper.files.open_file import OpenFile, Point
 from shipper.files.open_files import OpenFiles
+from shipper.files.outlet import Outlet
 from shipper.files.progress import CUTTING, ENDING, OPEN, FileState, Progress
 from shipper.files.refusals import Numbers, Refusals
-from shipper.files.roll import RollLimits, cuts
+from shipper.files.roll import cuts
 from shipper.files.settling import Settling
-from shipper.files.store import Store, StoreFile, trouble
+from shipper.files.store import StoreFile, trouble
 from shipper.files.syncing import Syncing
-from shipper.sinks.sink import SinkContext
+from shipper.files.uncut import UncutFiles
 
 #: Files that ended in a transaction wait for its entry before their bytes are written; more than that are not kept
 #: open for it.
 _ENDED_MAX = 64
 
 
-@dataclass(frozen=True, kw_only=True)
-class RollingPlan:
-    """What a rolling sink's options say.
-
-    Attributes:
-        open_files_max: beyond it, the file that was written longest ago is finished.
-        rename_tries: 0 is without end.
-        rename_retry_s: between two tries.
-        sync_interval_s: between two syncs; 0 is never.
-    """
-
-    limits: RollLimits
-    recipe: Recipe
-    open_files_max: int = 5000
-    rename_tries: int = 0
-    rename_retry_s: float = 180.0
-    sync_interval_s: float = 0.0
-
-
-class FileWatcher(Protocol):
-    """Is told what becomes of files. Nothing that it does may fail."""
+class FileWatcher:
+    """Is told what becomes of files. Nothing that it does may fail; this one does nothing."""
 
     def counted(self, record: FileRecord) -> None:
         """The record says how much of an open file counts now: it was committed, or taken up."""
@@ -101,48 +79,36 @@ class RollingFiles:
     """The open files of one sink worker.
 
     Args:
-        store: where they are.
-        plan: when they end and what is in them.
-        naming: what they are called.
-        context: the sink's.
-        closed: hears of files that have their final names; None when nobody wants to know.
+        outlet: where they go.
         progress: shows them to people.
         watcher: is told what becomes of them meanwhile.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        plan: RollingPlan,
-        naming: Naming,
-        context: SinkContext,
-        closed: ClosedFiles | None = None,
-        progress: Progress | None = None,
-        watcher: FileWatcher | None = None,
-    ) -> None:
-        self._store = store
-        self._plan = plan
-        self._limits = plan.limits
-        self._naming = naming
+    def __init__(self, outlet: Outlet, progress: Progress | None = None, watcher: FileWatcher | None = None) -> None:
+        context = outlet.context
+        self._outlet = outlet
+        self._store = outlet.store
+        self._limits = outlet.plan.limits
         self._clock = context.clock
         self._counters = context.counters
         self._say = context.say
-        self._context = context
-        self._closed = closed
+        self._takes = context.takes
+        self._closed = outlet.closed
         self._progress = progress or Progress(None, context.name, context.worker, "", context.clock, context.counters)
-        self._watcher = watcher
+        self._watcher = watcher or FileWatcher()
+        self._is_watched = watcher is not None
         self._touched: dict[OpenFile, str] = {}  # with rows that do not count yet, and their buckets
         self._unpushed: list[OpenFile] = []  # finished in this transaction, and open still
         self._ended: list[OpenFile] = []  # finished without a transaction, and the journal has not heard yet
-        self._uncut: dict[OpenFile, str] = {}  # a rollback that could not be done yet
         self._is_closed = False
         self._points: dict[OpenFile, Point | None] | None = None  # where files were before this batch; None = new ones
-        self._most_open = plan.open_files_max
+        self._most_open = outlet.plan.open_files_max
         self._journal: Journal
         self._open: OpenFiles
         self._names: FinalNames
         self._syncing: Syncing
-        self.sync_interval_s = plan.sync_interval_s
+        self._uncut: UncutFiles
+        self.sync_interval_s = outlet.plan.sync_interval_s
 
     # --- the verbs of a sink
 
@@ -152,9 +118,10 @@ class RollingFiles:
         Raises:
             OSError: the journal or a file can't be worked with.
         """
-        self._context.state_dir.mkdir(parents=True, exist_ok=True)
-        path = self._context.state_dir / "files.journal"
-        context, syncs = self._context, self.sync_interval_s > 0
+        outlet, watcher, closed = self._outlet, self._watcher, self._closed
+        context, syncs = outlet.context, outlet.plan.syncs
+        context.state_dir.mkdir(parents=True, exist_ok=True)
+        path = context.state_dir / "files.journal"
         journal = Journal(path, context.committed_sequence, context.run_id, boot_id=context.boot_id, syncs=syncs)
         if journal.found == JOURNAL_LOST:
             self._say("warning", f"{path} does not have the state that the channel's last commit names: files of "
@@ -167,22 +134,12 @@ class RollingFiles:
                       "disk, and what came behind it is read again where its source can")  # fmt: skip
         if settle_half_done(self._store, journal, context.takes):
             self._say("info", "the process before died with all of its last transaction written: it counts")
-        closed, plan, common = self._closed, self._plan, (self._clock, self._counters, self._say)
-        self._names = FinalNames(
-            self._store, journal, self._naming, *common, tries_max=plan.rename_tries, retry_s=plan.rename_retry_s,
-            closed=closed, named=self._watcher.named if self._watcher is not None else lambda _: None,
-        )  # fmt: skip
-        self._open = OpenFiles(
-            self._store, journal, self._naming, self._clock, self._counters, recipe=plan.recipe, limits=plan.limits
-        )
-        Settling(
-            self._store, journal, *common, recipe=plan.recipe.name, resume=self._resume, rename=self._names.add,
-            whole=lambda record: closed.note([record]) if closed is not None else None,
-        ).run()  # fmt: skip
-        self._syncing = Syncing(
-            self._store, journal, self._say, *([closed.sync] if closed is not None else []),
-            begins=self._watcher.syncing if self._watcher is not None else lambda: None,
-        )  # fmt: skip
+        self._names = FinalNames(outlet, journal, watcher.named)
+        self._open = OpenFiles(outlet, journal)
+        Settling(outlet, journal, resume=self._resume, rename=self._names.add).run()
+        also = closed.sync if closed is not None else lambda: None
+        self._syncing = Syncing(self._store, journal, self._say, also, begins=watcher.syncing)
+        self._uncut = UncutFiles(outlet, journal, self._open, self._names, self._syncing, watcher.removed)
         if syncs and (known := [*journal.records.values(), *journal.gone_unsynced]):
             # The process before may have died before it synced them, and what is recovered is called durable.
             for record in known:
@@ -207,7 +164,7 @@ class RollingFiles:
         key = groups[0][0]
         try:
             if self._uncut:
-                self._cut()
+                self._uncut.cut()
             file = self._open.get(key)
             if file is None or len(groups) > 1 or self._limits.by_content:
                 self._append_some(groups)
@@ -246,7 +203,7 @@ class RollingFiles:
         try:
             for file in self._touched:
                 file.pack()
-            take = self._context.takes.coming() if self._context.takes is not None else None
+            take = self._takes.coming() if self._takes is not None else None
             sequence = self._journal.append([file.progress() for file in self._touched], take)
             # Dying from here on: the entry tells whether all of it is there.
             for file in self._touched:
@@ -271,7 +228,7 @@ class RollingFiles:
             self._syncing.touched(file.record)
             if file.finished:
                 self._names.add(file.record)
-            elif self._watcher is not None:
+            elif self._is_watched:
                 self._watcher.counted(file.record)
         self._touched.clear()
         self._unpushed.clear()
@@ -284,7 +241,7 @@ class RollingFiles:
         self._touched.clear()
         self._unpushed.clear()
         try:
-            self._cut()
+            self._uncut.cut()
         except OSError as error:
             self._say("error", trouble("cut back", next(iter(self._uncut.values())), error))
 
@@ -452,8 +409,7 @@ class RollingFiles:
     def _resume(self, record: FileRecord, handle: StoreFile) -> None:
         """A file that the process before had open is gone on with."""
         self._open.resume(record, handle)
-        if self._watcher is not None:
-            self._watcher.counted(record)
+        self._watcher.counted(record)
 
     def _touch(self, key: str, file: OpenFile) -> None:
         """The file is about to change within the transaction."""
@@ -526,59 +482,11 @@ class RollingFiles:
     def _undo(self, points: dict[OpenFile, Point | None]) -> None:
         """Takes a batch out of the files that it went to; what the transaction added before stays."""
         for file in [file for file, point in points.items() if point is None]:
-            self._remove(self._touched.pop(file), file)
+            self._uncut.remove(self._touched.pop(file), file)
         for file, point in points.items():
             if point is not None:
                 file.back_to(point)
                 self._open.restore(self._touched[file], file)
-
-    def _remove(self, key: str, file: OpenFile) -> None:
-        """A file in which nothing counts."""
-        file.close()
-        self._store.delete(file.record.path)
-        if self._open.get(key) is file:
-            self._open.retire(key)
-        self._journal.gone([file.record.number])
-        if self._watcher is not None:
-            self._watcher.removed(file.record)
-
-    def _cut(self) -> None:
-        """Undoes what was not committed. Raises OSError with the rest still to be undone."""
-        while self._uncut:
-            file, key = next(iter(self._uncut.items()))
-            if file.record.progress is None:
-                self._remove(key, file)
-            elif not self._store.cuts and not file.takes_back():
-                self._end_early(key, file, file.record.progress)
-            else:
-                try:
-                    file.cut_back()
-                except FileNotFoundError:
-                    self._forget_lost(key, file)
-                else:
-                    self._open.restore(key, file)
-            del self._uncut[file]
-
-    def _end_early(self, key: str, file: OpenFile, counted: Counted) -> None:
-        """The file has more than what counts, or can't be written any more: it ends where it counts."""
-        self._journal.settled([replace(counted, finished=True)])
-        file.close()
-        if self._open.get(key) is file:
-            self._open.retire(key)
-        self._syncing.touched(file.record)
-        self._names.add(file.record)
-
-    def _forget_lost(self, key: str, file: OpenFile) -> None:
-        file.close()
-        if self._open.get(key) is file:
-            self._open.retire(key)
-        self._journal.gone([file.record.number])
-        if self._watcher is not None:
-            self._watcher.removed(file.record)
-        self._counters.add("files_lost")
-        rows = file.record.progress.rows if file.record.progress else 0
-        self._say("error", f"{file.record.path} was removed or replaced while it was written, with {rows} rows that "
-                  "were delivered to it: let nothing touch files that are being written")  # fmt: skip
 
     def _later(self, doing: str, path: str, error: OSError) -> RetryLater:
         # Not `error.filename`: each try makes a new name, and a fact that is never the same is said each time.

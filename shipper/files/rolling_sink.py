@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 from shipper.config.field import Options
 from shipper.errors import ComponentFailed
-from shipper.files.closed_files import ClosedFiles
 from shipper.files.columns import places
-from shipper.files.final_names import Naming
+from shipper.files.outlet import Outlet
 from shipper.files.progress import Page, Progress
-from shipper.files.rolling import RollingFiles, RollingPlan
-from shipper.files.store import Store, trouble
-from shipper.sinks.sink import Sink, SinkContext
+from shipper.files.rolling import RollingFiles
+from shipper.files.store import trouble
+from shipper.sinks.sink import Sink
 
 if TYPE_CHECKING:
-    from shipper.files.columns.staged_files import StagedFiles, StagedPlan
+    from shipper.files.columns.staged_files import StagedFiles
+    from shipper.files.columns.staged_plan import StagedPlan
 
 O = TypeVar("O", bound=Options)
 
@@ -26,27 +26,17 @@ class RollingSink(Sink[O]):
     promise = "exactly once"
     files: RollingFiles | StagedFiles
 
-    def begin(
-        self,
-        store: Store,
-        plan: RollingPlan,
-        naming: Naming,
-        context: SinkContext,
-        where: str,
-        closed: ClosedFiles | None = None,
-        staged: StagedPlan | None = None,
-    ) -> None:
+    def begin(self, outlet: Outlet, where: str, staged: StagedPlan | None = None) -> None:
         """Takes up what the process before left behind.
 
         Args:
             where: for messages.
-            closed: hears of files that have their final names.
             staged: what files are made of rows that are staged first.
 
         Raises:
             ComponentFailed: the journal or a file of the process before can't be worked with.
         """
-        page = None
+        page, context = None, outlet.context
         if context.board is not None:
             try:
                 context.board.parent.mkdir(mode=0o700, exist_ok=True)
@@ -60,14 +50,14 @@ class RollingSink(Sink[O]):
                 from shipper.files.columns.handover import enter
                 from shipper.files.columns.staged_files import StagedFiles
 
-                enter(store, plan, naming, context, closed)
-                self.files = StagedFiles(store, plan, staged, naming, context, closed, progress)
+                enter(outlet)
+                self.files = StagedFiles(outlet, staged, progress)
             else:
                 if (context.state_dir / places.FOLDER).is_dir():
                     from shipper.files.columns.handover import leave
 
-                    leave(store, plan, naming, context, closed)
-                self.files = RollingFiles(store, plan, naming, context, closed, progress)
+                    leave(outlet)
+                self.files = RollingFiles(outlet, progress)
             self.files.open()
         except OSError as error:
             raise ComponentFailed(trouble("take up the work in", error.filename or where, error)) from error

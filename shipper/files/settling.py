@@ -25,13 +25,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from shipper.clock import Clock
 from shipper.files.extent import Extent
 from shipper.files.journal import Journal
 from shipper.files.journal_past import JOURNAL_LOST, POWER_CUT
 from shipper.files.journal_record import FileRecord, Progress
-from shipper.files.store import Changed, FileStatus, SlowStore, Store, StoreFile, trouble
-from shipper.metrics.counters import Counters
+from shipper.files.outlet import Outlet
+from shipper.files.store import Changed, FileStatus, SlowStore, StoreFile, trouble
 
 _ADVICE = "let nothing touch files that are being written"
 
@@ -40,34 +39,29 @@ class Settling:
     """Settles the files of one journal.
 
     Args:
-        recipe: name of what is written now: files of another one are not gone on with.
+        outlet: files of another recipe than its plan has are not gone on with. Its `closed` hears of a file that has
+            its final name, before the journal forgets it.
         resume: takes a file up: it is cut, and open behind what counts.
         rename: takes a file that is whole and needs its final name.
-        whole: hears of a file that has it, before the journal forgets it.
     """
 
     def __init__(
         self,
-        store: Store,
+        outlet: Outlet,
         journal: Journal,
-        clock: Clock,
-        counters: Counters,
-        say: Callable[[str, str], None],
         *,
-        recipe: str,
         resume: Callable[[FileRecord, StoreFile], None],
         rename: Callable[[FileRecord], None],
-        whole: Callable[[FileRecord], None] = lambda _: None,
     ) -> None:
-        self._store = store
+        self._store = outlet.store
         self._journal = journal
-        self._clock = clock
-        self._counters = counters
-        self._say = say
-        self._recipe = recipe
+        self._clock = outlet.context.clock
+        self._counters = outlet.context.counters
+        self._say = outlet.context.say
+        self._recipe = outlet.plan.recipe.name
+        self._closed = outlet.closed
         self._resume = resume
         self._rename = rename
-        self._whole = whole
         self._taken_up: set[str] = set()
 
     def run(self) -> None:
@@ -89,7 +83,8 @@ class Settling:
             elif record.progress.finished and self._has_final_name(record):
                 if ours and record.path != record.final:
                     self._store.delete(record.path)  # two names on one file: a rename that was half done
-                self._whole(record)
+                if self._closed is not None:
+                    self._closed.note([record])
                 self._journal.gone([record.number])
             elif there is None and self._journal.found == POWER_CUT and self._has_final_name(record):
                 self._store.rename(record.final, record.path)

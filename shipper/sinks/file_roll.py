@@ -38,8 +38,8 @@ from shipper.api import (
 )
 from shipper.files.format import serializer_doubts, serializer_problems, serializer_recipe
 from shipper.files.local import LocalStore
+from shipper.files.outlet import Outlet, RollingPlan
 from shipper.files.roll import RollLimits
-from shipper.files.rolling import RollingPlan
 from shipper.files.rolling_sink import RollingSink
 
 _ROLLTIME = "ROLLTIME"
@@ -98,7 +98,8 @@ class FileRollSink(RollingSink[FileRollOptions]):
             recipe=serializer_recipe(self.options.serializer, self.options.serializer_options),
             sync_interval_s=self.options.sync_interval_s,
         )
-        self.begin(LocalStore(makes_folders=False), plan, _Names(self.options, context.clock), context, directory)
+        names = _Names(self.options, context.clock)
+        self.begin(Outlet(LocalStore(makes_folders=False), plan, names, context), directory)
 
     def deliver(self, batch: EventBatch) -> None:
         if batch.rows:

@@ -16,10 +16,14 @@ from shipper.files.journal import Journal
 from shipper.files.journal_past import OTHER_RUN, POWER_CUT
 from shipper.files.journal_record import Progress
 from shipper.files.local import LocalStore
+from shipper.files.open_file import Recipe
+from shipper.files.outlet import Outlet, RollingPlan
+from shipper.files.roll import RollLimits
 from shipper.files.settling import Settling
 from shipper.files.syncing import Syncing
+from shipper.serializers.text import TextOptions, TextSerializer
 from shipper.sinks.file_roll import FileRollOptions, FileRollSink
-from shipper.testing.fakes import ManualClock, sink_context
+from shipper.testing.fakes import sink_context
 
 
 def begun(journal: Journal, store: LocalStore, path: Path, data: bytes) -> int:
@@ -50,14 +54,25 @@ def fresh(tmp_path: Path) -> Journal:
     return journal
 
 
+class NoNames:
+    """No file is begun."""
+
+    def next(self, key: str) -> tuple[str, str]:
+        raise AssertionError(f"a file of {key} is begun")
+
+    def retired(self, key: str) -> None: ...
+
+
 def settled(tmp_path: Path, journal: Journal) -> tuple[dict[str, bytes], list[str]]:
     """What is in the directory when the journal's files are settled, and which of them go on."""
     resumed: list[str] = []
-    store, context = LocalStore(), sink_context(tmp_path)
+    plan = RollingPlan(
+        limits=RollLimits(), recipe=Recipe("text", lambda clock, state: TextSerializer(TextOptions(), clock))
+    )
+    outlet = Outlet(LocalStore(), plan, NoNames(), sink_context(tmp_path))
     Settling(
-        store, journal, ManualClock(), context.counters, context.say, recipe="text",
-        resume=lambda record, handle: resumed.append(record.path), rename=lambda record: None,
-    ).run()  # fmt: skip
+        outlet, journal, resume=lambda record, handle: resumed.append(record.path), rename=lambda record: None
+    ).run()
     files = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name.startswith("f")}
     return files, [os.path.basename(path) for path in resumed]
 

@@ -20,10 +20,10 @@ import orjson
 from shipper.clock import Clock
 from shipper.files.columns import places
 from shipper.files.columns.work import DURABLE, WHOLE, Work
-from shipper.files.final_names import Naming
 from shipper.files.journal import Journal
 from shipper.files.journal_past import POWER_CUT
 from shipper.files.journal_record import FileRecord, Progress
+from shipper.files.outlet import Naming
 from shipper.sinks.sink import SinkContext
 
 

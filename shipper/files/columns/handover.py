@@ -9,51 +9,52 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from shipper.files.closed_files import ClosedFiles
 from shipper.files.columns import places
 from shipper.files.columns.format import FORMATS
-from shipper.files.columns.staged_files import StagedFiles, StagedPlan
-from shipper.files.final_names import Naming
+from shipper.files.columns.staged_files import StagedFiles
+from shipper.files.columns.staged_plan import StagedPlan
 from shipper.files.journal import Journal
 from shipper.files.journal_record import open_files
-from shipper.files.rolling import RollingFiles, RollingPlan
-from shipper.files.store import Store
+from shipper.files.outlet import Outlet
+from shipper.files.rolling import RollingFiles
 from shipper.sinks.sink import SinkContext
 
 
-def enter(store: Store, plan: RollingPlan, naming: Naming, context: SinkContext, closed: ClosedFiles | None) -> None:
+def enter(outlet: Outlet) -> None:
     """The sink writes files of columns from now on: what it had of others is ended.
 
     Raises:
         OSError: a journal or a file can't be worked with.
     """
+    context = outlet.context
     folder, journal = context.state_dir / places.FOLDER, context.state_dir / places.JOURNAL
     if journal.exists() and (not folder.is_dir() or _has_files(journal)):
-        files = RollingFiles(store, plan, naming, context, closed)
+        files = RollingFiles(outlet)
         files.open()
         files.close()
     if not folder.is_dir():
         folder.mkdir(parents=True)
-        _hand_over(folder / places.JOURNAL, context, syncs=plan.sync_interval_s > 0)
+        _hand_over(folder / places.JOURNAL, context, syncs=outlet.plan.syncs)
 
 
-def leave(store: Store, plan: RollingPlan, naming: Naming, context: SinkContext, closed: ClosedFiles | None) -> None:
+def leave(outlet: Outlet) -> None:
     """What was staged becomes files, since the sink writes others from now on: now, or at a later start.
 
     Raises:
         OSError: a journal or a stage can't be worked with.
     """
+    context = outlet.context
     folder, journal = context.state_dir / places.FOLDER, context.state_dir / places.JOURNAL
     if not folder.is_dir():
         return
     staged = StagedPlan(kind=FORMATS["Arrow"], codec="none", group_bytes=1 << 20, target_bytes=0, stage_bytes=0)
-    files = StagedFiles(store, plan, staged, naming, context, closed)
+    files = StagedFiles(outlet, staged)
     files.open()
     files.close()
     if (folder / places.ASSIGNMENTS).exists():
         return
     if not _has_files(journal):
-        _hand_over(journal, context, syncs=plan.sync_interval_s > 0)
+        _hand_over(journal, context, syncs=outlet.plan.syncs)
     (folder / places.JOURNAL).unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # something that is not ours may be in it
         folder.rmdir()

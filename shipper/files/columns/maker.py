@@ -30,6 +30,7 @@ from shipper.files.columns.format import FORMATS
 from shipper.files.columns.making import Making
 from shipper.files.columns.places import WHOLE_SUFFIX, stage_is_there
 from shipper.files.columns.work import Work
+from shipper.files.outlet import RollingPlan
 from shipper.files.store import Ending, FileStatus, SlowStore, Store, trouble
 
 _RETRY_FIRST_S, _RETRY_MOST_S = 1.0, 60.0
@@ -42,9 +43,7 @@ class Maker:
 
     Args:
         store: where the files go.
-        syncs: what is made is synced.
-        rename_tries: 0 or less is without end.
-        rename_retry_s: between two tries; 0 or less is one try only.
+        plan: says whether what is made is synced, and when a rename is tried again.
         now_s: monotonic clock.
         say: one line for a person.
         count: adds to a counter.
@@ -54,19 +53,17 @@ class Maker:
         self,
         store: Store,
         assignments: Assignments,
+        plan: RollingPlan,
         *,
-        syncs: bool,
-        rename_tries: int,
-        rename_retry_s: float,
         now_s: Callable[[], float],
         say: Callable[[str, str], None],
         count: Callable[[str, int], None],
     ) -> None:
         self._store = store
         self._assignments = assignments
-        self._syncs = syncs
-        self._rename_tries = rename_tries
-        self._rename_retry_s = rename_retry_s
+        self._syncs = plan.syncs
+        self._rename_tries = plan.rename_tries
+        self._rename_retry_s = plan.rename_retry_s
         self._now_s = now_s
         self._say = say
         self._count = count

@@ -22,86 +22,50 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from shipper.batch.batch import EventBatch
 from shipper.errors import RetryLater
-from shipper.files.closed_files import ClosedFiles
 from shipper.files.columns import places
-from shipper.files.columns.format import ColumnsFormat
+from shipper.files.columns.staged_plan import StagedPlan
 from shipper.files.columns.workshop import Workshop
-from shipper.files.final_names import Naming
 from shipper.files.journal_record import FileRecord
 from shipper.files.local import LocalStore
+from shipper.files.outlet import Outlet
 from shipper.files.progress import FileState, Progress
 from shipper.files.refusals import Numbers
-from shipper.files.rolling import RollingFiles, RollingPlan
-from shipper.files.store import Store, trouble
+from shipper.files.rolling import RollingFiles
+from shipper.files.store import trouble
 from shipper.metrics.counters import Counters
-from shipper.sinks.sink import SinkContext
 
 _PAUSE_S = 0.05
 _CLOSE_S = 20.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class StagedPlan:
-    """What becomes of the rows.
-
-    Attributes:
-        kind, codec: of the files.
-        group_bytes: before compression.
-        target_bytes: of a file, after compression; 0 = any.
-        stage_bytes: that all stages may take.
-    """
-
-    kind: ColumnsFormat
-    codec: str
-    group_bytes: int
-    target_bytes: int
-    stage_bytes: int
 
 
 class StagedFiles:
     """The files of one sink worker.
 
     Args:
-        store: where the files go.
-        plan: when they end; its recipe is that of the stages.
+        outlet: where the files go; its plan has the recipe of the stages, and its context's state directory has been
+            entered (`handover.py`).
         staged: what is made of the stages.
-        naming: what the files are called.
-        context: the sink's, whose state directory has been entered (`handover.py`).
-        closed: hears of files that have their final names.
-        progress: shows them to people.
+        progress: shows the files to people.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        plan: RollingPlan,
-        staged: StagedPlan,
-        naming: Naming,
-        context: SinkContext,
-        closed: ClosedFiles | None = None,
-        progress: Progress | None = None,
-    ) -> None:
+    def __init__(self, outlet: Outlet, staged: StagedPlan, progress: Progress | None = None) -> None:
+        context = outlet.context
         self._staged = staged
-        self._closed = closed
+        self._closed = outlet.closed
         self._say = context.say
         self._said: set[str] = set()
-        self.sync_interval_s = plan.sync_interval_s
+        self.sync_interval_s = outlet.plan.sync_interval_s
         inside = dataclasses.replace(context, state_dir=context.state_dir / places.FOLDER)
-        self._workshop = Workshop(
-            store, naming, inside, kind=staged.kind, codec=staged.codec, group_bytes=staged.group_bytes,
-            target_bytes=staged.target_bytes, syncs=plan.sync_interval_s > 0, rename_tries=plan.rename_tries,
-            rename_retry_s=plan.rename_retry_s, closed=closed,
-        )  # fmt: skip
+        self._workshop = shop = Workshop(dataclasses.replace(outlet, context=inside), staged)
+        stages = dataclasses.replace(inside, counters=_StageCounters(context.counters))
         self._files = RollingFiles(
-            _StageStore(self._workshop), plan, self._workshop,
-            dataclasses.replace(inside, counters=_StageCounters(context.counters)),
-            progress=_StageProgress(progress, self._workshop) if progress is not None else None,
-            watcher=self._workshop,
-        )  # fmt: skip
+            Outlet(_StageStore(shop), outlet.plan, shop, stages),
+            _StageProgress(progress, shop) if progress is not None else None,
+            watcher=shop,
+        )
 
     def open(self) -> None:
         """Settles what the process before left.

@@ -14,35 +14,28 @@ import os
 from dataclasses import replace
 
 from shipper.files.background import Background
-from shipper.files.closed_files import ClosedFiles
 from shipper.files.columns import places
 from shipper.files.columns.assignments import Assignments
 from shipper.files.columns.bench import Bench
-from shipper.files.columns.format import ColumnsFormat
 from shipper.files.columns.maker import Maker
+from shipper.files.columns.staged_plan import StagedPlan
 from shipper.files.columns.work import Work
-from shipper.files.final_names import Naming
 from shipper.files.journal_record import FileRecord
+from shipper.files.outlet import Outlet
 from shipper.files.progress import CLOSING, RENAMING, FileState
-from shipper.files.store import Store, trouble
+from shipper.files.rolling import FileWatcher
+from shipper.files.store import trouble
 from shipper.metrics.counters import Counters
-from shipper.sinks.sink import SinkContext
 
 _COUNTED = ("output_bytes", "ConnectionFailedCount", "files_lost")
 
 
-class Workshop:
+class Workshop(FileWatcher):
     """Makes the files of one sink worker.
 
     Args:
-        store: where the files go.
-        naming: what they are called.
-        context: the sink's, in the folder of stages.
-        kind, codec, group_bytes: what new files are; one that was begun before becomes what it was begun as.
-        target_bytes: how large they are to be, about; 0 = any.
-        syncs: stages are synced, and files are.
-        closed: hears of files that have their final names.
-        rename_tries, rename_retry_s: as for `Maker`.
+        outlet: where the files go; its context is the sink's, in the folder of stages.
+        staged: what is made of the stages.
 
     Attributes:
         folder: where the stages are.
@@ -51,48 +44,32 @@ class Workshop:
         trouble: why the last file that could not be made could not be made; "" when nothing waits to be tried again.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        naming: Naming,
-        context: SinkContext,
-        *,
-        kind: ColumnsFormat,
-        codec: str,
-        group_bytes: int,
-        target_bytes: int,
-        syncs: bool,
-        closed: ClosedFiles | None = None,
-        rename_tries: int = 0,
-        rename_retry_s: float = 180.0,
-    ) -> None:
-        self._context = context
-        self._group_bytes = group_bytes
-        self._target_bytes = target_bytes
-        self._syncs = syncs
-        self._closed = closed
+    def __init__(self, outlet: Outlet, staged: StagedPlan) -> None:
+        self._context = context = outlet.context
+        self._target_bytes = staged.target_bytes
+        self._syncs = outlet.plan.syncs
+        self._closed = closed = outlet.closed
         self._named: list[Work] = []  # and the journal has not heard yet
         self.folder = str(context.state_dir)
-        kind.load()
-        settings = {"format": kind.name, "codec": codec, "group": group_bytes}
+        staged.kind.load()
+        settings = {"format": staged.kind.name, "codec": staged.codec, "group": staged.group_bytes}
         stages = [os.path.splitext(name)[0] for name in os.listdir(self.folder)]
         self._assignments = Assignments(
-            naming, settings, context, stages, closed.sync if closed is not None else lambda: None
+            outlet.naming, settings, context, stages, closed.sync if closed is not None else lambda: None
         )
         self._counted = Counters.private()
         self._shown = Counters.private()
         self._said: list[tuple[str, str]] = []
         maker = Maker(
-            store, self._assignments, syncs=syncs, rename_tries=rename_tries, rename_retry_s=rename_retry_s,
-            now_s=context.clock.monotonic_s, say=self._note,
-            count=self._counted.add,
+            outlet.store, self._assignments, outlet.plan,
+            now_s=context.clock.monotonic_s, say=self._note, count=self._counted.add,
         )  # fmt: skip
         self._works: dict[str, Work] = {}  # by the path of the stage, without its suffix
         self._open: dict[str, Work] = {}  # by bucket: those that take rows
         self._undurable: list[Work] = []  # whole, and not known to be on the disk
         self._syncing: list[Work] = []
         self._packed_share = 0.0  # of the last group of rows that was packed; nothing is known before the first
-        self._bench = Bench(maker, group_bytes, Background, context.clock.monotonic_s, self._note)
+        self._bench = Bench(maker, staged.group_bytes, Background, context.clock.monotonic_s, self._note)
         self.staged_bytes = self.waiting_bytes = 0
         self.trouble = ""
 

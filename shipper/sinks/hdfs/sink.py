@@ -23,15 +23,15 @@ from shipper.files.closed import Bucket, ClosedListener
 from shipper.files.closed_files import ClosedFiles
 from shipper.files.columns.rows import Unreadable
 from shipper.files.columns.stage import stage_recipe
-from shipper.files.columns.staged_files import StagedPlan
+from shipper.files.columns.staged_plan import StagedPlan
 from shipper.files.compress import find_codec
 from shipper.files.done import DoneMarkers
 from shipper.files.done_period import Periods, whole
 from shipper.files.escapes import Template
 from shipper.files.format import recipe_of, serializer_recipe
 from shipper.files.open_file import Recipe
+from shipper.files.outlet import Outlet, RollingPlan
 from shipper.files.roll import RollLimits
-from shipper.files.rolling import RollingPlan
 from shipper.files.rolling_sink import RollingSink
 from shipper.files.sequence_file import SequenceFileSerializer
 from shipper.files.store import Store, trouble
@@ -116,12 +116,12 @@ class HdfsSink(RollingSink[HdfsOptions]):
                 context.state_dir / "closed.notes", context.name, context.clock, context.counters, context.say,
                 listeners, keeps_buckets=options.bucket_done is not None,
             )  # fmt: skip
-        self.begin(store, plan, names, context, options.path, self._closed, staged)
+        self.begin(Outlet(store, plan, names, context, self._closed), options.path, staged)
         if self._closed is not None and (name := options.bucket_done) is not None:
             self._periods = Periods(templates[0], zone, options.rounding)
             self._markers = DoneMarkers(
                 store, whole(name) or name, options.bucket_done_lateness_s, self._closed, context,
-                syncs=options.sync_interval_s > 0,
+                syncs=plan.syncs,
             )  # fmt: skip
 
     def listeners(self) -> Sequence[ClosedListener]:
