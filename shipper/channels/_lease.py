@@ -7,74 +7,97 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from shipper.batch.batch import EventBatch
 from shipper.channels.channel import TakeTransaction
 from shipper.shared.tally import sink_key
 
+if TYPE_CHECKING:
+    from shipper.durable.reader import Reader
+    from shipper.ring.consumer import Consumer
+
 
 class Lease(ABC):
     """A lane as a sink worker sees it, held or not.
+
+    Args:
+        cursor: takes from the lane; who holds it and how far it is committed is known there.
 
     Attributes:
         name: of the lane, for the marks of transactions.
         home: True when the lane was made for this sink worker.
     """
 
-    def __init__(self, name: str, home: bool) -> None:
+    def __init__(self, name: str, home: bool, cursor: Consumer | Reader) -> None:
         self.name = name
         self.home = home
+        self._cursor = cursor
 
     @property
-    @abstractmethod
     def held(self) -> bool:
         """True when this process may take from the lane."""
+        return self._cursor.held
 
     @property
-    @abstractmethod
     def holder(self) -> int:
         """The sink worker that holds it, or held it when it died; 0 when it is free."""
+        return self._cursor.holder
 
     @property
-    @abstractmethod
     def waiting(self) -> bool:
         """True when rows stand at or behind the cursor."""
+        return self._cursor.waiting
 
     @property
-    @abstractmethod
     def wanted(self) -> bool:
         """True when the lane's home asked for it."""
+        return self._cursor.wanted
 
     @property
-    @abstractmethod
     def moved(self) -> bool:
         """True when there is something to commit."""
+        return self._cursor.moved
 
     @property
-    @abstractmethod
     def committed(self) -> Any:
         """How far it is committed."""
+        return self._cursor.committed
+
+    def try_hold(self) -> bool:
+        """Takes the lane if it may be taken; True when this process holds it now."""
+        return self._cursor.try_hold()
+
+    def let_go(self) -> None:
+        """Frees it for others. Between transactions."""
+        self._cursor.let_go()
+
+    def want(self) -> None:
+        """Asks its present holder for it."""
+        self._cursor.want()
+
+    def sleeping(self, asleep: bool) -> None:
+        """Says whether this worker is to be rung when rows come."""
+        self._cursor.sleeping(asleep)
+
+    def rewind(self) -> None:
+        """Goes back to the last commit."""
+        self._cursor.rewind()
+
+    def coming(self) -> list[Any]:
+        """What `release` will store: for `finish`, by whoever comes after a death in between."""
+        return self._cursor.coming()
+
+    def finish(self, coming: list[Any], sequence: int) -> bool:
+        """Stores the commit that a dead process of this worker was about to store; False when it can't be any more.
+
+        The lane is held from here on, also when this is False, unless it was given to others (`Consumer.finish`).
+        """
+        return self._cursor.finish(coming, sequence)
 
     @abstractmethod
     def may_go(self) -> bool:
         """False when what stands at the cursor has to wait: older rows of its source are in another lane."""
-
-    @abstractmethod
-    def try_hold(self) -> bool:
-        """Takes the lane if it may be taken; True when this process holds it now."""
-
-    @abstractmethod
-    def let_go(self) -> None:
-        """Frees it for others. Between transactions."""
-
-    @abstractmethod
-    def want(self) -> None:
-        """Asks its present holder for it."""
-
-    @abstractmethod
-    def sleeping(self, asleep: bool) -> None:
-        """Says whether this worker is to be rung when rows come."""
 
     @abstractmethod
     def book(self, sink: int, rows: int, size_bytes: int, aside: int) -> None:
@@ -83,18 +106,6 @@ class Lease(ABC):
     @abstractmethod
     def release(self, sequence: int) -> None:
         """Commits what is before the cursor, and rings who waits for that."""
-
-    @abstractmethod
-    def coming(self) -> list[Any]:
-        """What `release` will store: for `finish`, by whoever comes after a death in between."""
-
-    @abstractmethod
-    def finish(self, coming: list[Any], sequence: int) -> bool:
-        """Stores the commit that a dead process of this worker was about to store; False when it can't be any more."""
-
-    @abstractmethod
-    def rewind(self) -> None:
-        """Goes back to the last commit."""
 
     @abstractmethod
     def publish_durable(self, committed: Any = None) -> bool:

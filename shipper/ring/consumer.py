@@ -217,7 +217,9 @@ class Consumer:
     def finish(self, coming: list[list[int]], sequence: int) -> bool:
         """Stores the commit that a dead process of this sink was about to store; False when it can't be any more.
 
-        That process held the lane; nobody else could since, unless it was disowned. Dying in here: as in `release`.
+        That process held the lane; nobody else could since, unless it was disowned. If it was not, the lane is held
+        from here on, also when this is False: what that process wrote of the rows at the cursor may be in the target
+        still, and before its sink has cut that off nobody else may have them. Dying in here: as in `release`.
 
         Args:
             coming: as `coming` said it.

@@ -35,7 +35,7 @@ class LogLease(Lease):
     """A lane of the log as its sink worker sees it."""
 
     def __init__(self, route: LogLane, reader: Reader, writer: Bell) -> None:
-        super().__init__(route.name, route.home)
+        super().__init__(route.name, route.home, reader)
         self.reader = reader
         self._writer = writer
         self._inherits = False
@@ -43,30 +43,6 @@ class LogLease(Lease):
         self._lost_rows = 0
         #: Asked by a record's producer and put: True when older rows of it are elsewhere and not delivered.
         self.older_elsewhere: Callable[[int, int], bool] | None = None
-
-    @property
-    def held(self) -> bool:
-        return self.reader.held
-
-    @property
-    def holder(self) -> int:
-        return self.reader.holder
-
-    @property
-    def waiting(self) -> bool:
-        return self.reader.waiting
-
-    @property
-    def wanted(self) -> bool:
-        return self.reader.wanted
-
-    @property
-    def moved(self) -> bool:
-        return self.reader.moved
-
-    @property
-    def committed(self) -> Head:
-        return self.reader.committed
 
     @property
     def synced(self) -> bool:
@@ -89,15 +65,6 @@ class LogLease(Lease):
             self._tally = self._tally_after = tally.read(reader.board, reader.index)[1]
             self._lost_rows = reader.lost_rows
         return reader.held
-
-    def let_go(self) -> None:
-        self.reader.let_go()
-
-    def want(self) -> None:
-        self.reader.want()
-
-    def sleeping(self, asleep: bool) -> None:
-        self.reader.sleeping(asleep)
 
     def count(self, *, expired: int = 0, dropped: int = 0) -> None:
         """Says of rows before the cursor that no sink gets them, and why. Stored with the commit."""
@@ -148,7 +115,7 @@ class LogLease(Lease):
         return True
 
     def rewind(self) -> None:
-        self.reader.rewind()
+        super().rewind()
         self._tally_after = self._tally
 
     def publish_durable(self, committed: Head | None = None) -> bool:

@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from shipper.api import Clock, SystemClock
 from shipper.batch import wire
@@ -50,39 +49,15 @@ class RingLease(Lease):
     """A lane in shared memory as its sink worker sees it."""
 
     def __init__(self, route: TakeRoute, sink: int) -> None:
-        super().__init__(route.path.name, route.home)
         self.route = route
         self.page = PutPage.ensure(route.page)
         lane = Lane.open(route.path)
         self.consumer = Consumer(lane, self.page, self.page.index(lane_key(route.channel, route.path.name)), sink)
+        super().__init__(route.path.name, route.home, self.consumer)
         self.bell = Bell(route.bell)
         self.missing_rows = 0
         #: Asked by a put's number: True when older rows of the same source are elsewhere and not delivered.
         self.older_elsewhere: Callable[[int], bool] | None = None
-
-    @property
-    def held(self) -> bool:
-        return self.consumer.held
-
-    @property
-    def holder(self) -> int:
-        return self.consumer.holder
-
-    @property
-    def waiting(self) -> bool:
-        return self.consumer.waiting
-
-    @property
-    def wanted(self) -> bool:
-        return self.consumer.wanted
-
-    @property
-    def moved(self) -> bool:
-        return self.consumer.moved
-
-    @property
-    def committed(self) -> int:
-        return self.consumer.committed
 
     def may_go(self) -> bool:
         if self.older_elsewhere is None:
@@ -90,33 +65,12 @@ class RingLease(Lease):
         frame = self.consumer.peek()
         return frame is None or not self.older_elsewhere(frame.put)
 
-    def try_hold(self) -> bool:
-        return self.consumer.try_hold()
-
-    def let_go(self) -> None:
-        self.consumer.let_go()
-
-    def want(self) -> None:
-        self.consumer.want()
-
-    def sleeping(self, asleep: bool) -> None:
-        self.consumer.sleeping(asleep)
-
     def book(self, sink: int, rows: int, size_bytes: int, aside: int) -> None:
         self.consumer.book(sink, rows, size_bytes, aside)
 
     def release(self, sequence: int) -> None:
         if self.consumer.release(sequence):
             self.bell.ring()
-
-    def coming(self) -> list[Any]:
-        return self.consumer.coming()
-
-    def finish(self, coming: list[Any], sequence: int) -> bool:
-        return self.consumer.finish(coming, sequence)
-
-    def rewind(self) -> None:
-        self.consumer.rewind()
 
     def publish_durable(self, committed: int | None = None) -> bool:
         if self.consumer.held and self.consumer.inherits:
