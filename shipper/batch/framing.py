@@ -41,7 +41,7 @@ def strip_carriage_returns(block: memoryview | bytes | bytearray, offsets: Offse
         return records, 1
     view = np.frombuffer(block, np.uint8)
     # A line of one byte is the bare newline; its "byte before" would belong to the line before it.
-    ends_in_cr = view[np.maximum(ends - 2, 0)] == 13
+    ends_in_cr = view.take(ends - 2, mode="clip") == 13
     if not ends_in_cr.any():
         return records, 1
     ends_in_cr &= np.diff(offsets) > 1

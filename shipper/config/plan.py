@@ -23,7 +23,7 @@ from typing import Any
 import orjson
 
 #: What a transaction aims to carry when the file does not say `batch.bytes`.
-BATCH_BYTES = 4 << 20
+BATCH_BYTES = 8 << 20
 #: What the files of rows that a sink has refused may have when the file does not say `quarantine.maxBytes`.
 QUARANTINE_BYTES = 1 << 30
 

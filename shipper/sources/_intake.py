@@ -27,6 +27,7 @@ from shipper.batch.line_scan import LineScan
 _LONG = 1 << 16
 _LEAST_ROOM = 1 << 14
 _LEAST_CHUNK = 1 << 12
+_MOST_CHUNK = 1 << 20  # what the scan then finds in the cache
 _MOVED_BYTES = 1 << 18
 
 
@@ -112,7 +113,7 @@ class Intake(Generic[S]):
 
     def share(self, connections: int) -> None:
         """Sets how much one read may bring, so that one connection does not crowd out `connections` others."""
-        self._chunk_bytes = max(_LEAST_CHUNK, self.block_bytes // max(4, connections))
+        self._chunk_bytes = max(_LEAST_CHUNK, min(self.block_bytes // max(4, connections), _MOST_CHUNK))
 
     @property
     def may_borrow(self) -> bool:

@@ -48,7 +48,7 @@ class SourceContext:
         agent, file: whose component it is: the agent's name, and the real path of its first configuration file.
         worker, workers: which of how many workers of this source this is; a tail reads the files whose hash says so.
         rows_max: no batch may have more rows (the smallest explicit capacity of the source's channels).
-        batch_bytes: aim for batches of this many bytes of body (4 MiB).
+        batch_bytes: aim for batches of this many bytes of body (8 MiB).
         positions: the last committed origin of each stream, as the channels have it.
         tells_durable: `durable` is called for every origin, after `committed`. False: what is committed is as safe as
             it will ever be.
@@ -69,7 +69,7 @@ class SourceContext:
     worker: int = 0
     workers: int = 1
     rows_max: int = 1 << 20
-    batch_bytes: int = 4 << 20
+    batch_bytes: int = 8 << 20
     strict: bool = False
     positions: Mapping[str, Origin] = field(default_factory=dict)
     tells_durable: bool = False

@@ -131,7 +131,7 @@ class WorkerSpec:
     channel: str = ""
     letters: tuple[ChannelSpec, ...] = ()
     takes: tuple[LaneSpec, ...] = ()
-    batch_bytes: int = 4 << 20
+    batch_bytes: int = 8 << 20
     linger_s: float | None = None
     max_age_s: float = 0.0
     drops_oldest: bool = False
