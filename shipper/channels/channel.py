@@ -287,11 +287,17 @@ class Channel(ABC, Generic[O]):
     Args:
         name: the component's name in the file (`c1`).
         options: as declared.
+
+    Attributes:
+        counted: the Flume counters that it fills.
     """
 
     Options: ClassVar[type[Options]]
     aliases: ClassVar[tuple[str, ...]]
-    counted: ClassVar[tuple[str, ...]] = ()
+    counted: ClassVar[tuple[str, ...]] = (
+        "ChannelCapacity", "ChannelSize", "ChannelFillPercentage", "EventPutAttemptCount", "EventPutSuccessCount",
+        "EventTakeAttemptCount", "EventTakeSuccessCount",
+    )  # fmt: skip
 
     def __init__(self, name: str, options: O) -> None:
         self.name = name

@@ -41,7 +41,8 @@ from typing import NamedTuple
 
 from isal import isal_zlib
 
-from shipper.errors import ComponentFailed, DamagedData
+from shipper.errors import DamagedData
+from shipper.shared.keyed_lanes import KeyedLanes
 from shipper.shared.segment import Segment
 from shipper.shared.words import LINE_BYTES, Words, full_fence
 
@@ -117,11 +118,10 @@ def boot_id() -> bytes:
     return bytes.fromhex(Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", ""))
 
 
-class Board:
+class Board(KeyedLanes):
     """An open board. One process writes the log, each lane has at most one holder, any process may look."""
 
     def __init__(self, segment: Segment) -> None:
-        self.segment = segment
         memory = segment.memory
         if len(memory) < LANES:
             raise DamagedData(f"{segment.path} is too short to be the board of a log")
@@ -130,8 +130,7 @@ class Board:
             raise DamagedData(f"{segment.path} is not the board of a log, or its first line is damaged")
         if version != VERSION or len(memory) < LANES + lanes * LANE_BYTES:
             raise DamagedData(f"{segment.path} has layout version {version}; this build reads version {VERSION}")
-        self.lanes_max = int(lanes)
-        self.words = Words(memory)
+        super().__init__(segment, int(lanes), KEYS)
 
     @classmethod
     def create(cls, path: Path, log_id: bytes, boot: bytes, lanes_max: int = 64) -> Board:
@@ -175,34 +174,9 @@ class Board:
 
     # --- lanes
 
-    def register(self, lane: int) -> int:
-        """Index of a lane on the board; a new one when the board does not know it. Only the log's writer may.
-
-        Raises:
-            ComponentFailed: the board is full.
-        """
-        for index in range(self.lanes_max):
-            found = self.words.load(KEYS + 8 * index)
-            if not found:
-                self.words.publish(KEYS + 8 * index, lane)
-            if found in (0, lane):
-                return index
-        raise ComponentFailed(f"{self.segment.path} has room for {self.lanes_max} lanes, and all are taken")
-
-    def index(self, lane: int) -> int:
-        """Index of a lane.
-
-        Raises:
-            KeyError: the board does not know it.
-        """
-        for index in range(self.lanes_max):
-            if self.words.load(KEYS + 8 * index) == lane:
-                return index
-        raise KeyError(f"no lane {lane:#x} on {self.segment.path}")
-
     def lanes(self) -> dict[int, int]:
         """All lanes of the log: id -> index. Also those that no sink of the configuration is home to any more."""
-        keys = (self.words.load(KEYS + 8 * index) for index in range(self.lanes_max))
+        keys = self.words.read(KEYS, self.lanes_max)
         return {key: index for index, key in enumerate(keys) if key}
 
     # --- how far things are

@@ -84,19 +84,12 @@ class Catalog:
             self._mapped.move_to_end(file.number)
             return mapped
         try:
-            handle = self._disk.open(file.path)
-        except OSError as problem:
-            _must_be_gone(problem, file.path)
-            return None
-        try:
-            view = self._disk.map(handle)
+            view = self._disk.view(file.path)
         except ValueError:  # nothing is left in it
             return None
         except OSError as problem:
             _must_be_gone(problem, file.path)
             return None
-        finally:
-            self._disk.close(handle)
         mapped = Mapped(file, view, cipher_of(file.identity, self._keys, self._disk.random, file.path))
         self._mapped[file.number] = mapped
         while len(self._mapped) > _MAPS_MAX:

@@ -249,6 +249,14 @@ class Disk:
         """A file as memory."""
         return FileView(handle, self.size_bytes(handle))
 
+    def view(self, path: Path) -> FileView:
+        """A file as memory, by its name."""
+        handle = self.open(path)
+        try:
+            return self.map(handle)
+        finally:
+            self.close(handle)
+
     # --- what else differs in tests
 
     def random(self, count: int) -> bytes:

@@ -185,11 +185,7 @@ class _Survey:
         for file in self.files:
             if file.opening is None:
                 continue
-            handle = self._disk.open(file.path)
-            try:
-                view = self._disk.map(handle)
-            finally:
-                self._disk.close(handle)
+            view = self._disk.view(file.path)
             try:
                 for item in walk(view, file.identity.segment_id, RECORDS_AT, ends[file.number]):
                     if isinstance(item, RecordHeader):

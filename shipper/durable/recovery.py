@@ -208,11 +208,7 @@ class _Recovery:
             if file.number == start_number and closed:
                 continue
             start = start_offset if file.number == start_number else RECORDS_AT
-            handle = self._disk.open(file.path)
-            try:
-                view = self._disk.map(handle)
-            finally:
-                self._disk.close(handle)
+            view = self._disk.view(file.path)
             try:
                 yield file, view, walk(view, file.identity.segment_id, start, ends[file.number])
             finally:

@@ -11,7 +11,7 @@ import contextlib
 from pathlib import Path
 from typing import NamedTuple
 
-from shipper.errors import ComponentFailed, DamagedData
+from shipper.errors import DamagedData
 from shipper.ring.layout import (
     COMMITTED,
     EPOCH,
@@ -23,6 +23,7 @@ from shipper.ring.layout import (
     segment_header,
     slot_checksum,
 )
+from shipper.shared.keyed_lanes import KeyedLanes
 from shipper.shared.segment import Segment
 from shipper.shared.tally import Intake, Offers, PutTally
 from shipper.shared.words import LINE_BYTES, Words
@@ -49,14 +50,13 @@ class PutState(NamedTuple):
     lanes: tuple[LaneState, ...]
 
 
-class PutPage:
+class PutPage(KeyedLanes):
     """An open put page. One process commits, any may read."""
 
     def __init__(self, segment: Segment) -> None:
-        self.segment = segment
-        self.lanes_max = read_segment_header(segment.memory, PAGE_MAGIC, f"the put page {segment.path}")
-        self.words = Words(segment.memory)
-        self._slots = (_slots_at(self.lanes_max), _slots_at(self.lanes_max) + _slot_bytes(self.lanes_max))
+        lanes_max = read_segment_header(segment.memory, PAGE_MAGIC, f"the put page {segment.path}")
+        super().__init__(segment, lanes_max, LANE_KEYS)
+        self._slots = (_slots_at(lanes_max), _slots_at(lanes_max) + _slot_bytes(lanes_max))
 
     @classmethod
     def ensure(cls, path: Path, lanes_max: int = 64) -> PutPage:
@@ -72,16 +72,6 @@ class PutPage:
         size = _slots_at(lanes_max) + 2 * _slot_bytes(lanes_max)
         return cls(Segment.create(path, -(-size // 4096) * 4096, fill))
 
-    def register(self, key: int) -> int:
-        """Index of the lane with this key; a new one when the page does not know it. Only the supervisor may."""
-        for index in range(self.lanes_max):
-            found = self.words.load(LANE_KEYS + 8 * index)
-            if not found:
-                self.words.publish(LANE_KEYS + 8 * index, key)
-            if found in (0, key):
-                return index
-        raise ComponentFailed(f"{self.segment.path} has room for {self.lanes_max} lanes and all are taken")
-
     def take_over(self) -> bool:
         """Becomes the page's one writer; False when another process is."""
         if not self.segment.try_lock(PRODUCER_ROLE):
@@ -90,21 +80,6 @@ class PutPage:
         return True
 
     # --- any process
-
-    def index(self, key: int) -> int:
-        """Index of the lane with this key.
-
-        Raises:
-            KeyError: the page does not know it.
-        """
-        for index in range(self.lanes_max):
-            if self.words.load(LANE_KEYS + 8 * index) == key:
-                return index
-        raise KeyError(f"no lane with key {key:x} in {self.segment.path}")
-
-    def key(self, index: int) -> int:
-        """Key of the lane with this index; 0 when it is free."""
-        return self.words.load(LANE_KEYS + 8 * index)
 
     def number(self) -> int:
         """Number of the last committed put: changes when there is something new."""

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import until
+
 _ROOT = Path("/sys/fs/cgroup")
 
 
@@ -37,6 +39,12 @@ class Group:
         raise AssertionError(f"{file} of {self.path} says nothing of {key}")
 
 
+def _removed(path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        path.rmdir()
+    return not path.exists()
+
+
 @contextlib.contextmanager
 def _made(controller: str) -> Iterator[tuple[Group, bool]]:
     """A group of ours; with True where all controllers share one tree (version 2)."""
@@ -53,15 +61,7 @@ def _made(controller: str) -> Iterator[tuple[Group, bool]]:
     try:
         yield Group(path), unified
     finally:
-        deadline_s = time.monotonic() + 10
-        while True:  # the dead leave it a moment after they were buried
-            try:
-                path.rmdir()
-                break
-            except OSError:
-                if time.monotonic() > deadline_s:
-                    raise
-                time.sleep(0.01)
+        until(lambda: _removed(path), f"the dead have left {path}", timeout_s=10)  # a moment after they were buried
 
 
 class MemoryGroup:

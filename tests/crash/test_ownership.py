@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ import pytest
 from shipper.testing.agent import Agent
 from tests.crash.conftest import Make, agent_of, file_roll, taildir, texts
 from tests.ring.conftest import Ring
+from tests.waiting import until
 
 _FREE_S = 0.1
 rounds_c_and_n = pytest.mark.parametrize(
@@ -68,14 +68,6 @@ def test_all_roles_of_a_killed_holder_are_free_within_a_tenth_of_a_second(tmp_pa
         "later, at the longest"
     )
     assert longest_s <= _FREE_S
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Waits for something that another process does."""
-    deadline_s = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.001)
 
 
 def test_what_dead_processes_left_half_made_is_in_nobodys_way(agent: Make, tmp_path: Path) -> None:

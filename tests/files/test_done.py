@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from shipper.sinks.hdfs.config import HdfsOptions
 from shipper.sinks.hdfs.sink import HdfsSink
 from shipper.sinks.sink import SinkContext
 from shipper.testing.fakes import ManualClock, sink_context
+from tests.waiting import until
 
 HOUR_MS = 3_600_000
 #: 2012-06-23 13:00 UTC
@@ -347,12 +347,13 @@ def test_a_folder_of_columnar_files_is_done_when_they_are_made(tmp_path: Path) -
     """Its rows are staged, and what is made of them takes a while: the marker comes behind it."""
     running = Running(tmp_path, hdfs_fileType="Parquet")
     running.deliver(b"a", b"b")
-    end_s = time.monotonic() + 60
     running.clock.advance(3700)
-    while not running.marked() and time.monotonic() < end_s:
+
+    def marked() -> bool:
         running.after(0)
-        if running.marked():
-            assert [path.suffix for path in (running.out / HOUR).iterdir() if path.name != "_SUCCESS"] == [".parquet"]
-        time.sleep(0.02)
+        return running.marked()
+
+    until(marked, "the folder is marked", timeout_s=60)
+    assert [path.suffix for path in (running.out / HOUR).iterdir() if path.name != "_SUCCESS"] == [".parquet"]
     assert running.names() == ["FlumeData", "_SUCCESS"]
     running.sink.close()

@@ -6,10 +6,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-from tests.workers.conftest import agent_of, alive, file_roll, taildir
+from tests.waiting import alive, until_dead
+from tests.workers.conftest import agent_of, file_roll, taildir
 
 _STARTS = """
 import sys, time
@@ -35,8 +35,5 @@ def test_agents_die_with_the_process_that_tests_them(tmp_path: Path) -> None:
         finally:
             os.kill(tester.pid, signal.SIGKILL)
         assert there == [True, True, True]
-        deadline_s = time.monotonic() + 10
-        while any(alive(int(pid)) for pid in pids):
-            assert time.monotonic() < deadline_s, "an agent goes on without its tester"
-            time.sleep(0.01)
+        until_dead(map(int, pids))  # no agent goes on without its tester
     subprocess.run(["rm", "-r", run_dir], check=True)

@@ -136,7 +136,7 @@ def test_a_put_page_has_room_for_so_many_lanes_and_says_when_it_is_full(tmp_path
     assert page.index(9) == 1
     with pytest.raises(ComponentFailed, match="room for 2 lanes"):
         page.register(13)
-    with pytest.raises(KeyError, match="no lane with key d"):
+    with pytest.raises(KeyError, match="no lane with key 0xd"):
         page.index(13)
     page.close()
 

@@ -19,6 +19,7 @@ from shipper.api import ComponentFailed, EventBatch
 from shipper.config.field import read_options
 from shipper.sources.exec import ExecOptions, ExecSource
 from shipper.testing.fakes import ManualClock, source_context
+from tests.waiting import alive, until_dead
 
 
 class RealWaiter:
@@ -247,23 +248,6 @@ def test_plain_text_that_looks_like_a_shells_is_doubted():
     assert "set shell = /bin/sh -c" in findings[0].message
 
 
-def alive(pid: int) -> bool:
-    """True while a process runs."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
-    except FileNotFoundError:
-        return False
-
-
-def gone_soon(pids: list[int]) -> bool:
-    """True when none of the processes runs, at the latest after some seconds."""
-    for _ in range(500):
-        if not any(alive(pid) for pid in pids):
-            return True
-        time.sleep(0.01)
-    return False
-
-
 PIPELINE = "trap '' TERM; sleep 1000 & echo $!; sleep 1001 | cat & echo $!; echo $$; wait"
 
 
@@ -276,7 +260,7 @@ def test_the_whole_group_ends_with_the_source(tmp_path):
         pids += [int(body) for body in batch.body.to_pylist()]
     assert all(alive(pid) for pid in pids)
     source.close()
-    assert gone_soon(pids)
+    until_dead(pids)
 
 
 def test_the_whole_group_ends_when_the_process_of_the_source_is_killed(tmp_path):
@@ -308,4 +292,4 @@ import time; time.sleep(1000)
     child.kill()
     child.wait()
     child.stdout.close()
-    assert gone_soon(pids)
+    until_dead(pids)

@@ -96,14 +96,6 @@ def agent(tmp_path: Path) -> Iterator[Callable[..., Agent]]:
         yield make
 
 
-def alive(pid: int) -> bool:
-    """True while a process of that id is there and not only waiting to be buried."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 def maps(pid: int) -> str:
     """What a process has mapped."""
     return Path(f"/proc/{pid}/maps").read_text()

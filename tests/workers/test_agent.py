@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 
 from shipper.testing.agent import Agent
+from tests.waiting import alive, until, until_dead
 from tests.workers.conftest import (
     agent_of,
-    alive,
     descriptor_limit,
     file_roll,
     is_root,
@@ -176,10 +176,7 @@ class TestDeaths:
         pids = [*one.workers().values()]
         assert len(pids) == 2
         one.kill()
-        deadline_s = time.monotonic() + 1
-        while any(alive(pid) for pid in pids):
-            assert time.monotonic() < deadline_s
-            time.sleep(0.01)
+        until_dead(pids, timeout_s=1)
 
     def test_no_child_of_an_exec_source_outlives_the_supervisor(self, agent: Make, tmp_path: Path) -> None:
         marker = str(31_000_000 + os.getpid())
@@ -202,10 +199,7 @@ class TestDeaths:
 
         one.until(lambda: len(sleepers()) == 1, "the command runs")
         one.kill()
-        deadline_s = time.monotonic() + 2
-        while sleepers():
-            assert time.monotonic() < deadline_s
-            time.sleep(0.01)
+        until(lambda: not sleepers(), "the command is dead", timeout_s=2)
 
     def test_what_is_in_the_channel_outlives_the_supervisor(self, agent: Make, tmp_path: Path) -> None:
         write_lines(tmp_path / "in" / "a.log", 0, 5000)

@@ -18,7 +18,8 @@ import pytest
 from shipper.cli import ledger
 from shipper.metrics.block import MetricsBlock, State
 from shipper.testing.agent import Agent
-from tests.workers.conftest import agent_of, alive, file_roll, seq, taildir, texts
+from tests.waiting import alive
+from tests.workers.conftest import agent_of, file_roll, seq, taildir, texts
 from tests.workers.test_kills import Writer, channel, judge
 
 ROUNDS = int(os.environ.get("SHIPPER_KILL_ROUNDS", "2"))

@@ -8,7 +8,6 @@ import random
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from shipper.instance.ledger import Ledger, mismatch
 from shipper.instance.ledger_book import LedgerBook
 from shipper.shared.tally import sink_key
 from shipper.testing.agent import Agent
+from tests.waiting import until_dead
 from tests.workers.conftest import agent_of, file_roll, seq, taildir, texts
 from tests.workers.test_kills import Writer, judge
 
@@ -176,8 +176,9 @@ def test_a_power_cut_leaves_what_is_unknown_unknown(agent: Callable[..., Agent],
     one.until(lambda: total(one).channels["c1"]["delivered"] == 1000)
     path = next(one.state_dir.glob("*/ledger.json"))
     LedgerBook(path).save()  # the look that an agent takes every 30 seconds
+    workers = list(one.workers().values())
     one.kill()
-    time.sleep(0.2)
+    until_dead(workers)
     shutil.rmtree(one.instance_dir())
     one.start()
     one.until(lambda: total(one).channels["c1"]["accepted"] >= 1000)

@@ -23,10 +23,6 @@ class FileChannel(Channel[FileOptions]):
 
     Options = FileOptions
     aliases = ("file", "org.apache.flume.channel.file.FileChannel")
-    counted = (
-        "ChannelCapacity", "ChannelSize", "ChannelFillPercentage", "EventPutAttemptCount", "EventPutSuccessCount",
-        "EventTakeAttemptCount", "EventTakeSuccessCount",
-    )  # fmt: skip
 
     @property
     def logged(self) -> bool:

@@ -147,10 +147,6 @@ class MemoryChannel(Channel[MemoryOptions]):
 
     Options = MemoryOptions
     aliases = ("memory", "org.apache.flume.channel.MemoryChannel")
-    counted = (
-        "ChannelCapacity", "ChannelSize", "ChannelFillPercentage", "EventPutAttemptCount", "EventPutSuccessCount",
-        "EventTakeAttemptCount", "EventTakeSuccessCount",
-    )  # fmt: skip
 
     @property
     def logged(self) -> bool:

@@ -112,10 +112,6 @@ class SpillableMemoryChannel(Channel[SpillableMemoryOptions]):
 
     Options = SpillableMemoryOptions
     aliases = ("spillablememory", "org.apache.flume.channel.SpillableMemoryChannel")
-    counted = (
-        "ChannelCapacity", "ChannelSize", "ChannelFillPercentage", "EventPutAttemptCount", "EventPutSuccessCount",
-        "EventTakeAttemptCount", "EventTakeSuccessCount",
-    )  # fmt: skip
 
     @property
     def logged(self) -> bool:
