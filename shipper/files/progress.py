@@ -162,10 +162,10 @@ class Progress:
             self._page.write(_fitted(data, first))
         self._next_s = now_s + max(_EVERY_S, _SHARE * (time.monotonic() - began_s))
 
-    def close(self) -> None:
-        """Shows that no file is left, and lets go of the page."""
+    def close(self, left: Iterable[FileState] = ()) -> None:
+        """Shows the files that are left for the next start, and lets go of the page."""
         if self._page is not None:
-            self.show(())
+            self.show(left)
             self._page.close()
             self._page = None
 

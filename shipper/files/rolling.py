@@ -60,7 +60,7 @@ _ENDED_MAX = 64
 
 
 class FileWatcher:
-    """Is told what becomes of files. Nothing that it does may fail; this one does nothing."""
+    """Is told what becomes of files. Nothing that it does may fail; this one does nothing with it."""
 
     def counted(self, record: FileRecord) -> None:
         """The record says how much of an open file counts now: it was committed, or taken up."""
@@ -73,6 +73,10 @@ class FileWatcher:
 
     def syncing(self) -> None:
         """All that it was told is about to become durable, beside what comes next."""
+
+    def survey(self, files: Iterable[FileState]) -> Iterable[FileState]:
+        """The files that are not done, as people are to see them."""
+        return files
 
 
 class RollingFiles:
@@ -253,7 +257,7 @@ class RollingFiles:
         if self._closed is not None:
             self._closed.tick()
         if self._progress.due():
-            self._progress.show(self._survey())
+            self._progress.show(self._watcher.survey(self._survey()))
         return ended
 
     def end(self, keys: Iterable[str]) -> bool:
@@ -329,7 +333,7 @@ class RollingFiles:
         for record in self._names.left():
             self._say("error", f"{record.path} keeps that name: it could not be renamed to {record.final}")
         self._open.close(self._uncut)
-        self._progress.close()
+        self._progress.close(self._watcher.survey(()))
         if self.sync_interval_s:
             self._syncing.now()
         try:

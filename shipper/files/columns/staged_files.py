@@ -31,7 +31,7 @@ from shipper.files.columns.workshop import Workshop
 from shipper.files.journal_record import FileRecord
 from shipper.files.local import LocalStore
 from shipper.files.outlet import Outlet
-from shipper.files.progress import FileState, Progress
+from shipper.files.progress import Progress
 from shipper.files.refusals import Numbers
 from shipper.files.rolling import RollingFiles
 from shipper.files.store import trouble
@@ -61,11 +61,7 @@ class StagedFiles:
         inside = dataclasses.replace(context, state_dir=context.state_dir / places.FOLDER)
         self._workshop = shop = Workshop(dataclasses.replace(outlet, context=inside), staged)
         stages = dataclasses.replace(inside, counters=_StageCounters(context.counters))
-        self._files = RollingFiles(
-            Outlet(_StageStore(shop), outlet.plan, shop, stages),
-            _StageProgress(progress, shop) if progress is not None else None,
-            watcher=shop,
-        )
+        self._files = RollingFiles(Outlet(_StageStore(shop), outlet.plan, shop, stages), progress, watcher=shop)
 
     def open(self) -> None:
         """Settles what the process before left.
@@ -207,17 +203,6 @@ class _StageStore(LocalStore):
         self._workshop.sync_journal()
         super().sync(files, folders)
         self._workshop.stages_synced()
-
-
-class _StageProgress(Progress):
-    """Shows the files that people will see, in the place of their stages."""
-
-    def __init__(self, progress: Progress, workshop: Workshop) -> None:
-        self.__dict__ = progress.__dict__
-        self._workshop = workshop
-
-    def show(self, files: Iterable[FileState]) -> None:
-        super().show([*map(self._workshop.shown, files), *self._workshop.waiting()])
 
 
 class _StageCounters(Counters):

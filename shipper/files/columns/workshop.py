@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterable
 from dataclasses import replace
 
 from shipper.files.background import Background
@@ -194,14 +195,12 @@ class Workshop(FileWatcher):
         """The files that do not have their final names yet."""
         return {record.number: record for _, record in self._assignments.all()}
 
-    def shown(self, file: FileState) -> FileState:
-        """A stage that takes rows, as the file that it will become."""
-        work = self._works.get(_base(file.path))
-        return replace(file, path=work.record.path) if work is not None else file
-
-    def waiting(self) -> list[FileState]:
-        """The files whose stages are whole."""
-        return [
+    def survey(self, files: Iterable[FileState]) -> Iterable[FileState]:
+        """The stages that take rows, as the files that they will become, and the files whose stages are whole."""
+        for file in files:
+            work = self._works.get(_base(file.path))
+            yield replace(file, path=work.record.path) if work is not None else file
+        yield from [
             FileState(work.record.path, RENAMING if work.finished else CLOSING, work.rows, work.length,
                       work.record.opened_ms, 0.0, work.tries, work.retry_s)
             for work in self._works.values() if work.whole
