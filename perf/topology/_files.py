@@ -42,6 +42,15 @@ def file_roll(places: Places) -> dict[str, object]:
     }
 
 
+def durable(places: Places) -> dict[str, object]:
+    """Makes `c1` a file channel whose log and checkpoints lie with the state, on a disk."""
+    return {
+        "channels.c1.type": "file",
+        "channels.c1.checkpointDir": places.state / "checkpoint",
+        "channels.c1.dataDirs": places.state / "data",
+    }
+
+
 def hdfs(places: Places, **more: object) -> dict[str, object]:
     """An hdfs sink `k1` on a local directory whose files roll at 128 MiB."""
     return {
