@@ -84,6 +84,11 @@ class Lease(ABC):
         """Goes back to the last commit."""
         self._cursor.rewind()
 
+    def put_ms(self) -> int:
+        """When the rows at the cursor were put (wall ms); 0 when nobody knows. Of a lane that is held."""
+        first = self._cursor.peek()
+        return first.put_ms if first is not None else 0
+
     def coming(self) -> list[Any]:
         """What `release` will store: for `finish`, by whoever comes after a death in between."""
         return self._cursor.coming()

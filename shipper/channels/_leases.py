@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, Generic
 
+from shipper.api import Clock, SystemClock
 from shipper.channels._lease import L, LeasedTake
 from shipper.errors import TransactionMisused
 
@@ -21,10 +22,22 @@ class LeasedTakeSide(ABC, Generic[L]):
     Args:
         lanes: all of the channel, or of this part of it.
         sink: id of this sink worker, unique in the agent and not 0.
+        drops_oldest, max_age_s: of the channel: what `make_way` gives up.
     """
 
-    def __init__(self, lanes: Sequence[L], sink: int) -> None:
+    def __init__(
+        self,
+        lanes: Sequence[L],
+        sink: int,
+        *,
+        drops_oldest: bool = False,
+        max_age_s: float = 0.0,
+        clock: Clock | None = None,
+    ) -> None:
         self.sink = sink
+        self._makes_way = drops_oldest or max_age_s > 0
+        self._max_age_ms = int(max_age_s * 1000)
+        self._clock = clock or SystemClock()
         self.lanes = list(lanes)
         self._turn = 0
         self._held_back = False
@@ -37,8 +50,39 @@ class LeasedTakeSide(ABC, Generic[L]):
         """A new transaction over the lane whose turn it is. One at a time."""
 
     @abstractmethod
+    def give_up(self, lane: L, oldest_ms: int) -> tuple[int, int]:
+        """Gives up rows of one lane, as `make_way`, and tells who waits for that.
+
+        Args:
+            oldest_ms: rows that were put before that (wall ms) are too old.
+        """
+
     def make_way(self) -> tuple[int, int]:
-        """Gives up what the channel's `maxAge` and `onFull` say, and commits that: rows (too old, dropped)."""
+        """Gives up what the channel's `maxAge` and `onFull` say, and commits that: rows (too old, dropped).
+
+        Between transactions. A lane that nobody holds, because its sink can't deliver, is held for that long.
+        """
+        if not self._makes_way:
+            return 0, 0
+        oldest_ms = self._clock.now_ms() - self._max_age_ms if self._max_age_ms else 0
+        expired = dropped = 0
+        for lane in self.lanes:
+            held = lane.held
+            if not (held or (lane.home and lane.waiting and lane.try_hold())):
+                continue
+            too_old, in_the_way = self.give_up(lane, oldest_ms)
+            expired, dropped = expired + too_old, dropped + in_the_way
+            if not held and self._held_back:
+                lane.let_go()
+        return expired, dropped
+
+    def delivered_before_ms(self) -> int:
+        """All that was put before that wall time has been taken and committed here; 0 when nobody knows."""
+        before_ms = self._clock.now_ms()
+        for lane in self.lanes:
+            if (lane.held or lane.home) and lane.waiting:
+                before_ms = min(before_ms, lane.put_ms() if lane.held else 0)
+        return before_ms
 
     def settle(self) -> None:
         """Takes back the lanes that this sink held when it died, and its home lanes where they are free."""

@@ -7,11 +7,10 @@ it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from shipper.api import Clock, SystemClock
+from shipper.api import Clock
 from shipper.batch import wire
 from shipper.batch.batch import EventBatch
 from shipper.channels._lease import LeasedTake
@@ -74,13 +73,9 @@ class FileTakeSide(LeasedTakeSide[LogLease]):
         self._path, self._inode = board, board.stat().st_ino
         self.writer = Bell(writer)
         self._say = say
-        self._makes_way = drops_oldest or max_age_s > 0
-        self._max_age_ms = int(max_age_s * 1000)
-        self._clock = clock or SystemClock()
         readers = [Reader(self.board, data_dirs, route.lane, sink, keys=keys) for route in routes]
-        super().__init__(
-            [LogLease(route, reader, self.writer) for route, reader in zip(routes, readers, strict=True)], sink
-        )
+        lanes = [LogLease(route, reader, self.writer) for route, reader in zip(routes, readers, strict=True)]
+        super().__init__(lanes, sink, drops_oldest=drops_oldest, max_age_s=max_age_s, clock=clock)
 
     def sequence(self) -> int:
         """The largest sink sequence that a commit of this sink stored in any lane."""
@@ -91,41 +86,20 @@ class FileTakeSide(LeasedTakeSide[LogLease]):
         return FileTake(self.choose(), self.others_wait)
 
     def make_way(self) -> tuple[int, int]:
-        """Gives up what the channel's `maxAge` and `onFull` say, and commits that: rows (too old, dropped).
-
-        Between transactions. What was lost in the log is said, too.
-        """
+        """As for every channel; and what was lost in the log is said."""
         for lane in self.lanes:
             while lane.reader.lost:
                 self._say("error", lane.reader.lost.popleft())
-        if not self._makes_way:
-            return 0, 0
-        oldest_ms = self._clock.now_ms() - self._max_age_ms if self._max_age_ms else 0
-        expired = dropped = 0
-        for lane in self.lanes:
-            held = lane.held
-            if not (held or (lane.home and lane.waiting and lane.try_hold())):
-                continue
-            synced = lane.synced
-            gone = make_way(lane, oldest_ms)
-            if any(gone):
-                expired, dropped = expired + gone[0], dropped + gone[1]
-                if synced:  # and nothing was added at a target since: the disk is given back at once
-                    lane.publish_durable()
-                self.writer.ring()
-            if not held and self._held_back:
-                lane.let_go()
-        return expired, dropped
+        return super().make_way() if self._makes_way else (0, 0)
 
-    def delivered_before_ms(self) -> int:
-        """The time of this moment when nothing waits; 0 when something does and the log does not say since when."""
-        before_ms = time.time_ns() // 1_000_000
-        for lane in self.lanes:
-            if not (lane.held or lane.home) or not lane.waiting:
-                continue
-            record = lane.reader.peek() if lane.held else None
-            before_ms = min(before_ms, record.put_ms if record is not None else 0)
-        return before_ms
+    def give_up(self, lane: LogLease, oldest_ms: int) -> tuple[int, int]:
+        synced = lane.synced
+        gone = make_way(lane, oldest_ms)
+        if any(gone):
+            if synced:  # and nothing was added at a target since: the disk is given back at once
+                lane.publish_durable()
+            self.writer.ring()
+        return gone
 
     def lane(self, name: str) -> LogLease | None:
         """The lane that was made for a sink worker; None when the log has none."""

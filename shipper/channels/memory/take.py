@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from shipper.api import Clock, SystemClock
+from shipper.api import Clock
 from shipper.batch import wire
 from shipper.batch.batch import EventBatch
 from shipper.channels._lease import Lease, LeasedTake
@@ -175,10 +175,8 @@ class TakeSide(LeasedTakeSide[RingLease]):
         max_age_s: float = 0.0,
         clock: Clock | None = None,
     ) -> None:
-        super().__init__([RingLease(route, sink) for route in routes], sink)
-        self._makes_way = drops_oldest or max_age_s > 0
-        self._max_age_ms = int(max_age_s * 1000)
-        self._clock = clock or SystemClock()
+        lanes = [RingLease(route, sink) for route in routes]
+        super().__init__(lanes, sink, drops_oldest=drops_oldest, max_age_s=max_age_s, clock=clock)
         self._poison = poison
 
     def keep_damaged(self, salvage: Salvage) -> None:
@@ -195,36 +193,11 @@ class TakeSide(LeasedTakeSide[RingLease]):
         """A new transaction over the lane whose turn it is. One at a time."""
         return MemoryTake(self.choose(), self, self._poison)
 
-    def make_way(self) -> tuple[int, int]:
-        """Gives up what the channel's `maxAge` and `onFull` say, and commits that: rows (too old, dropped).
-
-        Between transactions. A lane that nobody holds, because its sink can't deliver, is held for that long.
-        """
-        if not self._makes_way:
-            return 0, 0
-        oldest_ms = self._clock.now_ms() - self._max_age_ms if self._max_age_ms else 0
-        expired = dropped = 0
-        for lane in self.lanes:
-            held = lane.held
-            if not (held or (lane.home and lane.waiting and lane.try_hold())):
-                continue
-            gone = make_way(lane.consumer, oldest_ms)
-            if any(gone):
-                expired, dropped = expired + gone[0], dropped + gone[1]
-                lane.ring()
-            if not held and self._held_back:
-                lane.let_go()
-        return expired, dropped
-
-    def delivered_before_ms(self) -> int:
-        """All that was put before that wall time has been taken and committed here; 0 when nobody knows."""
-        before_ms = self._clock.now_ms()
-        for lane in self.lanes:
-            if not (lane.held or lane.home) or not lane.waiting:
-                continue
-            frame = lane.consumer.peek() if lane.held else None
-            before_ms = min(before_ms, frame.put_ms if frame is not None else 0)
-        return before_ms
+    def give_up(self, lane: RingLease, oldest_ms: int) -> tuple[int, int]:
+        gone = make_way(lane.consumer, oldest_ms)
+        if any(gone):
+            lane.ring()
+        return gone
 
     @property
     def lost_bytes(self) -> int:

@@ -9,7 +9,7 @@ that shares the block. `committed` moves the place that a restart will find. Rul
 * No clock of the file system decides anything: a file changed when its size is not what we saw, or when the bytes
   before our offset are not those that we read.
 
-It is longer than others because these rules hold over all of its verbs, and are easiest to check in one place.
+The file is long because these rules hold over all of its verbs, and are easiest to check in one place.
 """
 
 from __future__ import annotations
