@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from pathlib import Path
@@ -17,8 +16,7 @@ from hadoop import hadoop  # noqa: F401
 from hdfs.fixtures import hdfs, hdfs_kerberos, hdfs_pair, hdfs_to_break  # noqa: F401
 from permissions import _permissions_count  # noqa: F401
 from programs import liblzo2, program, rivals_path  # noqa: F401
-
-REFERENCE = Path(os.environ.get("SHIPPER_REFERENCE", Path(__file__).parents[2] / "shared" / "reference"))
+from vectors import REFERENCE
 
 # A shell that starts the tests behind an `&` has them ignore Ctrl-C, `nohup` a terminal that is closed, and all agents
 # that they start would, too.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from shipper.errors import TransactionMisused
 from shipper.ring.wait import Doorbell
 from shipper.testing.contracts import ChannelContract
 from tests.channels.conftest import Memory
+from tests.vectors import vectors
 
 Make = Callable[..., Memory]
 SMALL = {"ring.bytes": "64k"}
@@ -41,9 +41,8 @@ class TestFlumesAnswers:
     """The recorded answers of Flume's MemoryChannel."""
 
     @pytest.fixture
-    def rows(self, reference: Path) -> dict[str, dict]:
-        lines = (reference / "flume-vectors.jsonl").read_text().splitlines()
-        rows = [json.loads(line) for line in lines if '"section": "memory_channel"' in line]
+    def rows(self) -> dict[str, dict]:
+        rows = vectors("memory_channel")
         assert {row["id"] for row in rows} == {
             "capacity", "byte_capacity_events", "take_empty", "close_open_transaction"
         }  # fmt: skip

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +10,7 @@ import pytest
 from shipper.config.bind import load
 from shipper.config.plan import Plan
 from shipper.config.problem import Problem
-
-REFERENCE = Path(os.environ.get("SHIPPER_REFERENCE", Path(__file__).parents[3] / "shared" / "reference"))
+from tests.vectors import vectors
 
 #: One source, one channel, one sink: what most tests change one line of.
 COMPLETE = """\
@@ -36,8 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marker = metafunc.definition.get_closest_marker("vectors")
     if marker is not None:
-        lines = (REFERENCE / "flume-vectors.jsonl").read_text("utf-8").splitlines()
-        found = [row for row in map(json.loads, lines) if row.get("section") in marker.args]
+        found = vectors(*marker.args)
         assert found, f"no recorded rows in {marker.args}"
         metafunc.parametrize("row", found, ids=[row["id"] for row in found])
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 import random
-from pathlib import Path
+from operator import itemgetter
 from typing import Any
 
 import pytest
@@ -15,15 +13,7 @@ from shipper.files.bucket import Buckets
 from shipper.files.escapes import Rounding, Template, problems, round_down_ms
 from shipper.files.timezones import zone
 from shipper.testing.fakes import ManualClock
-
-REFERENCE = Path(os.environ.get("SHIPPER_REFERENCE", Path(__file__).parents[3] / "shared" / "reference"))
-
-
-def vectors(section: str) -> list[Any]:
-    """Recorded answers of the real classes; none in a checkout without them."""
-    path = REFERENCE / "flume-vectors.jsonl"
-    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    return [pytest.param(row, id=row["id"]) for row in rows if row["section"] == section]
+from tests.vectors import vectors
 
 
 def buckets(given: dict[str, Any]) -> Buckets:
@@ -44,7 +34,7 @@ def others(random_: random.Random, count: int) -> list[dict[str, str | None]]:
     ]
 
 
-@pytest.mark.parametrize("row", vectors("bucket_path"))
+@pytest.mark.parametrize("row", vectors("bucket_path"), ids=itemgetter("id"))
 def test_a_path_is_what_flume_makes_of_it(row: dict[str, Any]) -> None:
     given = row["in"]
     batch = EventBatch.of([b"x"], [given["headers"]])
@@ -58,7 +48,7 @@ def test_a_path_is_what_flume_makes_of_it(row: dict[str, Any]) -> None:
         assert rows.body.to_pylist() == [b"x"]
 
 
-@pytest.mark.parametrize("row", vectors("bucket_path"))
+@pytest.mark.parametrize("row", vectors("bucket_path"), ids=itemgetter("id"))
 def test_a_path_is_the_same_among_a_thousand_other_events(row: dict[str, Any]) -> None:
     given = row["in"]
     random_ = random.Random(row["id"])
@@ -84,7 +74,7 @@ def test_a_path_is_the_same_among_a_thousand_other_events(row: dict[str, Any]) -
         assert found[b"%d" % n] == alone
 
 
-@pytest.mark.parametrize("row", vectors("timestamp_round_down"))
+@pytest.mark.parametrize("row", vectors("timestamp_round_down"), ids=itemgetter("id"))
 def test_a_time_is_rounded_as_flume_rounds_it(row: dict[str, Any]) -> None:
     given = row["in"]
     rounding = Rounding(value=given["value"], unit=given["unit"])

@@ -11,6 +11,7 @@ import pytest
 
 from shipper.metrics.block import Entry, Kind, MetricsBlock
 from shipper.metrics.export import Component, Exporter, java_double
+from tests.vectors import vectors
 
 SOURCE_COUNTED = ("EventReceivedCount", "EventAcceptedCount", "AppendBatchReceivedCount", "AppendBatchAcceptedCount")
 HTTP_COUNTED = (*SOURCE_COUNTED, "ChannelWriteFail", "EventReadFail", "GenericProcessingFail")
@@ -26,10 +27,9 @@ def flume(made: MetricsBlock, *components: Component, base: dict[str, dict[str, 
     return {key: entry for key, entry in found.items() if not key.startswith("LEDGER.")}
 
 
-def test_the_numbers_after_three_posts_are_those_of_flume(reference: Path, agent: Any) -> None:
+def test_the_numbers_after_three_posts_are_those_of_flume(agent: Any) -> None:
     """Recorded: http source, channel of capacity 1, posts of 2 (refused), 1 (taken) and 1 (refused) events."""
-    rows = (reference / "flume-vectors.jsonl").read_text().splitlines()
-    wanted = [row for line in rows if (row := json.loads(line))["section"] == "metrics_json"]
+    wanted = vectors("metrics_json")
     assert len(wanted) == 1
     made = agent.block
     source = agent.source

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,18 +45,6 @@ def crowd() -> Callable[[Event], list[Event]]:
         return events
 
     return around
-
-
-@pytest.fixture
-def vector(reference: Path) -> Callable[[str, str], dict[str, Any]]:
-    """One recorded answer, by section and id."""
-
-    def find(section: str, name: str) -> dict[str, Any]:
-        lines = (reference / "flume-vectors.jsonl").read_text("utf-8").splitlines()
-        rows = [row for row in map(json.loads, lines) if row.get("section") == section]
-        return next(row for row in rows if row["id"] == name)
-
-    return find
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from shipper.batch.framing import line_ends, rows_of
 from shipper.config.field import read_options
 from shipper.registry import find
 from shipper.serializers.avro_event import AvroEventSerializer
+from tests.vectors import vector
 
 
 def read(data: bytes) -> list[dict[str, Any]]:
@@ -53,7 +54,7 @@ def test_each_batch_ends_a_block(make, recorded_events: EventBatch, reference: P
     assert file_of(serializer, recorded_events.slice(0, 2), recorded_events.slice(2)) == recorded
 
 
-def test_recorded_container(make, vector, crowd) -> None:
+def test_recorded_container(make, crowd) -> None:
     """The recorded file, and its events among a thousand others."""
     row = vector("avro_event_file", "two_events")
     events = [(event["headers"], event["body"].encode()) for event in row["in"]["events"]]

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,17 +11,9 @@ from shipper.api import ComponentFailed, EventBatch, RetryLater
 from shipper.config.field import read_options
 from shipper.sinks.file_roll import FileRollOptions, FileRollSink
 from shipper.testing.fakes import ManualClock, sink_context
+from tests.vectors import vector
 
-REFERENCE = Path(os.environ.get("SHIPPER_REFERENCE", Path(__file__).parents[3] / "shared" / "reference"))
 START_MS = 1_340_459_193_234
-
-
-def vector(name: str) -> dict[str, Any]:
-    path = REFERENCE / "flume-vectors.jsonl"
-    if not path.exists():
-        pytest.skip("the recorded answers of Flume are not here")
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    return next(row for row in rows if row["section"] == "file_roll" and row["id"] == name)
 
 
 class Running:
@@ -94,7 +83,7 @@ def test_a_quiet_sink_makes_no_files(tmp_path: Path) -> None:
 
 
 def test_rolltime_names_files_by_their_own_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    row = vector("rolltime")
+    row = vector("file_roll", "rolltime")
     running = Running(tmp_path, **{key: str(value) for key, value in row["config"].items()})
     for _ in row["files_pattern"]:
         running.deliver(b"x")
@@ -114,14 +103,14 @@ def test_rolltime_counts_within_a_second(tmp_path: Path) -> None:
 
 
 def test_header_and_text_writes_headers_as_flume_does(tmp_path: Path) -> None:
-    row = vector("header_and_text")
+    row = vector("file_roll", "header_and_text")
     running = Running(tmp_path, **row["config"])
     running.deliver(b"event 0.0", b"event 1.0", headers=[{"i": "0"}, {"i": "1"}])
     assert list(running.files().values()) == [row["files"]["<T>-1"].encode()]
 
 
 def test_no_newline_is_appended_when_the_file_says_so(tmp_path: Path) -> None:
-    row = vector("no_newline")
+    row = vector("file_roll", "no_newline")
     running = Running(
         tmp_path, **{"sink.serializer.appendNewline": str(row["config"]["sink.serializer.appendNewline"])}
     )

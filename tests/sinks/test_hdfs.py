@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -15,18 +14,10 @@ from shipper.config.field import Finding, read_options
 from shipper.sinks.hdfs.config import HdfsOptions
 from shipper.sinks.hdfs.sink import HdfsSink
 from shipper.testing.fakes import ManualClock, sink_context
+from tests.vectors import vector
 
-REFERENCE = Path(os.environ.get("SHIPPER_REFERENCE", Path(__file__).parents[3] / "shared" / "reference"))
 START_MS = 1_340_459_193_234
 NO_ROLLS = {"hdfs.rollCount": "0", "hdfs.rollSize": "0", "hdfs.rollInterval": "0"}
-
-
-def vector(name: str) -> dict[str, Any]:
-    path = REFERENCE / "flume-vectors.jsonl"
-    if not path.exists():
-        pytest.skip("the recorded answers of Flume are not here")
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    return next(row for row in rows if row["section"] == "hdfs_files" and row["id"] == name)
 
 
 def as_properties(config: dict[str, Any]) -> dict[str, str]:
@@ -72,7 +63,7 @@ class Running:
 
 
 def test_an_open_file_has_its_in_use_name_and_a_closed_one_its_own(tmp_path: Path) -> None:
-    names = vector("open_name_default")["out"]
+    names = vector("hdfs_files", "open_name_default")["out"]
     running = Running(tmp_path)
     running.deliver(b"a")
     assert list(running.files()) == [names["open"].replace("<n>", "N235")]
@@ -81,7 +72,7 @@ def test_an_open_file_has_its_in_use_name_and_a_closed_one_its_own(tmp_path: Pat
 
 
 def test_an_empty_in_use_suffix_gives_the_final_name_at_once(tmp_path: Path) -> None:
-    row = vector("empty_in_use_suffix")
+    row = vector("hdfs_files", "empty_in_use_suffix")
     running = Running(tmp_path, emptyInUseSuffix="true")
     running.deliver(b"a")
     assert list(running.files()) == [row["out"]["open"].replace("<n>", "N235")]
@@ -98,7 +89,7 @@ def test_prefix_suffix_and_in_use_marks_make_the_names(tmp_path: Path) -> None:
 
 
 def test_files_end_after_so_many_events_as_flume_ends_them(tmp_path: Path) -> None:
-    row = vector("roll_count")
+    row = vector("hdfs_files", "roll_count")
     config = as_properties(row["config"])
     running = Running(tmp_path, **{key.removeprefix("hdfs."): value for key, value in config.items()})
     bodies = [b"%d" % n for n in range(row["events"])]
@@ -120,7 +111,7 @@ def test_one_batch_is_cut_into_the_same_files_as_many_small_ones(tmp_path: Path)
 
 
 def test_files_end_by_size_of_the_bodies_as_in_flumes_own_test(tmp_path: Path) -> None:
-    row = vector("upstream_roll_size")
+    row = vector("hdfs_files", "upstream_roll_size")
     running = Running(tmp_path, rollSize="300")
     for _ in range(10):
         running.deliver(*[b"foo"] * 100)
@@ -149,14 +140,14 @@ def test_files_end_by_time_and_when_idle(tmp_path: Path) -> None:
 
 
 def test_text_is_a_line_an_event(tmp_path: Path) -> None:
-    row = vector("text_newline")
+    row = vector("hdfs_files", "text_newline")
     running = Running(tmp_path)
     running.deliver(*[body.encode() for body in row["in"]])
     assert list(running.files().values()) == [row["out"].encode()]
 
 
 def test_a_serializer_is_found_in_any_case(tmp_path: Path) -> None:
-    row = vector("serializer_case")
+    row = vector("hdfs_files", "serializer_case")
     options, findings = options_of(as_properties(row["config"]))
     assert options is not None
     assert not findings
@@ -166,7 +157,7 @@ def test_a_serializer_is_found_in_any_case(tmp_path: Path) -> None:
 
 
 def test_a_sequence_file_of_text_has_flumes_records(tmp_path: Path) -> None:
-    row = vector("sequencefile_text_record")
+    row = vector("hdfs_files", "sequencefile_text_record")
     running = Running(tmp_path, fileType="SequenceFile", writeFormat="Text")
     running.deliver(row["in"]["body"].encode(), headers=[row["in"]["headers"]])
     running.sink.close()
@@ -189,7 +180,7 @@ def test_a_sequence_file_goes_on_after_a_death_with_its_own_sync_marker(tmp_path
 
 
 def test_a_missing_header_leaves_no_empty_folder(tmp_path: Path) -> None:
-    row = vector("missing_header_in_path")
+    row = vector("hdfs_files", "missing_header_in_path")
     running = Running(tmp_path, row["config"]["hdfs.path"].removeprefix("<dir>"))
     running.deliver(b"a")
     running.sink.close()
@@ -198,7 +189,7 @@ def test_a_missing_header_leaves_no_empty_folder(tmp_path: Path) -> None:
 
 def test_an_event_without_a_time_is_refused_and_the_others_go_on(tmp_path: Path) -> None:
     """Flume rolls back and tries again for ever; see the row's `superseded`."""
-    row = vector("missing_timestamp")
+    row = vector("hdfs_files", "missing_timestamp")
     running = Running(tmp_path, "/%Y")
     good = {"timestamp": "1340459193234"}
     with pytest.raises(Refused, match=r"hdfs\.useLocalTimeStamp = true") as refused:
@@ -349,7 +340,7 @@ def test_flumes_defaults_that_cut_files_small_are_named_with_the_line_that_stops
 
 
 def test_an_unknown_write_format_is_accepted_with_a_warning_and_writes_nothing(tmp_path: Path) -> None:
-    row = vector("write_format_unknown")
+    row = vector("hdfs_files", "write_format_unknown")
     options, findings = options_of(as_properties(row["config"]))
     assert options is not None
     assert [finding.severity for finding in findings] == ["warning"]

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,16 +13,7 @@ from shipper.sinks.hdfs.config import HdfsOptions
 from shipper.sinks.hdfs.hadoop_settings import HadoopSettings
 from shipper.sinks.hdfs.sink import HdfsSink
 from shipper.testing.fakes import sink_context
-
-REFERENCE = Path(os.environ.get("SHIPPER_REFERENCE", Path(__file__).parents[3] / "shared" / "reference"))
-
-
-def vector(name: str) -> dict[str, Any]:
-    path = REFERENCE / "flume-vectors.jsonl"
-    if not path.exists():
-        pytest.skip("the recorded answers of Flume are not here")
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    return next(row for row in rows if row["section"] == "hdfs_files" and row["id"] == name)
+from tests.vectors import vector
 
 
 def read(**properties: str) -> tuple[HdfsOptions | None, list[Finding]]:
@@ -103,7 +91,7 @@ def test_a_round_value_must_fit_its_unit(unit: str, value: int, good: bool) -> N
 
 
 def test_a_round_unit_is_taken_in_any_case() -> None:
-    row = vector("round_unit_case")
+    row = vector("hdfs_files", "round_unit_case")
     options, findings = read(**{key.removeprefix("hdfs."): str(value).lower() if value is True else str(value)
                                 for key, value in row["config"].items()})  # fmt: skip
     assert row["out"] == "accepted"
@@ -121,7 +109,7 @@ def test_an_unknown_round_unit_turns_rounding_off_with_a_warning() -> None:
 
 
 def test_a_batch_size_of_zero_is_an_error() -> None:
-    row = vector("batch_size_zero")
+    row = vector("hdfs_files", "batch_size_zero")
     assert row["out"] == "configuration error"
     options, findings = read(batchSize=str(row["config"]["hdfs.batchSize"]))
     assert options is None
@@ -129,7 +117,7 @@ def test_a_batch_size_of_zero_is_an_error() -> None:
 
 
 def test_a_missing_path_is_an_error() -> None:
-    assert vector("no_path")["out"] == "configuration error"
+    assert vector("hdfs_files", "no_path")["out"] == "configuration error"
     options, findings = read_options(HdfsOptions, {})
     assert options is None
     assert "hdfs.path is required" in findings[0].message

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,13 +13,13 @@ from shipper.config.field import read_options
 from shipper.registry import find
 from shipper.sinks.logger import LoggerOptions, LoggerSink
 from shipper.testing.fakes import sink_context
+from tests.vectors import vector
 
 Event = tuple[dict[str, str | None], bytes]
 
 
-def row_of(reference: Path, name: str) -> tuple[Event, int, str]:
-    rows = map(json.loads, (reference / "flume-vectors.jsonl").read_text("utf-8").splitlines())
-    row: dict[str, Any] = next(r for r in rows if r.get("section") == "logger_sink_dump" and r["id"] == name)
+def row_of(name: str) -> tuple[Event, int, str]:
+    row = vector("logger_sink_dump", name)
     given = row["in"]
     body = bytes.fromhex(given["body_hex"]) if "body_hex" in given else given["body"].encode()
     return (given["headers"], body), given["max"], row["out"]["out"]
@@ -40,9 +38,9 @@ def logged(tmp_path: Path, caplog: pytest.LogCaptureFixture, events: list[Event]
 
 
 @pytest.mark.parametrize("name", ["zeros", "seventeen", "hdrs", "hi", "max40"])
-def test_recorded_lines(reference: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str) -> None:
+def test_recorded_lines(tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str) -> None:
     """Alone, and among a thousand other events."""
-    event, bytes_max, out = row_of(reference, name)
+    event, bytes_max, out = row_of(name)
     assert logged(tmp_path, caplog, [event], bytes_max) == [f"Event: {out}"]
     dice = random.Random(4)
     names = ["timestamp", "other", "x"]
@@ -57,9 +55,9 @@ def test_recorded_lines(reference: Path, tmp_path: Path, caplog: pytest.LogCaptu
     assert lines[place] == f"Event: {out}"
 
 
-def test_nothing_to_show_is_refused_at_the_start(reference: Path) -> None:
+def test_nothing_to_show_is_refused_at_the_start() -> None:
     """The recorded dump of 0 bytes is an exception's text; Flume's sink takes no such value, nor do we."""
-    _, bytes_max, out = row_of(reference, "max0")
+    _, bytes_max, out = row_of("max0")
     assert "Exception while dumping" in out
     for value in (bytes_max, -1):
         options, findings = read_options(LoggerOptions, {"maxBytesToLog": str(value)})

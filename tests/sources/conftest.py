@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from shipper.api import Counters, EventBatch, Origin, Source
 from shipper.config.field import read_options
 from shipper.sources.taildir import TaildirSource
 from shipper.testing.fakes import FakeWaiter, ManualClock, source_context
+from tests.sources.netcat_server import Server
 
 
 class TailWorld:
@@ -104,3 +105,17 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TailWorld
     made = TailWorld(tmp_path)
     yield made
     made.close()
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Makes netcat sources that listen."""
+    servers: list[Server] = []
+
+    def make(config: dict[str, str] | None = None, **context: Any) -> Server:
+        servers.append(Server(tmp_path, config or {}, **context))
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        server.close()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
@@ -15,6 +13,7 @@ from shipper.config.field import read_options
 from shipper.registry import find
 from shipper.sources.deserializers.deserializer import Reading, Rows
 from shipper.sources.deserializers.line import LineDeserializer, LineOptions
+from tests.vectors import vectors
 
 
 class Bytes:
@@ -74,16 +73,11 @@ def flume(text: str, chars_max: int) -> list[str]:
     return [*out, piece] if begun else out
 
 
-def recorded(reference: Path) -> list[dict[str, Any]]:
-    rows = map(json.loads, (reference / "flume-vectors.jsonl").read_text("utf-8").splitlines())
-    return [row for row in rows if row["section"] == "deserializer_line"]
-
-
 @pytest.mark.parametrize("which", range(4))
 @pytest.mark.parametrize("others", [0, 1000])
-def test_recorded_answers(reference: Path, which: int, others: int) -> None:
+def test_recorded_answers(which: int, others: int) -> None:
     """What Flume made of the text, alone and among 1,000 other lines."""
-    row = recorded(reference)[which]
+    row = vectors("deserializer_line")[which]
     kind = find("deserializer", row["in"]["type"])
     assert kind is LineDeserializer
     before = "".join(f"before {n} ö\n" for n in range(others // 2))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import logging
 import os
 import re
@@ -19,6 +18,7 @@ from shipper.api import ComponentFailed, EventBatch
 from shipper.config.field import read_options
 from shipper.sources.exec import ExecOptions, ExecSource
 from shipper.testing.fakes import ManualClock, source_context
+from tests.vectors import vectors
 from tests.waiting import alive, until_dead
 
 
@@ -69,12 +69,7 @@ def run(tmp_path, properties, **context) -> list[bytes]:
         source.close()
 
 
-REFERENCE = Path(os.environ.get("SHIPPER_REFERENCE", Path(__file__).parents[3] / "shared" / "reference"))
-VECTORS = REFERENCE / "flume-vectors.jsonl"
-ROWS = [json.loads(line) for line in VECTORS.read_text().splitlines()] if VECTORS.exists() else []
-
-
-@pytest.mark.parametrize("row", [r for r in ROWS if r["section"] == "exec_source"], ids=lambda row: row["id"])
+@pytest.mark.parametrize("row", vectors("exec_source"), ids=lambda row: row["id"])
 def test_recorded_answers_of_flume(tmp_path, row):
     config = dict(row["in"]["config"])
     for path, content in row["in"].get("file_content", {}).items():

@@ -2,149 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import select
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from shipper.api import ComponentFailed, EventBatch
+from shipper.api import ComponentFailed
 from shipper.config.field import read_options
 from shipper.registry import find
 from shipper.sources.netcat import NetcatOptions, NetcatSource
-from shipper.testing.fakes import ManualClock, source_context
-
-_PATIENCE_S = 10.0
-
-
-class SelectWaiter:
-    """Sleeps on real descriptors, as a worker does; never longer than a moment."""
-
-    def __init__(self) -> None:
-        self.rung, self.bell = os.pipe()
-        self.on_rest: Callable[[], None] = lambda: None
-
-    def wait(self, timeout_s: float, fds: Sequence[int] = ()) -> Sequence[int]:
-        if not fds:
-            self.on_rest()
-        return [fd for fd in select.select([*fds, self.rung], [], [], min(timeout_s, 0.05))[0] if fd != self.rung]
-
-    @property
-    def fileno(self) -> int:
-        return self.rung
-
-
-class Server:
-    """A source that listens on a free port, and what came out of it."""
-
-    def __init__(self, tmp_path: Path, config: dict[str, str], **context: Any) -> None:
-        options, findings = read_options(NetcatOptions, {"bind": "127.0.0.1", "port": "0"} | config)
-        assert options is not None, findings
-        self.said: list[tuple[str, str]] = []
-        self.clock = ManualClock()
-        self.waiter = SelectWaiter()
-        self.context = source_context(
-            tmp_path, clock=self.clock, waiter=self.waiter, said=self.said, **context  # type: ignore[arg-type]
-        )  # fmt: skip
-        self.source = NetcatSource(options)
-        self.source.open(self.context)
-        self.bodies: list[bytes] = []
-        self.batches: list[int] = []
-        self.clients: list[socket.socket] = []
-
-    def client(self) -> socket.socket:
-        made = socket.create_connection(self.source.address, timeout=_PATIENCE_S)
-        self.clients.append(made)
-        return made
-
-    def poll(self) -> EventBatch | None:
-        return self.source.poll(0.01)
-
-    def batch(self) -> EventBatch:
-        """The next batch."""
-        end = time.monotonic() + _PATIENCE_S
-        while time.monotonic() < end:
-            if (batch := self.poll()) is not None:
-                return batch
-        raise AssertionError("no batch came")
-
-    def until(self, done: Callable[[], bool]) -> None:
-        """Polls and commits until something is true."""
-        end = time.monotonic() + _PATIENCE_S
-        while not done():
-            assert time.monotonic() < end, f"it never came; {len(self.bodies)} bodies so far"
-            if (batch := self.poll()) is not None:
-                self.bodies += batch.body.to_pylist()
-                self.batches.append(batch.rows)
-                self.source.committed(batch)
-
-    def rows(self, count: int) -> list[bytes]:
-        """Commits until `count` rows have come."""
-        self.until(lambda: len(self.bodies) >= count)
-        return self.bodies
-
-    def replies(self, client: socket.socket, count: int) -> bytes:
-        """The first `count` bytes that a client hears, or all until it is left."""
-        heard = bytearray()
-        client.setblocking(False)
-
-        def done() -> bool:
-            try:
-                piece = client.recv(1 << 16)
-            except BlockingIOError:
-                return len(heard) >= count
-            except ConnectionResetError:
-                return True
-            heard.extend(piece)
-            return not piece or len(heard) >= count
-
-        self.until(done)
-        client.setblocking(True)
-        client.settimeout(_PATIENCE_S)
-        return bytes(heard)
-
-    def is_left(self, client: socket.socket) -> bool:
-        """True when the client's connection was closed from here."""
-        client.setblocking(False)
-        try:
-            return client.recv(1) == b""
-        except BlockingIOError:
-            return False
-        except ConnectionResetError:
-            return True
-
-    def close(self) -> None:
-        self.source.close()
-        for client in self.clients:
-            client.close()
-
-
-@pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    servers: list[Server] = []
-
-    def make(config: dict[str, str] | None = None, **context: Any) -> Server:
-        servers.append(Server(tmp_path, config or {}, **context))
-        return servers[-1]
-
-    yield make
-    for server in servers:
-        server.close()
-
-
-Serve = Callable[..., Server]
-
-
-def recorded(reference: Path) -> list[dict[str, Any]]:
-    rows = map(json.loads, (reference / "flume-vectors.jsonl").read_text("utf-8").splitlines())
-    return [row for row in rows if row["section"] == "netcat"]
+from tests.sources.netcat_server import PATIENCE_S, Serve, Server
+from tests.vectors import vectors
 
 
 def pieces(row: dict[str, Any]) -> list[bytes]:
@@ -154,9 +29,9 @@ def pieces(row: dict[str, Any]) -> list[bytes]:
 
 @pytest.mark.parametrize("which", range(4))
 @pytest.mark.parametrize("others", [0, 1000])
-def test_recorded_answers(reference: Path, serve: Serve, which: int, others: int) -> None:
+def test_recorded_answers(serve: Serve, which: int, others: int) -> None:
     """What Flume made of the bytes, alone and among 1,000 lines of another client in the same block."""
-    row = recorded(reference)[which]
+    row = vectors("netcat")[which]
     server = serve()
     client, other = server.client(), server.client()
     for number, piece in enumerate(pieces(row)):
@@ -194,7 +69,7 @@ def test_a_lone_line_is_not_held_back(serve: Serve) -> None:
     client = server.client()
     server.until(lambda: server.context.counters.get("OpenConnectionCount") == 1)
     client.sendall(b"lone\n")
-    select.select([server.source._loop._fd], [], [], _PATIENCE_S)  # type: ignore[union-attr]
+    select.select([server.source._loop._fd], [], [], PATIENCE_S)  # type: ignore[union-attr]
     batch = server.poll()
     assert batch is not None
     assert batch.body.to_pylist() == [b"lone"]
@@ -620,7 +495,7 @@ def test_two_workers_share_a_port(serve: Serve) -> None:
     two = serve({"port": port}, worker=1, workers=2)
     for number in range(40):
         one.client().sendall(b"%d\n" % number)
-    end = time.monotonic() + _PATIENCE_S
+    end = time.monotonic() + PATIENCE_S
     while len(one.bodies) + len(two.bodies) < 40 and time.monotonic() < end:
         for server in (one, two):
             if (batch := server.poll()) is not None:
@@ -636,7 +511,7 @@ def test_answers_reach_the_client_though_the_source_is_closed_right_after_the_co
     client.sendall(b"a\n")
     server.source.committed(server.batch())
     server.source.close()
-    client.settimeout(_PATIENCE_S)
+    client.settimeout(PATIENCE_S)
     assert client.recv(100) == b"OK\n"
 
 
@@ -648,7 +523,7 @@ def test_rows_that_a_stop_leaves_outside_are_answered_with_failed(serve: Serve) 
     server.batch()
     server.source.position(())
     server.source.close()
-    client.settimeout(_PATIENCE_S)
+    client.settimeout(PATIENCE_S)
     assert client.recv(100) == b"FAILED: the agent is stopping\n"
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.sources.test_netcat import Server
+from tests.sources.netcat_server import Server
 
 _INPUTS = 10_000
 _AT_ONCE = 100

@@ -6,30 +6,14 @@ import dataclasses
 import resource
 import socket
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from tests.sources.test_netcat import Serve, Server
+from tests.sources.netcat_server import Serve, Server
 
 _CROWD = 1000
-
-
-@pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    servers: list[Server] = []
-
-    def make(config: dict[str, str] | None = None, **context: Any) -> Server:
-        servers.append(Server(tmp_path, config or {}, **context))
-        return servers[-1]
-
-    yield make
-    for server in servers:
-        server.close()
 
 
 def let_in(server: Server, count: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 import os
 import random
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from shipper.config.field import read_options
 from shipper.registry import find
 from shipper.sources.spooldir import SpooldirOptions, SpooldirSource
 from shipper.testing.fakes import FakeWaiter, ManualClock, source_context
+from tests.vectors import vector
 
 
 class Spool:
@@ -96,15 +96,9 @@ def spool(tmp_path: Path) -> Iterator[Callable[..., Spool]]:
 Make = Callable[..., Spool]
 
 
-def recorded(reference: Path, name: str) -> dict[str, Any]:
-    rows = map(json.loads, (reference / "flume-vectors.jsonl").read_text("utf-8").splitlines())
-    (row,) = [row for row in rows if row["section"] == "spooldir_scenarios" and row["id"] == name]
-    return dict(row)
-
-
-def test_a_name_that_was_used_before_does_not_stop_it(reference: Path, spool: Make) -> None:
+def test_a_name_that_was_used_before_does_not_stop_it(spool: Make) -> None:
     """Where Flume is dead for ever: the file is set aside under another name, and the next one is read."""
-    row = recorded(reference, "completed_name_reused")
+    row = vector("spooldir_scenarios", "completed_name_reused")
     one = spool()
     one.put("f1", b"a\n")
     events = [one.read()]
@@ -120,9 +114,9 @@ def test_a_name_that_was_used_before_does_not_stop_it(reference: Path, spool: Ma
 
 
 @pytest.mark.parametrize("among", [0, 1000])
-def test_the_oldest_file_comes_first(reference: Path, spool: Make, among: int) -> None:
+def test_the_oldest_file_comes_first(spool: Make, among: int) -> None:
     """By the time of change, whatever the names; alone and among 1,000 others."""
-    row = recorded(reference, "consume_oldest")
+    row = vector("spooldir_scenarios", "consume_oldest")
     one = spool(row["config"])
     shuffle = random.Random(among)
     others = [f"other{number}" for number in range(among)]
@@ -135,9 +129,9 @@ def test_the_oldest_file_comes_first(reference: Path, spool: Make, among: int) -
     assert len(found) == 3 + among
 
 
-def test_names_are_chosen_by_patterns(reference: Path, spool: Make) -> None:
+def test_names_are_chosen_by_patterns(spool: Make) -> None:
     """includePattern says which, ignorePattern says which not, and it wins."""
-    row = recorded(reference, "include_and_ignore")
+    row = vector("spooldir_scenarios", "include_and_ignore")
     one = spool(row["config"])
     for name, content in row["files"].items():
         one.put(name, content.encode())

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shipper.sources._tail.flume_positions import FlumePosition, parse, render
+from tests.vectors import vectors
 
 
 @pytest.fixture(scope="session")
-def rows(reference: Path) -> dict[str, dict[str, Any]]:
-    lines = (reference / "flume-vectors.jsonl").read_text().splitlines()
-    found = [json.loads(line) for line in lines]
-    return {row["id"]: row for row in found if row["section"] == "taildir_scenarios"}
+def rows() -> dict[str, dict[str, Any]]:
+    return {row["id"]: row for row in vectors("taildir_scenarios")}
 
 
 def test_every_recorded_scenario_has_a_test(rows):
