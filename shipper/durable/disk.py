@@ -24,6 +24,7 @@ _F_OFD_GETLK = 36
 _FLOCK = struct.Struct("hhqqi4x")
 _PUNCH_HOLE_KEEP_SIZE = 0x02 | 0x01
 _MADV_POPULATE_READ = 22
+_GIVE_BACK_BYTES = 16 << 20
 _IOV_MAX = 1024
 _SEARCH_BYTES = 1 << 20
 _PAGE_BYTES = mmap.PAGESIZE
@@ -48,6 +49,7 @@ class FileView:
             os.close(self._handle)
             raise
         self.memory = memoryview(self._mapping)
+        self._given_back = 0
 
     def ensure(self, start: int, end: int) -> None:
         """Brings a range into memory. Touching what the disk can't read would end the process with SIGBUS.
@@ -67,6 +69,17 @@ class FileView:
             # A kernel before 5.14: reading it is what tells, and leaves the pages where the mapping finds them.
             for at in range(page, end, 1 << 20):
                 os.pread(self._handle, min(1 << 20, end - at), at)
+
+    def give_back(self, end: int) -> None:
+        """What stands before `end` is not looked at again: it counts as this process's memory no longer.
+
+        The kernel keeps the pages as long as it likes. No view of them should be in use any more: a page that the disk
+        can't read again would end the process.
+        """
+        end -= end % _GIVE_BACK_BYTES
+        if end > self._given_back:
+            self._mapping.madvise(mmap.MADV_DONTNEED, self._given_back, end - self._given_back)
+            self._given_back = end
 
     def find(self, pattern: bytes, start: int, end: int) -> int | None:
         """Offset of the first such bytes from `start` on; None when there are none. What can't be read is left out."""

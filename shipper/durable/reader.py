@@ -277,6 +277,7 @@ class Reader:
             sequence = max(sequence, self._head.sequence)
         head = head._replace(sink=self.sink, sequence=sequence, epoch=self._epoch)
         self.board.store_head(self.index, head)
+        self._search.give_back()
         self._head = self._after = head
         self._lost_committed = self._lost
         if synced:

@@ -39,6 +39,11 @@ class Search:
         """The cursor is somewhere else: the next `find` looks for its segment."""
         self.mapped = None
 
+    def give_back(self) -> None:
+        """What stands before the cursor was delivered, and is not looked at again."""
+        if self.mapped is not None:
+            self.mapped.view.give_back(self.offset)
+
     @property
     def place(self) -> tuple[int, int]:
         """Number of the segment, and offset in it: for the hint of a commit."""

@@ -37,6 +37,9 @@ class SimulatedView(FileView):
     def ensure(self, start: int, end: int) -> None:
         pass
 
+    def give_back(self, end: int) -> None:
+        pass
+
     def find(self, pattern: bytes, start: int, end: int) -> int | None:
         found = self._data.find(pattern, start, end)
         return None if found < 0 else found

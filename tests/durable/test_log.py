@@ -96,6 +96,36 @@ def test_what_is_synced_is_read_by_its_lane_alone(settings: LogSettings, opened:
     assert (log.rows, log.size_bytes) == (1, 3)
 
 
+def test_what_was_delivered_is_nobodys_memory_any_more(settings: LogSettings, opened: Open) -> None:
+    """Of a file of 128 MiB a reader holds what it is about to deliver, not what it has."""
+    log = opened(replace(settings, segment_bytes=128 << 20))
+    body = bytes(4 << 20)
+    for number in range(24):
+        log.append(1, number, [Entry(FIRST, (body,), 1, len(body))])
+    log.sync()
+    reader, largest = reader_of(log), 0
+    for number in range(24):
+        assert reader.peek() is not None
+        reader.step()
+        largest = max(largest, mapped_bytes(".segment"))
+        reader.release(number + 1)
+    assert 4 << 20 < largest < 48 << 20
+    assert mapped_bytes(".segment") < 24 << 20
+
+
+def mapped_bytes(ending: str) -> int:
+    """What this process has in memory of the files whose names end so."""
+    found = 0
+    counts = False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        words = line.split()
+        if "-" in words[0] and not words[0].endswith(":"):
+            counts = words[-1].endswith(ending)
+        elif counts and words[0] == "Rss:":
+            found += int(words[1]) << 10
+    return found
+
+
 def test_what_is_not_synced_is_not_read(settings: LogSettings, opened: Open) -> None:
     """Unless the settings say so: then what is flushed is."""
     log = opened(settings)
