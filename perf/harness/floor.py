@@ -18,8 +18,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-#: what agents write: batches of whole lines, so a little less than 1 MiB and never aligned
-BATCHES = (1 << 20) - 77
+from shipper.config.plan import BATCH_BYTES
+
+#: what agents write: batches of whole lines, so a little less than `batch.bytes` and never aligned
+BATCHES = BATCH_BYTES - 77
 #: what most programs write
 FILTERS = 128 << 10
 _READ_BYTES = 1 << 20

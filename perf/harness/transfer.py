@@ -88,6 +88,7 @@ class Transfer:
         ordered: False when lines of several streams are mixed in the output: only the bytes are counted then.
         goals: on the figures.
         on_disk: input and output on a disk instead of in memory.
+        logged: the bytes are written to a disk as well, on their way.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Transfer:
     ordered: bool = True
     goals: tuple[Goal, ...] = ()
     on_disk: bool = False
+    logged: bool = False
 
 
 @dataclass
@@ -159,6 +161,8 @@ def run_round(settings: Settings, transfer: Transfer, source: Input, base: Path,
     agent = Agent(transfer.properties(places), rings, places.state / "agent")
     with agent:
         feed = transfer.feed(source, places)
+        if transfer.logged:
+            settle(settings, settings.disk, source, BATCHES, copies=2)
         floor = settle(settings, base, source, BATCHES)
         with usage.Peak(agent.memory_bytes) as peak, usage.Meter(agent.cpu_s) as meter:
             before = agent.busy_s()
@@ -185,13 +189,18 @@ def run_round(settings: Settings, transfer: Transfer, source: Input, base: Path,
         check_output(transfer.read_back, source, places.outgoing, transfer.ordered)
 
 
-def settle(settings: Settings, directory: Path, source: Input, piece_bytes: int = FILTERS) -> Floor:
-    """Nobody pays for what was before him: nothing is left to be written to a disk, and the machine is warm."""
+def settle(settings: Settings, directory: Path, source: Input, piece_bytes: int = FILTERS, *, copies: int = 1) -> Floor:
+    """Nobody pays for what was before him: nothing is left to be written to a disk, and the machine is warm.
+
+    Args:
+        copies: of the input that are written at the same time.
+    """
     if settings.short:
         return warmed(directory, source.size_bytes, source.path, piece_bytes, passes_max=1)
     if machine.file_system(directory) != "tmpfs":
         os.sync()
-    return warmed(directory, min(source.size_bytes + _SLACK_BYTES, _WARMED_BYTES_MAX), source.path, piece_bytes)
+    wanted = copies * source.size_bytes + _SLACK_BYTES
+    return warmed(directory, min(wanted, _WARMED_BYTES_MAX), source.path, piece_bytes)
 
 
 def _result(transfer: Transfer, source: Input, rounds: Rounds, missing: list[Rival]) -> Result:

@@ -35,6 +35,7 @@ def benchmark(settings: Settings) -> None:
                 properties=properties,
                 line_bytes=line_bytes,
                 read_back=text_of,
+                logged=durable_keys,
                 goals=(Goal("MB_per_core_s", wanted, "MB/s per core"),) if durable_keys else (),
             )
 
