@@ -18,8 +18,9 @@ from perf.harness.command import Settings, run
 from perf.harness.results import Goal, Result
 from perf.harness.steps import BATCH_BYTES, blocks, report, timed
 from shipper.durable.board import Board, lane_id
-from shipper.durable.log import Entry, Log, LogSettings
+from shipper.durable.log import Log
 from shipper.durable.reader import Reader
+from shipper.durable.settings import Entry, LogSettings
 
 _LANE = lane_id("k1.0")
 _SHARED = 64

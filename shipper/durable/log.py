@@ -24,8 +24,7 @@ from shipper.durable.board import Tail
 from shipper.durable.directory import Claim, translated
 from shipper.durable.disk import Disk
 from shipper.durable.layout import NONCE_BYTES, TAG_BYTES, Opening, record_length
-from shipper.durable.opening import Opened, Recovered, open_log
-from shipper.durable.recovery import LostRange
+from shipper.durable.opening import Opened, open_log
 from shipper.durable.segment import discard
 from shipper.durable.settings import Entry, LogSettings
 from shipper.durable.state import Position, position_bytes
@@ -460,6 +459,3 @@ class Log:
         segments = self._keeper.state.segments
         active = self._active.identity.number if self._active is not None else 0
         self.board.publish_segments(active, min(segments, default=0))
-
-
-__all__ = ["Entry", "Log", "LogSettings", "LostRange", "Position", "Recovered"]

@@ -187,7 +187,7 @@ def test_a_checkpoint_grows_before_a_put_needs_it() -> None:
     """Thousands of streams: the larger file takes the place of the small one; without room the put waits."""
     world = World(SimulatedDisk(), settings_of())
     lane = world.log._keeper.state.lanes
-    from shipper.durable.log import Entry
+    from shipper.durable.settings import Entry
 
     origins = [(f"stream {number}", 0, number, "") for number in range(3000)]
     disk = world.disk

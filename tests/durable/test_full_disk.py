@@ -18,7 +18,8 @@ if libc.unshare(0x00020000) or libc.mount(b"none", b"/", None, 0x44000, None):
 if libc.mount(b"none", where, b"tmpfs", 0, b"size=3m"):
     sys.exit(77)
 from shipper.durable.board import Board, lane_id
-from shipper.durable.log import Entry, Log, LogSettings
+from shipper.durable.log import Log
+from shipper.durable.settings import Entry, LogSettings
 from shipper.durable.reader import Reader
 from shipper.errors import ComponentFailed
 d, lane = Path(sys.argv[1]), lane_id("k1.0")

@@ -20,7 +20,8 @@ BODIES = 400 * KILLS
 WRITER = """
 import sys
 from pathlib import Path
-from shipper.durable.log import Entry, Log, LogSettings
+from shipper.durable.log import Log
+from shipper.durable.settings import Entry, LogSettings
 from shipper.durable.board import lane_id
 d, last, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 settings = LogSettings(checkpoint_dir=d / "c", data_dirs=(d / "d1", d / "d2"), segment_bytes=96 << 10,

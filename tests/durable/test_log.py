@@ -26,8 +26,9 @@ from shipper.durable.layout import (
     read_identity,
     slot_header_bytes,
 )
-from shipper.durable.log import Entry, Log, LogSettings
+from shipper.durable.log import Log
 from shipper.durable.reader import Reader, disown
+from shipper.durable.settings import Entry, LogSettings
 from shipper.errors import ConfigurationError
 
 LANES = ("k1.0", "k2.0")
@@ -276,7 +277,8 @@ def test_a_process_that_is_killed_leaves_what_it_acknowledged(tmp_path: Path, op
     script = """
 import os, sys
 from pathlib import Path
-from shipper.durable.log import Entry, Log, LogSettings
+from shipper.durable.log import Log
+from shipper.durable.settings import Entry, LogSettings
 from shipper.durable.board import lane_id
 d = Path(sys.argv[1])
 settings = LogSettings(checkpoint_dir=d / "c", data_dirs=(d / "d",), segment_bytes=65536, minimum_free_bytes=0)

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from shipper.durable.board import lane_id
 from shipper.durable.keys import Keys
-from shipper.durable.log import Entry, Log, LogSettings, Position
+from shipper.durable.log import Log
 from shipper.durable.reader import Reader
+from shipper.durable.settings import Entry, LogSettings
+from shipper.durable.state import Position
 from tests.durable.simulated import Image, SimulatedDisk
 
 LANES = ("k1.0", "k2.0")

@@ -11,7 +11,7 @@ from shipper.files.half_done import settle_half_done
 from shipper.files.journal import Journal
 from shipper.files.journal_record import Progress
 from shipper.files.local import LocalStore
-from tests.files.test_deaths import SINKS, Channel, check, dying, live
+from tests.files.deaths import SINKS, Channel, check, dying, live
 
 
 class Asked:

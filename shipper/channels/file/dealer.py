@@ -8,7 +8,7 @@ from shipper.batch import wire
 from shipper.channels.file.feed import Feed
 from shipper.channels.memory import overflow
 from shipper.durable.board import Board
-from shipper.durable.log import Entry
+from shipper.durable.settings import Entry
 from shipper.ring.layout import OVERFLOW, Frame
 
 #: Streams of which it is remembered which lane of the log they are in.

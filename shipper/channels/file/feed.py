@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from shipper.durable.log import Entry, Log
+from shipper.durable.log import Log
+from shipper.durable.settings import Entry
 from shipper.ring.consumer import Consumer
 from shipper.ring.lane import Lane
 from shipper.ring.layout import PRODUCER_ASLEEP, Frame, lane_key

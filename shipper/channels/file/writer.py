@@ -33,7 +33,9 @@ from shipper.channels.file.feed import Feed, FeedRoute
 from shipper.channels.memory import overflow
 from shipper.durable.board import HOLDER, Head, lane_at
 from shipper.durable.layout import checksum_behind
-from shipper.durable.log import Entry, Log, Position
+from shipper.durable.log import Log
+from shipper.durable.settings import Entry
+from shipper.durable.state import Position
 from shipper.errors import ComponentFailed
 from shipper.ring.layout import OVERFLOW, Frame
 from shipper.ring.wait import Bell

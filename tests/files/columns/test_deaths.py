@@ -1,7 +1,7 @@
 """A sink worker that writes files of columns dies at each of its system calls; no row is lost, none comes twice.
 
-As in `tests/files/test_deaths.py`, whose stand-in for the system calls it uses. The thread that makes files is part of
-the loop here, so that "at each call" has one meaning; `tests/hdfs/test_columns.py` kills real processes.
+As in `tests/files/test_deaths.py`. The thread that makes files is part of the loop here, so that "at each call" has one
+meaning; `tests/hdfs/test_columns.py` kills real processes.
 """
 
 from __future__ import annotations
@@ -10,20 +10,19 @@ import gc
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from shipper import whole_file
 from shipper.api import Sink
-from shipper.files import appended_file, local
 from shipper.files.columns import assignments, maker, workshop
 from shipper.testing.fakes import ManualClock, sink_context
+from tests.files import deaths
 from tests.files.columns.life import rows_of
-from tests.files.test_deaths import ROWS, TRANSACTION_ROWS, Channel, Death, DyingCalls, built
+from tests.files.deaths import ROWS, TRANSACTION_ROWS, Channel, Death, DyingCalls, built
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
@@ -41,24 +40,11 @@ class System(DyingCalls):
         """As `fsync`."""
 
 
-@contextmanager
 def dying(
     monkeypatch: pytest.MonkeyPatch, calls: int, make: Callable[[int], DyingCalls] = System
-) -> Iterator[DyingCalls]:
+) -> AbstractContextManager[DyingCalls]:
     """The stores and the journals have `calls` calls to live."""
-    system = make(calls)
-    renameat2 = local._renameat2()
-
-    def rename(*arguments: Any) -> int:
-        system.step()
-        return renameat2(*arguments)  # type: ignore[misc]
-
-    with monkeypatch.context() as patch:
-        for module in (local, appended_file, whole_file, assignments, maker, workshop):
-            patch.setattr(module, "os", system)
-        patch.setattr(local, "_renameat2", lambda: rename)
-        yield system
-    system.bury()
+    return deaths.dying(monkeypatch, calls, make=make, more=(assignments, maker, workshop))
 
 
 def deliver_all(sink: Sink[Any], channel: Channel, clock: ManualClock, step: Callable[[], None]) -> None:

@@ -21,7 +21,7 @@ import pytest
 from shipper.testing.fakes import ManualClock, sink_context
 from tests.files.columns.life import rows_of
 from tests.files.columns.test_deaths import SINKS, STRIDES, deliver_all, dying
-from tests.files.test_deaths import ROWS, Channel, Death, DyingCalls
+from tests.files.deaths import ROWS, Channel, Death, DyingCalls
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
