@@ -8,14 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from shipper.api import Bucket, ClosedFile, ClosedListener, EventBatch
-from shipper.config.field import read_options
+from shipper.api import Bucket, ClosedFile, ClosedListener
 from shipper.files.closed_files import ClosedFiles
 from shipper.files.closed_notes import Notes
 from shipper.files.journal import Journal
-from shipper.sinks.hdfs.config import HdfsOptions
 from shipper.sinks.hdfs.sink import HdfsSink
-from shipper.testing.fakes import ManualClock, sink_context
+from tests.running_sink import RunningSink
 
 START_MS = 1_340_459_193_234
 
@@ -41,40 +39,30 @@ class Partitions:
         return [Path(file.final).name.partition(".")[0] for file in self.heard]
 
 
-class Telling(HdfsSink):
+def telling(listener: ClosedListener) -> type[HdfsSink]:
     """An hdfs sink that tells one listener."""
 
-    listener: ClosedListener
+    class Telling(HdfsSink):
+        def listeners(self) -> Sequence[ClosedListener]:
+            return (listener,)
 
-    def listeners(self) -> Sequence[ClosedListener]:
-        return (self.listener,)
+    return Telling
 
 
-class Running:
+class Running(RunningSink):
     """An open sink that tells `partitions`."""
 
     def __init__(self, tmp_path: Path, partitions: Partitions, sequence: int = 0) -> None:
-        self.out = tmp_path / "out"
         given = {
-            "hdfs.path": f"file://{self.out}/%{{host}}/%Y", "hdfs.filePrefix": "%{name}", "hdfs.rollSize": "0",
+            "hdfs.path": f"file://{tmp_path}/out/%{{host}}/%Y", "hdfs.filePrefix": "%{name}", "hdfs.rollSize": "0",
             "hdfs.fileType": "DataStream", "hdfs.timeZone": "UTC", "hdfs.rollCount": "0", "hdfs.rollInterval": "30",
             "sync.interval": "0",
         }  # fmt: skip
-        options, findings = read_options(HdfsOptions, given)
-        assert options is not None, findings
-        self.said: list[tuple[str, str]] = []
-        self.clock = ManualClock(START_MS)
-        self.context = sink_context(tmp_path / "state", clock=self.clock, said=self.said, committed_sequence=sequence)
-        self.sequence = sequence
-        self.sink = Telling(options)
-        self.sink.listener = partitions
-        self.sink.open(self.context)
+        super().__init__(telling(partitions), tmp_path, given, sequence=sequence)
 
     def deliver(self, *names: str) -> None:
         headers = [{"timestamp": str(START_MS), "host": "h", "name": name} for name in names]
-        self.sink.deliver(EventBatch.of([name.encode() for name in names], headers))
-        self.sequence = self.sink.flush()
-        self.sink.committed()
+        super().deliver(*(name.encode() for name in names), headers=headers)
 
     def tick(self, seconds: float = 0.0) -> None:
         self.clock.advance(seconds)

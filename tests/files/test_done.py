@@ -15,6 +15,7 @@ from shipper.sinks.hdfs.config import HdfsOptions
 from shipper.sinks.hdfs.sink import HdfsSink
 from shipper.sinks.sink import SinkContext
 from shipper.testing.fakes import ManualClock, sink_context
+from tests.running_sink import RunningSink
 from tests.waiting import until
 
 HOUR_MS = 3_600_000
@@ -23,36 +24,23 @@ START_MS = 1_340_456_400_000
 HOUR = "2012-06-23/13"
 
 
-class Running:
+class Running(RunningSink):
     """An open sink that makes markers, its clock, and the part of the worker's loop that matters here."""
 
     def __init__(self, tmp_path: Path, context: SinkContext | None = None, sequence: int = 0, **more: str) -> None:
-        self.out = tmp_path / "out"
         given = {
-            "hdfs.path": f"file://{self.out}/%Y-%m-%d/%H", "hdfs.fileType": "DataStream", "hdfs.timeZone": "UTC",
+            "hdfs.path": f"file://{tmp_path}/out/%Y-%m-%d/%H", "hdfs.fileType": "DataStream", "hdfs.timeZone": "UTC",
             "hdfs.rollCount": "0", "hdfs.rollSize": "0", "hdfs.rollInterval": "0", "hdfs.bucketDone": "_SUCCESS",
             "hdfs.bucketDoneLateness": "60", "sync.interval": "0",
         } | {key.replace("_", "."): value for key, value in more.items()}  # fmt: skip
-        options, findings = read_options(HdfsOptions, given)
-        assert options is not None, findings
-        self.said: list[tuple[str, str]] = []
-        self.clock = ManualClock(START_MS)
-        self.context = context or sink_context(
-            tmp_path / "state", clock=self.clock, said=self.said, committed_sequence=sequence
-        )
-        self.sequence = sequence
-        self.sink = HdfsSink(options)
-        self.sink.open(self.context)
+        clock = ManualClock(START_MS)
+        super().__init__(HdfsSink, tmp_path, given, clock=clock, sequence=sequence, context=context)
 
     def deliver(self, *bodies: bytes, at_ms: int = START_MS, commits: bool = True) -> None:
         header = {"timestamp": str(at_ms)}
         self.sink.deliver(EventBatch.of(list(bodies), [header] * len(bodies)))
         if commits:
             self.commit()
-
-    def commit(self) -> None:
-        self.sequence = self.sink.flush()
-        self.sink.committed()
 
     def after(self, seconds: float, *, caught_up: bool = True) -> None:
         """Time goes by, and the worker looks at its sink often enough for all that follows."""
@@ -73,9 +61,6 @@ class Running:
 
     def marked(self, hour: str = HOUR) -> bool:
         return (self.out / hour / "_SUCCESS").exists()
-
-    def counted(self, name: str) -> int:
-        return self.context.counters.get(name)
 
 
 def test_a_bucket_that_is_over_gets_its_marker_behind_its_files(tmp_path: Path) -> None:

@@ -8,36 +8,22 @@ from pathlib import Path
 import pytest
 
 from shipper.api import EventBatch
-from shipper.config.field import read_options
 from shipper.files.journal import Journal
-from shipper.sinks.hdfs.config import HdfsOptions
 from shipper.sinks.hdfs.sink import HdfsSink
-from shipper.testing.fakes import ManualClock, sink_context
+from shipper.testing.fakes import ManualClock
+from tests.running_sink import RunningSink
 
 
-class Life:
+class Life(RunningSink):
     """One process of a sink that writes text to one bucket."""
 
     def __init__(self, tmp_path: Path, sequence: int = 0, start_s: float = 0, **properties: str) -> None:
-        self.out = tmp_path / "out"
-        self.clock = ManualClock()
-        self.clock.wall_ms += round(start_s * 1000)
-        given = {"hdfs.path": f"file://{self.out}", "hdfs.fileType": "DataStream", "hdfs.rollCount": "0",
+        given = {"hdfs.path": f"file://{tmp_path}/out", "hdfs.fileType": "DataStream", "hdfs.rollCount": "0",
                  "hdfs.rollSize": "0", "hdfs.rollInterval": "0"}  # fmt: skip
-        options, findings = read_options(HdfsOptions, given | {f"hdfs.{key}": v for key, v in properties.items()})
-        assert options is not None, findings
-        self.said: list[str] = []
-        self.sink = HdfsSink(options)
-        lines: list[tuple[str, str]] = []
-        self.context = sink_context(tmp_path / "state", clock=self.clock, said=lines, committed_sequence=sequence)
-        self.sink.open(self.context)
-        self.said = [line for _, line in lines]
-
-    def deliver(self, *bodies: bytes) -> int:
-        self.sink.deliver(EventBatch.of(list(bodies)))
-        sequence = self.sink.flush()
-        self.sink.committed()
-        return sequence
+        given |= {f"hdfs.{key}": value for key, value in properties.items()}
+        clock = ManualClock()
+        clock.wall_ms += round(start_s * 1000)
+        super().__init__(HdfsSink, tmp_path, given, clock=clock, sequence=sequence)
 
     def files(self) -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in sorted(self.out.iterdir())}
@@ -68,7 +54,7 @@ def test_a_file_that_became_shorter_is_set_aside_and_never_cut(tmp_path: Path) -
     (aside,) = (name for name in second.files() if "set-aside" in name)
     assert second.files()[aside] == b"abc"
     assert [data for name, data in second.files().items() if name != aside] == [b"b\n"]
-    assert "has 3 bytes of 7 that were delivered to it: it is kept as" in second.said[0]
+    assert "has 3 bytes of 7 that were delivered to it: it is kept as" in second.said[0][1]
     assert second.context.counters.get("files_lost") == 1
 
 
@@ -82,7 +68,7 @@ def test_another_file_under_the_same_name_is_set_aside(tmp_path: Path) -> None:
     (name,) = second.files()
     assert name.startswith(f"{NAME}.tmp.set-aside-")
     assert second.files()[name] == b"something else, and longer"
-    assert "is another file" in second.said[0]
+    assert "is another file" in second.said[0][1]
 
 
 def test_a_file_that_is_gone_is_said_with_its_rows(tmp_path: Path) -> None:
@@ -90,7 +76,7 @@ def test_a_file_that_is_gone_is_said_with_its_rows(tmp_path: Path) -> None:
     sequence = first.deliver(b"a", b"b")
     (tmp_path / "out" / f"{NAME}.tmp").unlink()
     second = Life(tmp_path, sequence)
-    assert "is gone, with 2 rows that were delivered to it" in second.said[0]
+    assert "is gone, with 2 rows that were delivered to it" in second.said[0][1]
     second.deliver(b"c")
     assert list(second.files().values()) == [b"c\n"]
 
@@ -134,7 +120,7 @@ def test_when_the_journal_is_lost_nothing_is_cut(tmp_path: Path) -> None:
     (tmp_path / "state" / "files.journal").write_bytes(kept)  # an old one, from a backup
     second = Life(tmp_path, sequence)
     assert second.files() == {NAME: b"a\nb\n"}
-    assert "does not have the state that the channel's last commit names" in second.said[0]
+    assert "does not have the state that the channel's last commit names" in second.said[0][1]
     third = Life(tmp_path, second.deliver(b"c"))
     third.sink.close()
     assert list(third.files().values()) == [b"a\nb\n", b"c\n"]

@@ -10,38 +10,20 @@ import pytest
 from shipper.api import ComponentFailed, EventBatch, RetryLater
 from shipper.config.field import read_options
 from shipper.sinks.file_roll import FileRollOptions, FileRollSink
-from shipper.testing.fakes import ManualClock, sink_context
+from shipper.testing.fakes import sink_context
+from tests.running_sink import RunningSink
 from tests.vectors import vector
 
 START_MS = 1_340_459_193_234
 
 
-class Running:
+class Running(RunningSink):
     """An open sink with its directory and its clock."""
 
     def __init__(self, tmp_path: Path, sequence: int = 0, **properties: str) -> None:
-        self.out = tmp_path / "out"
-        self.out.mkdir(exist_ok=True)
-        options, findings = read_options(FileRollOptions, {"sink.directory": str(self.out)} | properties)
-        assert options is not None, findings
-        self.said: list[tuple[str, str]] = []
-        self.clock = ManualClock(START_MS)
-        self.sink = FileRollSink(options)
-        self.context = sink_context(tmp_path / "state", clock=self.clock, said=self.said, committed_sequence=sequence)
-        self.sink.open(self.context)
-
-    def deliver(self, *bodies: bytes, headers: list[dict[str, str]] | None = None) -> int:
-        self.sink.deliver(EventBatch.of(list(bodies), headers))
-        sequence = self.sink.flush()
-        self.sink.committed()
-        return sequence
-
-    def after(self, seconds: float) -> None:
-        """Time goes by, and the worker looks at its sink."""
-        self.clock.advance(seconds)
-        if self.sink.tick():
-            self.sink.flush()
-            self.sink.committed()
+        out = tmp_path / "out"
+        out.mkdir(exist_ok=True)
+        super().__init__(FileRollSink, tmp_path, {"sink.directory": str(out)} | properties, sequence=sequence)
 
     def files(self) -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in sorted(self.out.iterdir())}

@@ -13,7 +13,8 @@ from shipper.api import ComponentFailed, EventBatch, Refused
 from shipper.config.field import Finding, read_options
 from shipper.sinks.hdfs.config import HdfsOptions
 from shipper.sinks.hdfs.sink import HdfsSink
-from shipper.testing.fakes import ManualClock, sink_context
+from shipper.testing.fakes import sink_context
+from tests.running_sink import RunningSink
 from tests.vectors import vector
 
 START_MS = 1_340_459_193_234
@@ -29,33 +30,13 @@ def options_of(properties: dict[str, str]) -> tuple[HdfsOptions | None, list[Fin
     return read_options(HdfsOptions, {"hdfs.path": "file:///d"} | properties)
 
 
-class Running:
+class Running(RunningSink):
     """An open sink with its directory and its clock; text without rolls unless the properties say more."""
 
     def __init__(self, tmp_path: Path, path: str = "", sequence: int = 0, **properties: str) -> None:
-        self.out = tmp_path / "out"
-        given = {"hdfs.path": f"file://{self.out}{path}", "hdfs.fileType": "DataStream", "hdfs.timeZone": "UTC"}
+        given = {"hdfs.path": f"file://{tmp_path}/out{path}", "hdfs.fileType": "DataStream", "hdfs.timeZone": "UTC"}
         given |= NO_ROLLS | {key if "serializer" in key else f"hdfs.{key}": value for key, value in properties.items()}
-        options, findings = read_options(HdfsOptions, given)
-        assert options is not None, findings
-        self.said: list[tuple[str, str]] = []
-        self.clock = ManualClock(START_MS)
-        self.sink = HdfsSink(options)
-        self.context = sink_context(tmp_path / "state", clock=self.clock, said=self.said, committed_sequence=sequence)
-        self.sink.open(self.context)
-
-    def deliver(self, *bodies: bytes, headers: list[dict[str, str]] | None = None) -> int:
-        self.sink.deliver(EventBatch.of(list(bodies), headers))
-        sequence = self.sink.flush()
-        self.sink.committed()
-        return sequence
-
-    def after(self, seconds: float) -> None:
-        """Time goes by, and the worker looks at its sink."""
-        self.clock.advance(seconds)
-        if self.sink.tick():
-            self.sink.flush()
-            self.sink.committed()
+        super().__init__(HdfsSink, tmp_path, given, sequence=sequence)
 
     def files(self) -> dict[str, bytes]:
         found = sorted(path for path in self.out.rglob("*") if path.is_file())

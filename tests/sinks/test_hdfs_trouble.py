@@ -13,12 +13,11 @@ import pytest
 
 from shipper import whole_file
 from shipper.api import EventBatch, Refused, RetryLater
-from shipper.config.field import read_options
 from shipper.files import appended_file, local
 from shipper.files.local import LocalStore
 from shipper.sinks.hdfs.config import HdfsOptions
 from shipper.sinks.hdfs.sink import HdfsSink
-from shipper.testing.fakes import ManualClock, sink_context
+from tests.running_sink import RunningSink
 
 
 class FullDisk:
@@ -60,20 +59,14 @@ def disk(monkeypatch: pytest.MonkeyPatch, system: FullDisk, journal_too: bool = 
         yield
 
 
-class Running:
+class Running(RunningSink):
     """An open sink of text in one bucket a host."""
 
     def __init__(self, tmp_path: Path, sequence: int = 0, **properties: str) -> None:
-        self.out = tmp_path / "out"
-        self.clock = ManualClock()
-        given = {"hdfs.path": f"file://{self.out}/%{{h}}", "hdfs.fileType": "DataStream", "hdfs.rollCount": "0",
+        given = {"hdfs.path": f"file://{tmp_path}/out/%{{h}}", "hdfs.fileType": "DataStream", "hdfs.rollCount": "0",
                  "hdfs.rollSize": "0", "hdfs.rollInterval": "0"}  # fmt: skip
-        options, findings = read_options(HdfsOptions, given | {f"hdfs.{key}": v for key, v in properties.items()})
-        assert options is not None, findings
-        self.said: list[tuple[str, str]] = []
-        self.sink = HdfsSink(options)
-        self.context = sink_context(tmp_path / "state", clock=self.clock, said=self.said, committed_sequence=sequence)
-        self.sink.open(self.context)
+        given |= {f"hdfs.{key}": value for key, value in properties.items()}
+        super().__init__(HdfsSink, tmp_path, given, sequence=sequence)
 
     def transaction(self, start: int, rows: int, hosts: str = "abc") -> None:
         """As a runner does it: all of it, or nothing."""
