@@ -246,18 +246,8 @@ def _channel(name: str, properties: Properties, directory: Path, rows: int, head
     take_side.settle()
 
     def put_and_take(batch: EventBatch) -> None:
-        putting = put_side.transaction()
-        putting.begin()
-        assert putting.put("c1", batch)
-        putting.commit()
-        putting.close()
-        taking = take_side.transaction()
-        taking.begin()
-        taken = taking.take()
-        assert taken is not None and taken.rows == rows
-        del taken
-        taking.commit()
-        taking.close()
+        _put(put_side.transaction(), batch)
+        _take(take_side.transaction(), rows)
 
     put_and_take(_batch(rows, headed))
     batch = _batch(rows, headed)
@@ -269,6 +259,22 @@ def _channel(name: str, properties: Properties, directory: Path, rows: int, head
         page.close()
 
 
+def _put(transaction: Any, batch: EventBatch) -> None:
+    transaction.begin()
+    assert transaction.put("c1", batch)
+    transaction.commit()
+    transaction.close()
+
+
+def _take(transaction: Any, rows: int) -> None:
+    transaction.begin()
+    taken = transaction.take()
+    assert taken is not None and taken.rows == rows
+    del taken
+    transaction.commit()
+    transaction.close()
+
+
 def _logged_channel(
     kind: type[Logged] | type[Spilled], properties: Properties, directory: Path, rows: int, headed: bool
 ) -> Work:
@@ -276,19 +282,9 @@ def _logged_channel(
     channel = kind(directory, {**properties, "maxFileSize": "64m", "ring.bytes": "16m"})
 
     def put_and_take(batch: EventBatch) -> None:
-        putting = channel.put_side().transaction()
-        putting.begin()
-        assert putting.put("c1", batch)
-        putting.commit()
-        putting.close()
+        _put(channel.put_side().transaction(), batch)
         channel.writer.step(0.0)
-        taking = channel.take_side().transaction()
-        taking.begin()
-        taken = taking.take()
-        assert taken is not None and taken.rows == rows
-        del taken
-        taking.commit()
-        taking.close()
+        _take(channel.take_side().transaction(), rows)
 
     put_and_take(_batch(rows, headed))
     batch = _batch(rows, headed)

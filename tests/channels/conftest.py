@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,14 +11,12 @@ from shipper.channels.memory.channel import MemoryChannel, MemoryOptions, lane_n
 from shipper.channels.memory.put import LaneRoute, PutSide, open_put_side
 from shipper.channels.memory.take import TakeRoute, TakeSide
 from shipper.config.field import read_options
-from shipper.errors import TransactionMisused
 from shipper.ring.layout import lane_key
 from shipper.ring.puts import PutPage
-from shipper.testing.contracts import ChannelUnderTest
-from shipper.testing.fakes import ManualClock
+from tests.channels.grid import Grid
 
 
-class Memory(ChannelUnderTest):
+class Memory(Grid):
     """A memory channel, or several that the same source workers put into.
 
     Args:
@@ -29,8 +26,6 @@ class Memory(ChannelUnderTest):
         channels: names; the first is the one that the contract speaks of.
         poison: what was taken is overwritten when it is committed.
     """
-
-    misused = TransactionMisused
 
     def __init__(
         self,
@@ -42,20 +37,13 @@ class Memory(ChannelUnderTest):
         channels: tuple[str, ...] = ("c1",),
         poison: bool = True,
     ) -> None:
-        self.directory = directory
+        super().__init__(directory, sources, sinks)
         self.name = channels[0]
         options, findings = read_options(MemoryOptions, properties or {})
         assert options is not None, findings
         self.options = options
-        self.sources = [f"r{n}.0" for n in range(sources)]
-        self.sinks = [f"k{n}.0" for n in range(sinks)]
         self.channels = channels
         self.poison = poison
-        self.clock = ManualClock()
-        self._puts: dict[int, PutSide] = {}
-        self._takes: dict[tuple[str, int], TakeSide] = {}
-        for folder in ("bells", "puts"):
-            (directory / folder).mkdir(exist_ok=True)
         for name in channels:
             MemoryChannel(name, options).prepare(directory / name, self.sources, self.sinks, 4 << 20)
             for source in self.sources:
@@ -74,7 +62,7 @@ class Memory(ChannelUnderTest):
                 name: (
                     self.options,
                     [
-                        LaneRoute(self.lane(worker, sink, name), self.directory / "bells" / self.sinks[sink])
+                        LaneRoute(self.lane(worker, sink, name), self.bell(self.sinks[sink]))
                         for sink in range(len(self.sinks))
                     ],
                 )
@@ -82,15 +70,14 @@ class Memory(ChannelUnderTest):
             }
             rivals = {
                 name: [
-                    (self.lane(other, sink, name), self.directory / "puts" / self.sources[other])
+                    (self.lane(other, sink, name), self.page(other))
                     for other in range(len(self.sources))
                     if other != worker
                     for sink in range(len(self.sinks))
                 ]
                 for name in self.channels
             }
-            page = self.directory / "puts" / self.sources[worker]
-            self._puts[worker] = open_put_side(page, lanes, rivals, self.clock)
+            self._puts[worker] = open_put_side(self.page(worker), lanes, rivals, self.clock)
         return self._puts[worker]
 
     def take_side(self, worker: int = 0, channel: str | None = None) -> TakeSide:
@@ -98,8 +85,8 @@ class Memory(ChannelUnderTest):
         if (name, worker) not in self._takes:
             routes = [
                 TakeRoute(
-                    name, self.lane(source, sink, name), self.directory / "puts" / self.sources[source],
-                    self.directory / "bells" / self.sources[source], sink == worker,
+                    name, self.lane(source, sink, name), self.page(source),
+                    self.bell(self.sources[source]), sink == worker,
                 )
                 for source in range(len(self.sources))
                 for sink in range(len(self.sinks))
@@ -110,13 +97,6 @@ class Memory(ChannelUnderTest):
             )  # fmt: skip
             self._takes[name, worker].settle()
         return self._takes[name, worker]
-
-    def kill(self) -> None:
-        gc.collect()  # views of batches hold the mapping, and a killed process holds none
-        for side in (*self._puts.values(), *self._takes.values()):
-            side.close()
-        self._puts.clear()
-        self._takes.clear()
 
     def kill_sink(self, worker: int, channel: str | None = None) -> None:
         """Ends one sink worker as SIGKILL does."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from pathlib import Path
 
 from shipper.channels.channel import TakeTransaction
@@ -20,11 +19,9 @@ from shipper.config.field import read_options
 from shipper.durable.board import Board, lane_id
 from shipper.durable.disk import Disk
 from shipper.durable.log import Log
-from shipper.errors import TransactionMisused
 from shipper.ring.layout import lane_key
 from shipper.ring.puts import PutPage
-from shipper.testing.contracts import ChannelUnderTest
-from shipper.testing.fakes import ManualClock
+from tests.channels.grid import Grid
 
 WRITER = 500
 
@@ -39,7 +36,7 @@ class _Following(FileTakeSide):
         return super().transaction()
 
 
-class Logged(ChannelUnderTest):
+class Logged(Grid):
     """A file channel.
 
     Args:
@@ -49,14 +46,11 @@ class Logged(ChannelUnderTest):
         disk: of the log; another one in tests of failing disks.
     """
 
-    misused = TransactionMisused
-    name = "c1"
-
     def __init__(
         self, directory: Path, properties: dict[str, str] | None = None, *, sources: int = 1, sinks: int = 1,
         disk: Disk | None = None,
     ) -> None:  # fmt: skip
-        self.directory = directory
+        super().__init__(directory, sources, sinks)
         places = {
             "checkpointDir": f"{directory}/checkpoint", "dataDirs": f"{directory}/data",
             "minimumRequiredSpace": "1048576", "maxFileSize": "1m",
@@ -66,16 +60,9 @@ class Logged(ChannelUnderTest):
         self.options = options
         self.keys = options.keys()
         self.settings = options.log_settings(self.keys)
-        self.sources = [f"r{n}.0" for n in range(sources)]
-        self.sinks = [f"k{n}.0" for n in range(sinks)]
         self.disk = disk
-        self.clock = ManualClock()
-        self._puts: dict[int, PutSide] = {}
-        self._takes: dict[int, FileTakeSide] = {}
         self._writer: LogWriter | None = None
         self.now_s = 0.0
-        for folder in ("bells", "puts"):
-            (directory / folder).mkdir(exist_ok=True)
         FileChannel(self.name, options).prepare(directory / self.name, self.sources, ["c1.0"], 4 << 20)
         for source in self.sources:
             page = PutPage.ensure(directory / "puts" / source)
@@ -93,11 +80,11 @@ class Logged(ChannelUnderTest):
             log = Log.open(self.settings, self.sinks, origins_of, disk=self.disk)
             feeds = [
                 FeedRoute(
-                    self.lane(n), self.directory / "puts" / source, lane_id(f"run/{source}"),
-                    self.directory / "bells" / source,
+                    self.lane(n), self.page(n), lane_id(f"run/{source}"),
+                    self.bell(source),
                 ) for n, source in enumerate(self.sources)
             ]  # fmt: skip
-            lanes = [LaneRoute(lane_id(name), self.directory / "bells" / name) for name in self.sinks]
+            lanes = [LaneRoute(lane_id(name), self.bell(name)) for name in self.sinks]
             self._writer = LogWriter(
                 self.name, log, feeds, lanes, WRITER, sync_each=self.options.sync_each,
                 sync_interval_s=self.options.sync_interval_s, drops_oldest=self.options.on_full == "dropOldest",
@@ -111,12 +98,13 @@ class Logged(ChannelUnderTest):
 
     def put_side(self, worker: int = 0) -> PutSide:
         if worker not in self._puts:
-            lanes = {self.name: (self.options, [PutRoute(self.lane(worker), self.directory / "bells" / "c1.0")])}
+            lanes = {self.name: (self.options, [PutRoute(self.lane(worker), self.bell("c1.0"))])}
             others = [n for n in range(len(self.sources)) if n != worker]
-            rivals = {self.name: [(self.lane(n), self.directory / "puts" / self.sources[n]) for n in others]}
-            page = self.directory / "puts" / self.sources[worker]
+            rivals = {self.name: [(self.lane(n), self.page(n)) for n in others]}
             assert self.writer
-            side = open_put_side(page, lanes, rivals, self.clock, {self.name: LogView(self.settings.board)})
+            side = open_put_side(
+                self.page(worker), lanes, rivals, self.clock, {self.name: LogView(self.settings.board)}
+            )
             side.awaits([self.name])
             self._puts[worker] = side
         return self._puts[worker]
@@ -126,7 +114,7 @@ class Logged(ChannelUnderTest):
             self.write()
             routes = [LogLane(lane_id(name), name, n == worker) for n, name in enumerate(self.sinks)]
             side = _Following(
-                self.settings.board, self.settings.data_dirs, routes, 1000 + worker, self.directory / "bells" / "c1.0",
+                self.settings.board, self.settings.data_dirs, routes, 1000 + worker, self.bell("c1.0"),
                 keys=self.keys, drops_oldest=self.options.on_full == "dropOldest", max_age_s=self.options.max_age_s,
                 clock=self.clock,
             )  # fmt: skip
@@ -142,11 +130,7 @@ class Logged(ChannelUnderTest):
             die(writer)
 
     def kill(self) -> None:
-        gc.collect()  # views of batches hold the mapping, and a killed process holds none
-        for side in (*self._puts.values(), *self._takes.values()):
-            side.close()
-        self._puts.clear()
-        self._takes.clear()
+        super().kill()
         self.kill_writer()
 
     def cut_the_power(self) -> None:

@@ -20,11 +20,9 @@ from shipper.config.field import read_options
 from shipper.durable.board import lane_id
 from shipper.durable.disk import Disk
 from shipper.durable.log import Log
-from shipper.errors import TransactionMisused
 from shipper.ring.layout import lane_key
 from shipper.ring.puts import PutPage
-from shipper.testing.contracts import ChannelUnderTest
-from shipper.testing.fakes import ManualClock
+from tests.channels.grid import Grid
 from tests.channels.logged import die
 
 WRITER = 500
@@ -41,7 +39,7 @@ class _Following(SpillTakeSide):
         return super().transaction()
 
 
-class Spilled(ChannelUnderTest):
+class Spilled(Grid):
     """A channel that spills.
 
     Args:
@@ -52,14 +50,11 @@ class Spilled(ChannelUnderTest):
         poison: what was taken from memory is overwritten when it is committed.
     """
 
-    misused = TransactionMisused
-    name = "c1"
-
     def __init__(
         self, directory: Path, properties: dict[str, str] | None = None, *, sources: int = 1, sinks: int = 1,
         disk: Disk | None = None, run: str = "run", poison: bool = True,
     ) -> None:  # fmt: skip
-        self.directory = directory
+        super().__init__(directory, sources, sinks)
         self.properties = {
             "checkpointDir": f"{directory}/checkpoint", "dataDirs": f"{directory}/data", "overflowTimeout": "0",
             "minimumRequiredSpace": "1048576", "maxFileSize": "1m", "ring.bytes": "256k", **(properties or {}),
@@ -69,18 +64,11 @@ class Spilled(ChannelUnderTest):
         self.options = options
         self.keys = options.keys()
         self.settings = options.log_settings(self.keys)
-        self.sources = [f"r{n}.0" for n in range(sources)]
-        self.sinks = [f"k{n}.0" for n in range(sinks)]
         self.disk = disk
         self.run = run
         self.poison = poison
-        self.clock = ManualClock()
         self.writer_stands_still = False
-        self._puts: dict[int, PutSide] = {}
-        self._takes: dict[int, SpillTakeSide] = {}
         self._writer: LogWriter | None = None
-        for folder in ("bells", "puts"):
-            (directory / folder).mkdir(exist_ok=True)
         SpillableMemoryChannel(self.name, options).prepare(directory / self.name, self.sources, self.sinks, 4 << 20)
         for source in self.sources:
             page = PutPage.ensure(directory / "puts" / source)
@@ -96,14 +84,6 @@ class Spilled(ChannelUnderTest):
     def second(self, source: int = 0, sink: int = 0) -> Path:
         """Where a lane to the writer lies."""
         return self.directory / self.name / second_lane_name(self.sources[source], self.sinks[sink])
-
-    def bell(self, worker: str) -> Path:
-        """Of any worker."""
-        return self.directory / "bells" / worker
-
-    def page(self, source: int) -> Path:
-        """The put page of a source worker."""
-        return self.directory / "puts" / self.sources[source]
 
     def _pairs(self) -> list[tuple[int, int]]:
         return [(source, sink) for source in range(len(self.sources)) for sink in range(len(self.sinks))]
@@ -195,9 +175,5 @@ class Spilled(ChannelUnderTest):
         self._takes.pop(worker).close()
 
     def kill(self) -> None:
-        gc.collect()  # views of batches hold the mapping, and a killed process holds none
-        for side in (*self._puts.values(), *self._takes.values()):
-            side.close()
-        self._puts.clear()
-        self._takes.clear()
+        super().kill()
         self.kill_writer()
