@@ -27,11 +27,13 @@ class Lease(ABC):
     Attributes:
         name: of the lane, for the marks of transactions.
         home: True when the lane was made for this sink worker.
+        key: names it among all lanes that there ever were: its rows are counted under this name.
     """
 
-    def __init__(self, name: str, home: bool, cursor: Consumer | Reader) -> None:
+    def __init__(self, name: str, home: bool, cursor: Consumer | Reader, key: str) -> None:
         self.name = name
         self.home = home
+        self.key = key
         self._cursor = cursor
 
     @property
@@ -80,6 +82,11 @@ class Lease(ABC):
         """Says whether this worker is to be rung when rows come."""
         self._cursor.sleeping(asleep)
 
+    @property
+    def rows_coming(self) -> int:
+        """Rows that will ever have been taken from it, once what is before the cursor is committed."""
+        return self._cursor.rows_coming
+
     def rewind(self) -> None:
         """Goes back to the last commit."""
         self._cursor.rewind()
@@ -111,6 +118,10 @@ class Lease(ABC):
     @abstractmethod
     def release(self, sequence: int) -> None:
         """Commits what is before the cursor, and rings who waits for that."""
+
+    @abstractmethod
+    def rows(self) -> int:
+        """Rows that were ever taken from it, by whomever: as the last commit says."""
 
     @abstractmethod
     def publish_durable(self, committed: Any = None) -> bool:

@@ -125,6 +125,14 @@ class LeasedTakeSide(ABC, Generic[L]):
         name, of_lane = coming
         return any(lane.name == name and lane.finish(of_lane, sequence) for lane in self.lanes)
 
+    def rows_taken(self) -> dict[str, int]:
+        """Rows that were ever taken from each lane, by whomever, by the names that lanes are counted under."""
+        return {lane.key: lane.rows() for lane in self.lanes}
+
+    def rows_coming(self) -> dict[str, int]:
+        """The same of the lane that the transaction under way takes from, once it is committed."""
+        return {lane.key: lane.rows_coming for lane in self.lanes if lane.held and lane.moved}
+
     def waiting(self) -> bool:
         """True when rows wait that may go, in a lane that this worker holds or could hold."""
         return self.choose() is not None

@@ -238,6 +238,12 @@ class TakeSide(Protocol):
         Before anything is taken.
         """
 
+    def rows_taken(self) -> dict[str, int]:
+        """Rows that were ever taken from each lane, by whomever, by the names that lanes are counted under."""
+
+    def rows_coming(self) -> dict[str, int]:
+        """The same of the lane that the transaction under way takes from, once it is committed."""
+
     def store_sequence(self, sequence: int) -> None:
         """Commits a sink sequence without taking anything. Between transactions."""
 

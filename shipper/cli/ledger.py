@@ -35,6 +35,7 @@ _CHANNEL_LINES = {
     "vanished": "gone with the memory of the channel (power cut); a source that can replay has read them again",
     "discarded": "thrown away by a person (shipper channel discard)",
     "before": "taken by an older build, which kept no ledger",
+    "twice_at_most": "at most of those delivered came twice: after a power cut their source read them again",
 }  # fmt: skip
 
 
@@ -133,6 +134,8 @@ def as_lines(found: AgentLedger, colour: bool = False) -> list[str]:
                 f"  {times} times a sink died and could not come back: what it had written and not committed was "
                 f"delivered once more by another one (at least once)"
             )
+        if times := numbers.get("twice_unknown", 0):
+            lines.append(f"  after {times} power cuts it is not known how many came twice (see docs/ledger.md)")
     for key, numbers in total.sinks.items():
         sink = found.sink(key)
         lines += ["", f"sink {sink}"]

@@ -113,6 +113,11 @@ def lane_id(name: str) -> int:
     return int.from_bytes(blake2b(name.encode(), digest_size=4).digest(), "little") or 1
 
 
+def log_key(log_id: bytes, lane: int) -> str:
+    """Names a lane among those of all logs."""
+    return f"{log_id.hex()}:{lane:08x}"
+
+
 def boot_id() -> bytes:
     """16 bytes that change with each boot of the machine."""
     return bytes.fromhex(Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", ""))

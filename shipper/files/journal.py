@@ -13,18 +13,21 @@ it is gone. A *mark* is a fact too: `synced` names an entry up to which all file
 
 Files are known by a number; `records` is the view from what counts. The journal is one file that is rewritten when it
 has grown: a snapshot is an entry that is based on itself, and renamed over the old journal as a whole.
+
+The file is long because all that is ever written, and what is true when the process dies behind it, stands on one page.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from shipper.files.appended_file import AppendedFile
 from shipper.files.journal_past import AGREES, JOURNAL_LOST, HalfDone, Past, apply
-from shipper.files.journal_record import MAGIC, FileRecord, Progress, framed
+from shipper.files.journal_record import MAGIC, FileRecord, Progress, framed, records_in
+from shipper.files.journal_rows import Taken
 
 _GROWN_BYTES = 1 << 20
 
@@ -35,11 +38,13 @@ class _Mark:
 
     Attributes:
         snapshot: what a journal that begins there begins with; None when the present one is short enough.
+        taken: what the mark says of lanes.
     """
 
     sequence: int
     size: int
     snapshot: bytes | None
+    taken: dict[str, Any]
 
 
 class Journal:
@@ -52,6 +57,7 @@ class Journal:
             is the only witness left: all of it counts, or after a power cut all that was synced.
         boot_id: of this life of the machine.
         syncs: somebody calls `sync_begins` and `synced` now and then.
+        rows: rows that were ever taken from each lane, for `journal_rows.py`.
 
     Attributes:
         records: the files that count, by number; those without progress were begun by a transaction that does not.
@@ -62,8 +68,9 @@ class Journal:
     """
 
     def __init__(
-        self, path: Path, committed_sequence: int, run_id: str = "", *, boot_id: str = "", syncs: bool = False
-    ) -> None:
+        self, path: Path, committed_sequence: int, run_id: str = "", *, boot_id: str = "", syncs: bool = False,
+        rows: Callable[[], Mapping[str, int]] | None = None,
+    ) -> None:  # fmt: skip
         self.path = path
         self.syncs = syncs
         self.rebooted = False
@@ -72,6 +79,7 @@ class Journal:
         self._run_id = run_id
         self._boot_id = boot_id
         self._mark: _Mark | None = None
+        self._taken = Taken(rows)
         self._marked_size = -1
         self.records: dict[int, FileRecord] = {}
         self.found = AGREES
@@ -109,12 +117,17 @@ class Journal:
         self._write({"final": [[number, final]]})
         self.records[number].final = final
 
-    def settled(self, progress: Sequence[Progress]) -> None:
+    def settled(self, progress: Sequence[Progress], taken: Mapping[str, int] | None = None) -> None:
         """These files have got so far, and no commit is needed for it: nothing but their end was added.
 
         Dying behind this: their renames are finished.
+
+        Args:
+            taken: where rows count by this without a mark: how many had been taken from each lane by then.
         """
-        self._write({"at": [one.packed() for one in progress]})
+        if taken:
+            self._taken.raise_to(taken)
+        self._write({"at": [one.packed() for one in progress], **({"taken": dict(taken)} if taken else {})})
         apply(self.records, progress)
 
     def gone(self, numbers: Iterable[int]) -> None:
@@ -191,7 +204,9 @@ class Journal:
         assert self._pending is None, "a sync begins between transactions"
         if self._file.size == self._marked_size:
             return False
-        self._mark = _Mark(self._committed, self._file.size, self._snapshot() if self._grown else None)
+        # All that is in the files by now was taken before this line. What comes after it, the mark does not vouch for.
+        snapshot = self._snapshot() if self._grown else None
+        self._mark = _Mark(self._committed, self._file.size, snapshot, self._taken.said())
         return True
 
     def synced(self) -> bool:
@@ -206,7 +221,7 @@ class Journal:
             self._replace(MAGIC + mark.snapshot + self._file.read(mark.size), len(mark.snapshot))
             return False
         before = self._file.size
-        self._write({"synced": [mark.sequence, mark.size]})
+        self._write({"synced": [mark.sequence, mark.size], **mark.taken})
         self._marked_size = self._file.size if before == mark.size else -1
         return True
 
@@ -258,6 +273,7 @@ class Journal:
             "released": self._released,
             "run": self._run_id,
             "boot": self._boot_id,
+            **self._taken.said(),
         }  # fmt: skip
         if self.syncs:
             payload["synced"] = [self._committed, 0]
@@ -294,6 +310,7 @@ class Journal:
                 self.found = JOURNAL_LOST
             return
         past = Past(data, committed_sequence, self._run_id, self._boot_id)
+        self._taken.read(records_in(data)[0])
         self._file.cut(past.size)
         self.found, self.rebooted, self.half_done = past.found, past.rebooted, past.half_done
         self.records, self.gone_unsynced, self._next_number = past.records, past.gone_unsynced, past.next_number

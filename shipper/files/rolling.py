@@ -126,7 +126,10 @@ class RollingFiles:
         context, syncs = outlet.context, outlet.plan.syncs
         context.state_dir.mkdir(parents=True, exist_ok=True)
         path = context.state_dir / "files.journal"
-        journal = Journal(path, context.committed_sequence, context.run_id, boot_id=context.boot_id, syncs=syncs)
+        journal = Journal(
+            path, context.committed_sequence, context.run_id, boot_id=context.boot_id, syncs=syncs,
+            rows=context.rows_taken,
+        )  # fmt: skip
         if journal.found == JOURNAL_LOST:
             self._say("warning", f"{path} does not have the state that the channel's last commit names: files of "
                       "the run before are kept as they are, and may hold rows that come once more")  # fmt: skip

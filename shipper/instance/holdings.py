@@ -21,6 +21,12 @@ from shipper.ring.puts import PutPage
 LETTERS = "%dead"
 
 
+def worker_name(component: str, index: int | str) -> str:
+    """Name of a worker as files have it: two dashes stand between the workers of a lane, and nowhere else."""
+    safe = component.replace("%", "%25").replace("/", "%2F").replace("--", "-%2D")
+    return f"{safe}.{index}"
+
+
 @dataclass(frozen=True)
 class Holding:
     """What one channel holds.

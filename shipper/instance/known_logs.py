@@ -35,15 +35,17 @@ def follow(state_dir: Path, logs: Mapping[str, Places], *, live: bool = False) -
         live: a running agent changes; what it leaves is still being emptied, and the next start looks.
     """
     used = {os.path.realpath(checkpoint) for checkpoint, _ in logs.values()}
-    known = _read(state_dir / _NAME)
+    logs_known = known(state_dir)
     unread = [
-        entry for entry in known if os.path.realpath(entry["checkpoint"]) not in used and (live or _holds_rows(entry))
+        entry
+        for entry in logs_known
+        if os.path.realpath(entry["checkpoint"]) not in used and (live or _holds_rows(entry))
     ]
     now = [
         {"channel": name, "checkpoint": str(checkpoint), "data": [str(path) for path in data]}
         for name, (checkpoint, data) in logs.items()
     ]  # fmt: skip
-    if known != now + unread:
+    if logs_known != now + unread:
         whole_file.write(state_dir / _NAME, [orjson.dumps(now + unread)])
 
 
@@ -68,9 +70,10 @@ def _holds_rows(entry: Mapping[str, Any]) -> bool:
     return rows > 0
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
+def known(state_dir: Path) -> list[dict[str, Any]]:
+    """The logs that are known: of the channels of the last start, and those that held rows then."""
     try:
-        found: list[dict[str, Any]] = orjson.loads(path.read_bytes())
+        found: list[dict[str, Any]] = orjson.loads((state_dir / _NAME).read_bytes())
     except (OSError, ValueError):
         return []
     return found

@@ -15,12 +15,15 @@ defect or a damaged page, and it is shown.
 
 `vanished` are rows that were in a channel whose memory is gone (a power cut): a source that can replay reads them
 again. `before` are rows of a time in which nobody counted.
+
+`twice_at_most` stands in no equation: rows that had been delivered and came once more after a power cut (`twice.py`),
+and `twice_unknown` after how many of them nobody knows.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +33,7 @@ import orjson
 from shipper.errors import DamagedData
 from shipper.instance import log_books
 from shipper.instance.holdings import LETTERS, LaneFile, lane_files
+from shipper.instance.twice import Twice
 from shipper.ring.lane import Lane
 from shipper.ring.layout import CommitSlot, lane_key
 from shipper.ring.puts import PutPage, PutState
@@ -47,7 +51,7 @@ LaneNumbers = tuple[Numbers, list[tuple[int, Numbers]]]
 CHANNEL = (
     "offered", "refused", "dropped_new", "accepted", "accepted_bytes", "taken", "taken_bytes", "in_channel",
     "in_channel_bytes", "delivered", "delivered_bytes", "set_aside", "expired", "dropped_old", "lost", "before",
-    "vanished", "handed_over", "discarded", "in_log", "in_log_bytes",
+    "vanished", "handed_over", "discarded", "in_log", "in_log_bytes", "twice_at_most", "twice_unknown",
 )  # fmt: skip
 #: Of a source: the fields of `Intake`.
 SOURCE = Intake._fields[:8]
@@ -103,6 +107,13 @@ class Ledger:
             _add(numbers, {"vanished": left, "taken": left})
             numbers["in_channel"] = numbers["in_channel_bytes"] = 0
         return self
+
+    def repeat(self, found: Mapping[str, Twice]) -> bool:
+        """Adds what came twice after this; True when that was counted at all."""
+        for name, twice in found.items():
+            more = {"twice_at_most": twice.rows, "twice_unknown": int(not twice.known)}
+            _add(self.channels.setdefault(name, dict.fromkeys(CHANNEL, 0)), more)
+        return bool(found)
 
     def as_data(self) -> dict[str, Any]:
         """As it is stored."""

@@ -7,6 +7,9 @@
                    "run", "began_ms", "at_ms", "closed", "last": the run that was last seen, and its counts then,
                    "unknown": runs that ended without a last look (a power cut)}
 
+What came twice after a power cut is added to the counts of the run that is gone, as another one begins, and before a
+worker of it runs: its journals would say less afterwards.
+
 The sum is `before` and the run that there is now, read from its memory; or `last`, when there is none. It is replaced
 in one step: dying before that leaves the book as it was, and the memory still has the counts; dying after it, the book
 names the run, so its counts are never added twice.
@@ -22,8 +25,10 @@ from typing import Any
 import orjson
 
 from shipper import log, whole_file
+from shipper.instance import twice
 from shipper.instance.instance import Instance
 from shipper.instance.ledger import Ledger, read
+from shipper.instance.settled import settled_run
 from shipper.shared.tally import sink_key
 
 VERSION = 1
@@ -54,7 +59,7 @@ class LedgerBook:
         Args:
             names: word of an account -> name of its sink.
         """
-        data, now_ms = self.data, time.time_ns() // 1_000_000
+        data, now_ms, repeats = self.data, time.time_ns() // 1_000_000, False
         if data.get("run") not in (None, run_id):
             before = Ledger.from_data(data.get("before", {}))
             last = Ledger.from_data(data["last"])
@@ -63,12 +68,15 @@ class LedgerBook:
                 missing = {"run": data["run"], "began_ms": data["began_ms"], "until_ms": data["at_ms"]}
                 data["unknown"] = [*data.get("unknown", ()), missing][-_UNKNOWN_MAX:]
             last.gone().add(before)
+            if data["run"] != settled_run(self.path.parent):
+                repeats = last.repeat(twice.count(self.path.parent, data["run"]))
             data["before"] = last.as_data()
         if data.get("run") != run_id:
             data.update(run=run_id, began_ms=now_ms, last=Ledger().as_data())
         names = {**data.get("names", {}), **names}
         data.update(version=VERSION, agent=agent, file=str(file), run_dir=str(run_dir), names=names)
-        self._store(data, closed=False)
+        # Dying before this: no worker has run, and all is counted once more. Behind it: the book names another run.
+        self._store(data, closed=False, sync=repeats)
 
     def save(self, closed: bool = False) -> None:
         """Writes down what the run's memory says now.
@@ -108,9 +116,9 @@ class LedgerBook:
             pass
         return Ledger.from_data(self.data.get("last", {}))
 
-    def _store(self, data: dict[str, Any], closed: bool) -> None:
+    def _store(self, data: dict[str, Any], closed: bool, sync: bool = False) -> None:
         data.update(closed=closed, at_ms=time.time_ns() // 1_000_000)
-        whole_file.write(self.path, [orjson.dumps(data)], synced=closed)
+        whole_file.write(self.path, [orjson.dumps(data)], synced=closed or sync)
 
 
 class Bookkeeper:
@@ -128,6 +136,14 @@ class Bookkeeper:
         self._try(
             lambda: self._book.open_run(instance.run_id(), instance.run_dir, instance.agent, file.absolute(), names)
         )
+
+    def twice(self) -> dict[str, dict[str, int]]:
+        """What came twice in each channel, before this run."""
+        before = Ledger.from_data(self._book.data.get("before", {}))
+        return {
+            name: {key: numbers.get(key, 0) for key in ("twice_at_most", "twice_unknown")}
+            for name, numbers in before.channels.items()
+        }
 
     def tick(self) -> None:
         """Writes down what there is now and then, for the case that the memory vanishes."""

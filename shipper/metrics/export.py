@@ -68,7 +68,10 @@ _OUR_LEDGER: Final = {
     "expired": "Events that were in the channel for longer than its maxAge.",
     "set_aside": "Events that a sink refused for good.",
     "lost": "Events in frames that did not pass their checks.",
+    "twice_at_most": "Events that had been delivered and came once more after a power cut, at most.",
+    "twice_unknown": "Power cuts after which it is not known how many events came twice.",
 }
+_LEDGER_KINDS: Final = {"mismatch": ("gauge", ""), "twice_unknown": ("counter", "_total")}
 _STATES: Final = {
     State.BUSY: "busy_ns",
     State.WAITING_INPUT: "waiting_input_ns",
@@ -168,7 +171,7 @@ class Exporter:
         text.add("gauge", "shipper_channel_bytes", "Bytes of frames in the channel.", labels, used)
         text.add("gauge", "shipper_channel_fill", "How full the channel is, 0 to 1.", labels, fill)
         for number, sentence in _OUR_LEDGER.items():
-            kind, metric = ("gauge", "") if number == "mismatch" else ("counter", "_rows_total")
+            kind, metric = _LEDGER_KINDS.get(number, ("counter", "_rows_total"))
             text.add(kind, f"shipper_ledger_{number}{metric}", sentence, labels, str(numbers.get(number, 0)))
 
     def _our_workers(self, text: _Exposition, workers: list[WorkerSample], component: Component) -> None:

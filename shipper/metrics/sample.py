@@ -23,6 +23,8 @@ CHANNEL_NAMES: Final = (
     "set_aside",       # rows that a sink refused for good
     "lost",            # rows in frames that did not pass their checks
     "unmoved_since_ms",  # monotonic ms since which rows are in it and none was taken, 0 when none are or some were
+    "twice_at_most",   # rows that came twice after power cuts, at most
+    "twice_unknown",   # power cuts after which nobody knows
 )  # fmt: skip
 
 

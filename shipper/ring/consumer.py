@@ -214,6 +214,11 @@ class Consumer:
         """What `release` will store, and upon what: for `finish`, by whoever comes after a death in between."""
         return [self._base(), list(self._after), self._tally_after.packed()]
 
+    @property
+    def rows_coming(self) -> int:
+        """Rows that will have been taken since the lane was made, once what is before the cursor is committed."""
+        return self._after.rows
+
     def finish(self, coming: list[list[int]], sequence: int) -> bool:
         """Stores the commit that a dead process of this sink was about to store; False when it can't be any more.
 

@@ -158,6 +158,11 @@ def lane_key(channel: str, lane: str) -> int:
     return int.from_bytes(blake2b(f"{channel}/{lane}".encode(), digest_size=8).digest(), "little") | 1
 
 
+def ring_key(run_id: str, channel: str, lane: str) -> str:
+    """Names a lane among all that there ever were: in another run directory it is another one."""
+    return f"{run_id}/{channel}/{lane}"
+
+
 def slot_checksum(values: tuple[int, ...]) -> int:
     """Checksum over the words of a slot."""
     return int(isal_zlib.crc32(struct.pack(f"<{len(values)}Q", *values)))

@@ -38,7 +38,17 @@ class Takes(Protocol):
     """
 
     def coming(self) -> list[Any] | None:
-        """What the commit of the transaction under way will say; None when nobody could finish it. For a journal."""
+        """What the commit of the transaction under way will say; None when nobody could finish it. For a journal.
+
+        Its last part may be a dictionary: rows that will have been taken from a lane by then, as in `rows_taken`.
+        """
+
+    def rows_taken(self) -> dict[str, int]:
+        """Rows that were ever taken from each lane of the channel, by whomever: never fewer than a sink here has.
+
+        For a journal, which says so beside what it vouches for: after a power cut it is known of which rows their
+        source, if it reads them again, makes a second copy. Any thread may ask.
+        """
 
     def finish(self, take: list[Any], sequence: int) -> bool:
         """Stores a commit that a dead process of this worker had announced, if it can still come to be.
@@ -84,6 +94,11 @@ class SinkContext:
     boot_id: str = ""
     board: Path | None = None
     takes: Takes | None = None
+
+    @property
+    def rows_taken(self) -> Callable[[], dict[str, int]] | None:
+        """See `Takes.rows_taken`; None where nothing is taken."""
+        return None if self.takes is None else self.takes.rows_taken
 
 
 class Sink(ABC, Generic[O]):

@@ -51,9 +51,8 @@ class ExecSource(Source[ExecOptions]):
     def committed(self, batch: EventBatch) -> None:
         self._reader.committed(batch)
 
-    def durable(self, origins: Sequence[Origin]) -> None:
-        if isinstance(self._reader, _TailedFiles):
-            self._reader.durable(origins)
+    def durable(self, origins: Sequence[Origin]) -> bool:
+        return isinstance(self._reader, _TailedFiles) and self._reader.durable(origins)
 
     def lag_bytes(self) -> int:
         return self._reader.lag_bytes()
@@ -112,9 +111,9 @@ class _TailedFiles:
         assert self._tail is not None
         self._tail.committed(batch)
 
-    def durable(self, origins: Sequence[Origin]) -> None:
+    def durable(self, origins: Sequence[Origin]) -> bool:
         assert self._tail is not None
-        self._tail.durable(origins)
+        return self._tail.durable(origins)
 
     def lag_bytes(self) -> int:
         return 0 if self._tail is None else self._tail.lag_bytes()

@@ -122,12 +122,17 @@ class Source(ABC, Generic[O]):
     def committed(self, batch: EventBatch) -> None:
         """The rows of the last polled batch are in all required channels; acknowledge them, move the side files."""
 
-    def durable(self, origins: Sequence[Origin]) -> None:
+    def durable(self, origins: Sequence[Origin]) -> bool:
         """All rows up to the ends of `origins` survive the death of the machine, behind every required channel.
 
         A source that can replay writes down, and syncs, that they need not be read again: the next start is told the
         channels' positions only while the channels are there. Nothing else that it keeps on disk may be ahead of this.
+
+        Returns:
+            True when all that it was ever told is written down and synced. Until then, the next start without the
+            channels is said to repeat these rows.
         """
+        return False
 
     def refused(self, batch: EventBatch, reason: str) -> bool:
         """The channels had no room within `keep-alive`.

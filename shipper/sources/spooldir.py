@@ -113,7 +113,7 @@ class SpooldirSource(Source[SpooldirOptions]):
         elif not self._context.tells_durable:
             self._note(file, place)
 
-    def durable(self, origins: Sequence[Origin]) -> None:
+    def durable(self, origins: Sequence[Origin]) -> bool:
         for origin in origins:
             if origin.stream in self._finished:
                 self._retire_finished(origin.stream)
@@ -129,6 +129,10 @@ class SpooldirSource(Source[SpooldirOptions]):
                 whole_file.sync_directory(folder)
         except OSError as problem:
             raise self._places.about_tracker(problem) from problem
+        # What can't be written down: a place in a compressed file, or in several files, as where others were left
+        # alone or put back. The next start reads them from their beginning.
+        in_pieces = file is not None and mine is not None and file.compressed
+        return not (in_pieces or self._left_alone or self._memory.has_put_back)
 
     def refused(self, batch: EventBatch, reason: str) -> bool:
         self._context.waiter.wait(min(self._backoff_s, self.options.backoff_max_s))

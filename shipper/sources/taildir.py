@@ -201,8 +201,8 @@ class TaildirSource(Source[TaildirOptions]):
     def committed(self, batch: EventBatch) -> None:
         self._tail.committed(batch)
 
-    def durable(self, origins: Sequence[Origin]) -> None:
-        self._tail.durable(origins)
+    def durable(self, origins: Sequence[Origin]) -> bool:
+        return self._tail.durable(origins)
 
     def lag_bytes(self) -> int:
         return self._tail.lag_bytes()

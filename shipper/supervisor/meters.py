@@ -22,9 +22,14 @@ if TYPE_CHECKING:
 
 
 class Meters:
-    """The meters of all channels of a grid."""
+    """The meters of all channels of a grid.
 
-    def __init__(self, grid: Grid) -> None:
+    Args:
+        twice: numbers of channels that no lane has: what came twice before this run.
+    """
+
+    def __init__(self, grid: Grid, twice: Mapping[str, Mapping[str, int]]) -> None:
+        self._twice = twice
         self._base: dict[str, dict[str, int]] = {}
         self._logs: dict[str, LogMeter] = {}
         self._lanes: dict[str, list[tuple[Lane, PutPage, int]]] = {}
@@ -86,6 +91,7 @@ class Meters:
                 "capacity_bytes": capacity_bytes, "puts": puts, "takes": takes, "mismatch": difference,
                 "dropped": books["dropped_new"] + books["dropped_old"] + books["refused"],
                 "expired": books["expired"], "set_aside": books["set_aside"], "lost": books["lost"],
+                **self._twice.get(name, {}),
             }  # fmt: skip
         return found
 

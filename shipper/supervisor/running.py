@@ -61,7 +61,7 @@ class Running:
         self._describe_channels()
         self.fleet.part((), self._new_workers(self.grid.workers))
         self._place_entries()
-        self.meters = Meters(self.grid)
+        self.meters = Meters(self.grid, self.books.twice())
         self.observer = Observer(self.block, self.meters.channels)
         self.monitor = Monitor(system, self.observer, self.fleet.ready)
         self.monitor.show(self.plan, loaded.counted, self.meters.base())

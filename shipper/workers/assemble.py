@@ -26,10 +26,10 @@ from shipper.pipeline.quarantine import Quarantine
 from shipper.shared.take_mark import TakeMark
 from shipper.sinks.sink import Sink, SinkContext
 from shipper.sources.source import Source, SourceContext, Waiter
-from shipper.workers import logs
+from shipper.workers import logs, telling
 from shipper.workers.durable_head import DurableHead
 from shipper.workers.duty import Duty
-from shipper.workers.heads import LaneHead, LeftHead
+from shipper.workers.heads import LeftHead, lane_heads
 from shipper.workers.orphans import state_of
 from shipper.workers.positions import Positions
 from shipper.workers.spec import ChannelSpec, WorkerSpec
@@ -121,12 +121,18 @@ def _source_parts(
     side.awaits([name for name in selector.required_channels if name in sync_each])
     logged = {channel.name: channel.logged and not channel.seconds for channel in spec.channels}
     places = [Path(spec.common.run_dir) / "channels" / name for name in selector.required_channels]
+    source = kind(options)
+    counted, told = telling.counted(side, spec.channels), None
+    if source.replayable:
+        told = telling.of_source(state_dir, spec, side, counted, selector.required_channels)
+        undo.callback(told.close)
     positions = Positions(
-        Path(f"{spec.page}.positions"), _heads(side, selector.required_channels),
+        Path(f"{spec.page}.positions"), lane_heads(side, selector.required_channels),
         left=lambda name: LeftHead(name, Path(spec.common.run_dir) / "channels" / name),
         copy=state_dir / f"channel-{spec.index}.kept", run_id=spec.common.run_id, settled_run=spec.common.settled_run,
         # Without a table the logs know; a channel in memory that has lost what it had makes the source read that again.
         logs=(lambda: logs.read_positions(places)) if all(map(logged.get, selector.required_channels)) else None,
+        counted=counted, told=told,
     )  # fmt: skip
     positions.store(side.last_origins())
 
@@ -144,7 +150,7 @@ def _source_parts(
         duty.wait_for_room, rows_max=min(rows_max), keep_alive_s=min(keep_alives), stopping=duty.stopping,
         waiting_for=waiting_for, say=say,
     )  # fmt: skip
-    return SourceParts(kind(options), side, ingest, positions, context)
+    return SourceParts(source, side, ingest, positions, context)
 
 
 def sink_parts(spec: WorkerSpec, entries: dict[str, Entry], say: Say) -> SinkParts:
@@ -182,6 +188,8 @@ def delivery(
     settle_letters(Path(spec.common.run_dir), spec.sink_id)
     letters, letter_channels = _put_side(spec.page, spec.letters) if spec.letters else (None, {})
     parts.letters = letters
+    if letters is not None:
+        telling.of_letters(state_of(spec, spec.sinks[0]), spec, letters)
     members: dict[str, GroupSink] = {}
     for found in spec.sinks:
         quarantine = Quarantine(
@@ -209,7 +217,7 @@ def delivery(
         linger_s=first.linger_s if spec.linger_s is None else spec.linger_s, stopping=duty.stopping,
         waiting_for=waiting_for, say=say,
     )  # fmt: skip
-    heads = _heads(letters, [channel.name for channel in spec.letters]) if letters is not None else ()
+    heads = lane_heads(letters, [channel.name for channel in spec.letters]) if letters is not None else ()
     head = DurableHead(list(parts.sinks.values()), side, heads)
     side.vouches = head.letters_are_durable
     return made, head
@@ -248,19 +256,12 @@ def _take_side(spec: WorkerSpec, clock: Clock, say: Say) -> TakeSide:
         return log
     routes = [TakeRoute(spec.channel, Path(t.path), Path(t.page), Path(t.bell), t.home) for t in spec.takes]
     side = MemoryTakeSide(
-        routes, spec.sink_id, spec.common.poison, drops_oldest=spec.drops_oldest, max_age_s=spec.max_age_s, clock=clock
-    )
+        routes, spec.sink_id, spec.common.poison, run_id=spec.common.run_id, drops_oldest=spec.drops_oldest,
+        max_age_s=spec.max_age_s, clock=clock,
+    )  # fmt: skip
     side.keep_damaged(Salvage(Path(spec.common.state_dir) / "damaged", say))
     if log is None:
         return side
     from shipper.channels.spillablememory.take import SpillTakeSide
 
     return SpillTakeSide(spec.channel, side, log, logs.second_lanes(spec))
-
-
-def _heads(side: PutSide, required: Sequence[str]) -> list[LaneHead]:
-    """The lanes in which rows must be durable before their source may forget them."""
-    return [
-        LaneHead(name, producer) for name, putter in side.putters.items() if name in required
-        for producer in putter.producers
-    ]  # fmt: skip

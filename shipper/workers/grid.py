@@ -32,7 +32,7 @@ from shipper.config.plan import ChannelPlan, ComponentPlan, Plan
 from shipper.errors import ConfigurationError
 from shipper.instance import known_logs
 from shipper.instance.handover import free
-from shipper.instance.holdings import LETTERS
+from shipper.instance.holdings import LETTERS, worker_name
 from shipper.instance.instance import Instance
 from shipper.instance.letters import settle_letters
 from shipper.instance.mending import mend, say_unclaimed
@@ -133,18 +133,19 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False, live: bool = 
         mend(run_dir)
         say_unclaimed(run_dir, [channel.name for channel in plan.channels])
     producers = {
-        c.name: [_worker(s.name, i) for s in plan.sources if c.name in s.channels for i in range(s.workers)]
+        c.name: [worker_name(s.name, i) for s in plan.sources if c.name in s.channels for i in range(s.workers)]
         + [_letters(g.title, i) for g in plan.groups if c.name in g.dead_letters for i in range(g.workers)]
         for c in plan.channels
     }
     consumers = {
         # A channel from which nobody takes is filled all the same, as in Flume: its lane is made for nobody.
-        c.name: [_worker(g.title, i) for g in plan.groups if g.channel == c.name for i in range(g.workers)] or [_NOBODY]
+        c.name: [worker_name(g.title, i) for g in plan.groups if g.channel == c.name for i in range(g.workers)]
+        or [_NOBODY]
         for c in plan.channels
     }
     spills = {name for name, channel in channels.items() if channel.spills}
     takers = {
-        name: [_worker(name, 0)] if channel.logged and name not in spills else consumers[name]
+        name: [worker_name(name, 0)] if channel.logged and name not in spills else consumers[name]
         for name, channel in channels.items()
     }
     lanes: list[LaneRecord] = []
@@ -159,7 +160,7 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False, live: bool = 
             lanes.append(LaneRecord(name, run_dir / "channels" / name / file, page_path))
 
     # A worker that several sources share has one bell: whoever is rung, all of them look.
-    shared_bells = {_worker(s.name, 0): f"{_SHARED}{n}" for n, sources in enumerate(shared) for s in sources}
+    shared_bells = {worker_name(s.name, 0): f"{_SHARED}{n}" for n, sources in enumerate(shared) for s in sources}
 
     def source_bell(worker: str) -> str:
         if (sink := worker.replace(LETTERS, "")) != worker:
@@ -178,7 +179,7 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False, live: bool = 
             run_dir / "channels" / name,
         )
         made = _into(plan.channel(name), me, lanes, takers[name], directory, bell)
-        seconds = _seconds(me, takers[name], directory, writer_bell(_worker(name, 0))) if name in spills else ()
+        seconds = _seconds(me, takers[name], directory, writer_bell(worker_name(name, 0))) if name in spills else ()
         return replace(made, logged=name in logged, seconds=seconds)
 
     common = Common(
@@ -188,7 +189,7 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False, live: bool = 
     specs: list[WorkerSpec] = []
     logs: dict[str, LogSpec] = {}
     for name in logged:
-        me, line = _worker(name, 0), len(specs) + 1
+        me, line = worker_name(name, 0), len(specs) + 1
         seconds = [record for record in lanes if record.channel == name and is_second(record.path) and name in spills]
         found = _log(plan.channel(name), channels[name], writer_bell(me), consumers[name], sink_bell)
         logs[name] = replace(
@@ -203,7 +204,7 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False, live: bool = 
         )  # fmt: skip
     for group in plan.groups:
         for index in range(group.workers):
-            me = _worker(group.title, index)
+            me = worker_name(group.title, index)
             log_spec = logs.get(group.channel)
             direct = [record for record in lanes if group.channel not in spills or not is_second(record.path)]
             takes = _takes(direct, group.channel, me, consumers[group.channel], source_bell)
@@ -239,7 +240,7 @@ def build(plan: Plan, instance: Instance, *, poison: bool = False, live: bool = 
     sources: list[WorkerSpec] = []
     for source in plan.sources:
         for index in range(source.workers):
-            me = _worker(source.name, index)
+            me = worker_name(source.name, index)
             sources.append(
                 WorkerSpec(
                     kind="source",
@@ -295,15 +296,9 @@ def _log(found: ChannelPlan, channel: Channel[Any], bell: str, sinks: Sequence[s
     return LogSpec(found.name, found.type, properties_of(found), board, bell, takers)
 
 
-def _worker(component: str, index: int) -> str:
-    """Name of a worker as files have it: two dashes stand between the workers of a lane, and nowhere else."""
-    safe = component.replace("%", "%25").replace("/", "%2F").replace("--", "-%2D")
-    return f"{safe}.{index}"
-
-
 def _letters(title: str, index: int) -> str:
     """Name of a sink worker as one that puts."""
-    name, _, number = _worker(title, index).rpartition(".")
+    name, _, number = worker_name(title, index).rpartition(".")
     return f"{name}{LETTERS}.{number}"
 
 
@@ -314,7 +309,7 @@ def sink_id(worker: str) -> int:
 
 def sink_worker_id(title: str, index: int) -> int:
     """As `sink_id`, of a worker of a sink group."""
-    return sink_id(_worker(title, index))
+    return sink_id(worker_name(title, index))
 
 
 def _into(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from shipper.channels.memory.put import PutSide
 from shipper.errors import DamagedData
 from shipper.ring.lane import Lane
 from shipper.ring.layout import DURABLE
@@ -23,6 +25,9 @@ class Head(Protocol):
     def put(self) -> int:
         """Position behind everything that was put."""
 
+    def rows(self) -> int:
+        """Rows that were put."""
+
     def durable(self) -> int:
         """Position before which everything survives the death of the machine."""
 
@@ -38,8 +43,19 @@ class LaneHead:
     def put(self) -> int:
         return self._producer.state.tail
 
+    def rows(self) -> int:
+        return self._producer.state.rows
+
     def durable(self) -> int:
         return self._words.observe(DURABLE)
+
+
+def lane_heads(side: PutSide, channels: Sequence[str]) -> list[LaneHead]:
+    """The heads of a worker's lanes into some of its channels."""
+    return [
+        LaneHead(name, producer) for name, putter in side.putters.items() if name in channels
+        for producer in putter.producers
+    ]  # fmt: skip
 
 
 class LeftHead:
@@ -58,6 +74,9 @@ class LeftHead:
             self._lane = None
 
     def put(self) -> int:
+        return 0
+
+    def rows(self) -> int:
         return 0
 
     def durable(self) -> int:

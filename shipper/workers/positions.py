@@ -3,7 +3,8 @@
 Two heads. What the *channels* have is in this table, beside the put page in the run directory and as volatile as the
 rings: a source that starts again goes on behind it. What is *durable* too, safe from a power cut at every target, is
 known later: each put is remembered with how far it reached in every lane, and when the durable heads of all of them
-have passed, its source is told and writes that down itself, on disk.
+have passed, its source is told and writes that down itself, on disk. Behind that it is written down how many rows that
+were (`instance/told_rows.py`).
 
 A record is appended after each put; the file is rewritten when it is large::
 
@@ -33,6 +34,7 @@ from isal import isal_zlib
 from shipper import whole_file
 from shipper.batch.batch import Origin
 from shipper.errors import ComponentFailed
+from shipper.instance.told_rows import ToldRows
 from shipper.workers.heads import Head
 
 _REWRITE_BYTES = 1 << 20
@@ -40,10 +42,15 @@ _WAITING_MOST = 1024
 
 
 class _Waiting(NamedTuple):
-    """A put, or several, of which it is not known that it is durable."""
+    """A put, or several, of which it is not known that it is durable.
+
+    Attributes:
+        rows: that were put into each counted lane by then; () when the process before made the put.
+    """
 
     behind: tuple[int, ...]
     origins: Sequence[Origin]
+    rows: tuple[int, ...] = ()
 
 
 class Positions:
@@ -57,6 +64,8 @@ class Positions:
         run_id: of the run directory.
         settled_run: the run of which a copy is believed.
         logs: asks the logs of channels on disk, when there is neither table nor copy.
+        counted: the lanes of which `told` hears; those into optional channels are among them.
+        told: hears how many rows its source has written down as durable; None when it can't read again.
 
     Attributes:
         streams: the last origin of each stream that the channels have.
@@ -72,6 +81,8 @@ class Positions:
         run_id: str = "",
         settled_run: str = "",
         logs: Callable[[], Sequence[Origin]] | None = None,
+        counted: Sequence[Head] = (),
+        told: ToldRows | None = None,
     ) -> None:
         self._path = path
         self._heads: list[Head] = list(heads)
@@ -79,6 +90,9 @@ class Positions:
         self._run_id = run_id
         self._waiting: deque[_Waiting] = deque()
         self._settled: dict[str, Origin] = {}  # durable, and the source has not been told
+        self._counted = tuple(counted)
+        self._told = told
+        self._rows: tuple[int, ...] = ()  # of what is durable
         self.streams: dict[str, Origin] = {}
         if path.exists():
             self._read(path.read_bytes(), left)
@@ -99,13 +113,15 @@ class Positions:
             return
         for origin in origins:
             self.streams[origin.stream] = origin
-        put = _Waiting(tuple(head.put() for head in self._heads), origins)
+        rows = tuple(head.rows() for head in self._counted)
+        put = _Waiting(tuple(head.put() for head in self._heads), origins, rows)
         if self._heads:
             self._waiting.append(put)
             if len(self._waiting) > _WAITING_MOST:
                 self._merge()
         else:
             self._settled.update((origin.stream, origin) for origin in origins)  # nobody is required to have them
+            self._rows = rows
         if self._size_bytes > _REWRITE_BYTES:
             self._rewrite()
         else:
@@ -116,9 +132,19 @@ class Positions:
         durable, self._settled = self._settled, {}
         heads = [head.durable() for head in self._heads] if self._waiting else []
         while self._waiting and all(map(int.__ge__, heads, self._waiting[0].behind)):
-            for origin in self._waiting.popleft().origins:
+            put = self._waiting.popleft()
+            self._rows = put.rows or self._rows
+            for origin in put.origins:
                 durable[origin.stream] = origin
         return list(durable.values())
+
+    def written(self) -> None:
+        """The source has written down, and synced, all that `durable` ever returned.
+
+        Dying before this: it is told less than is so, and after a power cut more is said to come twice than does.
+        """
+        if self._told is not None and self._rows:
+            self._told.tell({head.name: rows for head, rows in zip(self._counted, self._rows, strict=True)})
 
     def forget(self, stream: str) -> None:
         """Drops a stream that will never come again."""
@@ -129,6 +155,8 @@ class Positions:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+            if self._told is not None:
+                self._told.close()
             self._keep()
 
     # --- inside
@@ -187,7 +215,7 @@ class Positions:
         self._waiting.clear()
         for first, second in zip(waiting[::2], waiting[1::2], strict=False):
             last = {origin.stream: origin for origin in (*first.origins, *second.origins)}
-            self._waiting.append(_Waiting(second.behind, tuple(last.values())))
+            self._waiting.append(_Waiting(second.behind, tuple(last.values()), second.rows))
         if len(waiting) % 2:
             self._waiting.append(waiting[-1])
 

@@ -93,7 +93,8 @@ def tell_durable(source: Source[object], positions: Positions) -> float:  # type
     if not found:
         return _DURABLE_LOOK_S
     began_s = time.monotonic()
-    source.durable(found)
+    if source.durable(found):
+        positions.written()
     # It syncs, once a second as sinks do. What is durable and not written down comes twice after a power cut, so it
     # does that at once, unless its disk is so slow that nothing else would be done.
     return max(_DURABLE_LOOK_S, _DURABLE_SHARE * (time.monotonic() - began_s))

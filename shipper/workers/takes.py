@@ -29,12 +29,16 @@ class WorkerTakes:
     def coming(self) -> list[Any] | None:
         """What the commit of the transaction under way will say; None when nobody could finish it."""
         coming = self._side.coming()
-        return None if coming is None else [coming, self._promised]
+        return None if coming is None else [coming, self._promised, self._side.rows_coming()]
 
     def finish(self, take: list[Any], sequence: int) -> bool:
         """Stores a commit that a dead process of this worker had announced; False when it never will be."""
-        coming, promised = take
+        coming, promised, *_ = take
         return (self._promised or not promised) and self._side.finish(coming, sequence)
+
+    def rows_taken(self) -> dict[str, int]:
+        """Rows that were ever taken from each lane of the channel, by whomever."""
+        return self._side.rows_taken()
 
     @property
     def _promised(self) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from shipper.channels.memory.spilling import SpillingPutter
 from shipper.testing.contracts import ChannelContract, ChannelUnderTest
 from tests.channels.spilled import Spilled
 
@@ -64,6 +65,21 @@ def test_rows_go_to_disk_when_memory_is_full_and_leave_in_order(spilled: Make) -
     assert (channel.in_memory, channel.on_disk) == (3, 7)
     assert channel.drain() == wanted
     assert (channel.in_memory, channel.on_disk) == (0, 0)
+
+
+def test_it_is_said_once_before_the_first_rows_go_to_disk(spilled: Make) -> None:
+    """Behind that, nobody knows how many rows come twice after a power cut."""
+    channel = spilled({"memoryCapacity": "3"})
+    lanes_then: list[int] = []
+    (putter,) = channel.put_side().putters.values()
+    assert isinstance(putter, SpillingPutter)
+    putter.before_spilling = lambda: lanes_then.append(sum(producer.state.rows for producer in putter.producers))
+    for number in range(3):
+        assert channel.put(b"%d" % number)
+    assert lanes_then == []
+    for number in range(3, 6):
+        assert channel.put(b"%d" % number)
+    assert lanes_then == [3], "only those in memory had been put"
 
 
 def test_rows_go_to_disk_only_when_memory_was_full_for_the_time_that_the_file_says(spilled: Make) -> None:

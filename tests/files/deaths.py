@@ -7,6 +7,7 @@ ones are among them. The commit word is a call too: the process may die before i
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import os
 from collections import Counter
@@ -123,11 +124,14 @@ class Channel:
         self.commits += 1
         self._taken = 0
 
-    def coming(self) -> list[int] | None:
-        return [self.commits, self._taken] if self._taken else None
+    def coming(self) -> list[Any] | None:
+        return [self.commits, self._taken, {"lane": self.position + self._taken}] if self._taken else None
 
-    def finish(self, take: list[int], sequence: int) -> bool:
-        commits, self._taken = take
+    def rows_taken(self) -> dict[str, int]:
+        return {"lane": self.position}
+
+    def finish(self, take: list[Any], sequence: int) -> bool:
+        commits, self._taken, _ = take
         if commits != self.commits:
             return False
         self.commit(sequence)
@@ -264,7 +268,9 @@ def dying(
     system.bury()
 
 
-def live(make: Make, folder: Path, channel: Channel, system: DyingCalls, reader: Reader | None = None) -> bool:
+def live(
+    make: Make, folder: Path, channel: Channel, system: DyingCalls, reader: Reader | None = None, run_id: str = ""
+) -> bool:
     """One life of the worker. True when it reached its end."""
     clock = ManualClock(1_340_459_193_000 + channel.position * 10_000)
     try:
@@ -272,7 +278,8 @@ def live(make: Make, folder: Path, channel: Channel, system: DyingCalls, reader:
         if reader is not None:
             reader.between = False
             system.look = reader.look
-        sink.open(sink_context(folder / "state", clock=clock, committed_sequence=channel.sequence, takes=channel))
+        context = sink_context(folder / "state", clock=clock, committed_sequence=channel.sequence, takes=channel)
+        sink.open(dataclasses.replace(context, run_id=run_id, boot_id="boot"))
         if reader is not None:
             reader.between = True
         deliver_all(sink, channel, clock, system.step, reader)
@@ -281,15 +288,21 @@ def live(make: Make, folder: Path, channel: Channel, system: DyingCalls, reader:
     return True
 
 
-def check(folder: Path, said: str) -> None:
+def written(folder: Path, said: str) -> dict[str, list[bytes]]:
+    """What is in each file; all of them have their final names."""
     files = sorted(path for path in (folder / "out").rglob("*") if path.is_file())
     left = [path.name for path in files if path.name.endswith(".tmp") or "set-aside" in path.name]
     assert not left, f"{said}: {left}"
+    contents = {str(path): path.read_bytes() for path in files}
+    return {
+        path: (gzip.decompress(data) if path.endswith(".gz") else data).splitlines() for path, data in contents.items()
+    }
+
+
+def check(folder: Path, said: str) -> None:
     found: list[bytes] = []
-    for path in files:
-        data = path.read_bytes()
-        rows = (gzip.decompress(data) if path.suffix == ".gz" else data).splitlines()
-        assert rows == sorted(rows), f"{said}: order in {path.name}"
+    for path, rows in written(folder, said).items():
+        assert rows == sorted(rows), f"{said}: order in {path}"
         found += rows
     expected = [b"row %03d" % n for n in range(ROWS)]
     counted = Counter(found)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.files.deaths import SINKS, Channel, Reader, check, dying, live
+from shipper.files.journal_rows import rows_vouched_for
+from tests.files.deaths import ROWS, SINKS, TRANSACTION_ROWS, Channel, Reader, check, dying, live, written
 
 STRIDE = int(os.environ.get("SHIPPER_DEATHS_STRIDE", "5"))
 DEATHS = [(name, "renameat2", 1 if name in ("file_roll", "hdfs") else STRIDE) for name in SINKS]
@@ -64,6 +65,31 @@ def test_no_byte_that_a_reader_has_seen_changes(
             break
         calls += stride
     assert finished >= 6 or stride > 1, "of each transaction"
+
+
+@pytest.mark.parametrize(("name", "stride"), [("file_roll", 2), ("hdfs, gzip", 2 * STRIDE + 1)])
+def test_what_comes_twice_when_the_channel_is_gone_too_is_said_by_the_journal(
+    name: str, stride: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All rows come again. Those that were in files are twice: never more than the journal says, and at most one take
+    fewer.
+    """
+    calls, ended, exact = 0, False, 0
+    while not ended:
+        folder = tmp_path / str(calls)
+        folder.mkdir()
+        with dying(monkeypatch, calls, "renameat2") as system:
+            ended = live(SINKS[name], folder, Channel(), system, run_id="run 1")
+        journal = folder / "state" / "files.journal"
+        said = rows_vouched_for(journal.read_bytes(), "boot").get("lane", 0) if journal.exists() else 0
+        with dying(monkeypatch, 1 << 30, "renameat2") as system:
+            assert live(SINKS[name], folder, Channel(), system, run_id="run 2")
+        twice = sum(map(len, written(folder, f"death at call {calls}").values())) - ROWS
+        assert twice <= said <= twice + TRANSACTION_ROWS, f"death at call {calls}: {twice} twice, {said} are said"
+        exact += twice == said > 0
+        shutil.rmtree(folder)
+        calls += stride
+    assert exact > 5, "between two takes"
 
 
 @pytest.mark.parametrize("name", ["file_roll", "hdfs", "hdfs, gzip", "hdfs, few open files"])

@@ -24,6 +24,9 @@ class Asked:
     def coming(self) -> list[object]:
         return ["what the commit says"]
 
+    def rows_taken(self) -> dict[str, int]:
+        return {}
+
     def finish(self, take: list[object], sequence: int) -> bool:
         self.asked.append((take, sequence))
         return self.answer

@@ -192,6 +192,9 @@ class Announced:
     def coming(self) -> list[object]:
         return ["what the commit says"]
 
+    def rows_taken(self) -> dict[str, int]:
+        return {}
+
     def finish(self, take: list[object], sequence: int) -> bool:
         self.finished = sequence
         return True

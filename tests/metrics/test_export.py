@@ -55,16 +55,18 @@ def test_the_numbers_after_three_posts_are_those_of_flume(agent: Any) -> None:
 
 
 def test_the_ledger_of_a_channel_stands_beside_flumes_entries(agent: Any) -> None:
-    agent.channel.channel({"mismatch": 2, "expired": 7})
+    agent.channel.channel({"mismatch": 2, "expired": 7, "twice_at_most": 9, "twice_unknown": 1})
     exporter = Exporter(COMPONENTS, {})
     entry = json.loads(exporter.flume_json(agent.block.sample()))["LEDGER.c1"]
     assert entry == {
         "Type": "LEDGER", "ledger_mismatch": "2", "ledger_dropped": "0", "ledger_expired": "7",
-        "ledger_set_aside": "0", "ledger_lost": "0",
+        "ledger_set_aside": "0", "ledger_lost": "0", "ledger_twice_at_most": "9", "ledger_twice_unknown": "1",
     }  # fmt: skip
     text = exporter.prometheus(agent.block.sample()).decode()
     assert 'shipper_ledger_mismatch{component="c1",kind="channel"} 2' in text
     assert 'shipper_ledger_expired_rows_total{component="c1",kind="channel"} 7' in text
+    assert 'shipper_ledger_twice_at_most_rows_total{component="c1",kind="channel"} 9' in text
+    assert 'shipper_ledger_twice_unknown_total{component="c1",kind="channel"} 1' in text
 
 
 def test_all_values_are_strings_and_types_come_first(agent: Any) -> None:

@@ -21,6 +21,7 @@ from shipper.testing.agent import Agent
 from tests.waiting import alive
 from tests.workers.conftest import agent_of, file_roll, seq, taildir, texts
 from tests.workers.test_kills import Writer, channel, judge
+from tests.workers.test_power import told_twice
 
 ROUNDS = int(os.environ.get("SHIPPER_KILL_ROUNDS", "2"))
 
@@ -100,6 +101,7 @@ def test_the_loss_of_all_processes_and_of_the_run_directory(agent: Callable[...,
     one.until(lambda: delivered(one, writer.lines), "everything is delivered", 90)
     assert one.stop() == 0, one.log()
     judge(texts(tmp_path / "out"), writer)
+    assert told_twice(one) == {"twice_at_most": 0, "twice_unknown": 0}
 
 
 def test_a_grid_of_both_kinds_of_channel(agent: Callable[..., Agent], tmp_path: Path) -> None:

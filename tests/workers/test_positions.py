@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from shipper.batch.batch import Origin
 from shipper.errors import ComponentFailed
+from shipper.instance.told_rows import ToldRows
 from shipper.workers.positions import Positions
 
 
@@ -20,6 +22,9 @@ class ManualHead:
 
     def put(self) -> int:
         return self.at
+
+    def rows(self) -> int:
+        return 10 * self.at
 
     def durable(self) -> int:
         return self.safe
@@ -67,6 +72,52 @@ def test_many_puts_that_wait_are_merged_and_none_is_durable_too_early(tmp_path: 
         head.safe = safe
         assert all(origin.end <= safe for origin in table.durable())
     assert not table._waiting
+
+
+class Told(ToldRows):
+    """What the table tells of rows."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, int] = {}
+
+    def tell(self, rows: Mapping[str, int]) -> None:
+        self.rows.update(rows)
+
+
+def test_rows_are_told_when_their_source_has_written_its_places_down(tmp_path: Path) -> None:
+    """Of every lane that is counted, those into optional channels too: all that stood in it when the put was made."""
+    head, optional, heard = ManualHead("c1/l"), ManualHead("c2/l"), Told()
+    table = Positions(tmp_path / "p", [head], counted=[head, optional], told=heard)
+    put(table, [head, optional], 1)
+    put(table, [head], 2)
+    table.written()
+    assert heard.rows == {}, "nothing of it is durable"
+    head.safe = 1
+    table.durable()
+    assert heard.rows == {}, "the source has not written it down"
+    put(table, [head, optional], 3)
+    table.written()
+    assert heard.rows == {"c1/l": 10, "c2/l": 10}
+    head.safe = 3
+    table.durable()
+    table.written()
+    assert heard.rows == {"c1/l": 30, "c2/l": 30}
+
+
+def test_rows_of_puts_of_the_process_before_are_told_with_the_next_put(tmp_path: Path) -> None:
+    """The table does not have them: until then less is told than is so."""
+    head, heard = ManualHead(), Told()
+    put(Positions(tmp_path / "p", [head]), [head], 1)
+    table = Positions(tmp_path / "p", [head], counted=[head], told=heard)
+    head.safe = 1
+    assert table.durable()
+    table.written()
+    assert heard.rows == {}
+    put(table, [head], 2)
+    head.safe = 2
+    table.durable()
+    table.written()
+    assert heard.rows == {head.name: 20}
 
 
 def test_a_kept_table_counts_only_when_its_run_is_settled(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ import pytest
 
 from shipper.files.journal import Journal
 from shipper.files.journal_record import MAGIC, framed, records_in
+from shipper.instance.ledger_book import LedgerBook
 from shipper.testing.agent import Agent
 from tests.workers.conftest import agent_of, file_roll, hdfs_lz4, lz4_texts, taildir, texts
 from tests.workers.test_kills import Writer, channel, judge, line
@@ -81,6 +82,12 @@ def of_another_boot(data: bytes) -> bytes:
     return out
 
 
+def told_twice(one: Agent, channel_name: str = "c1") -> dict[str, int]:
+    """What the ledger says of rows that came twice."""
+    numbers = LedgerBook(next(one.state_dir.glob("*/ledger.json"))).total().channels[channel_name]
+    return {key: number for key, number in numbers.items() if key.startswith("twice")}
+
+
 def delivered(one: Agent) -> Callable[[], bool]:
     """True once nothing has come for a while, and nothing waits."""
     state = {"puts": -1, "since_s": 0.0}
@@ -127,7 +134,11 @@ def test_after_a_power_cut_nothing_is_lost(kind: str, loses: bool, agent: Callab
     assert not missing, f"{len(missing)} of {writer.lines} lines are lost\n{one.log()}"
     twice = sum(times - 1 for times in found.values())
     assert twice <= twice_most, f"{twice} of {writer.lines} lines came twice"
-    print(f"{kind}: {writer.lines} lines, {twice} twice")
+    said = told_twice(one)
+    most = said.pop("twice_at_most")
+    assert twice <= most <= twice + twice_most, f"{twice} came twice, the ledger says {most} at most"
+    assert said == {"twice_unknown": 0}
+    print(f"{kind}: {writer.lines} lines, {twice} twice, at most {most}")
 
 
 def test_a_clean_stop_without_its_run_directory_is_exact(agent: Callable[..., Agent], tmp_path: Path) -> None:

@@ -21,6 +21,9 @@ class Side:
     def coming(self) -> list[Any] | None:
         return self.said
 
+    def rows_coming(self) -> dict[str, int]:
+        return {"lane": 9}
+
     def finish(self, coming: list[Any], sequence: int) -> bool:
         self.finished.append((coming, sequence))
         return True

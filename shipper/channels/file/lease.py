@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from shipper.channels._lease import Lease
 from shipper.channels.file import tally
-from shipper.durable.board import Head
+from shipper.durable.board import Head, log_key
 from shipper.durable.reader import Reader
 from shipper.ring.wait import Bell
 from shipper.shared.tally import TakeTally
@@ -35,7 +35,7 @@ class LogLease(Lease):
     """A lane of the log as its sink worker sees it."""
 
     def __init__(self, route: LogLane, reader: Reader, writer: Bell) -> None:
-        super().__init__(route.name, route.home, reader)
+        super().__init__(route.name, route.home, reader, log_key(reader.board.log_id, route.lane))
         self.reader = reader
         self._writer = writer
         self._inherits = False
@@ -113,6 +113,9 @@ class LogLease(Lease):
         self._tally = self._tally_after = TakeTally.unpacked(counted)
         self._lost_rows = self.reader.lost_rows
         return True
+
+    def rows(self) -> int:
+        return self.reader.board.head(self.reader.index).rows
 
     def rewind(self) -> None:
         super().rewind()

@@ -7,7 +7,7 @@ seen to where they are taken (`order.py`). So nothing of what this object rememb
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -84,6 +84,8 @@ class SpillingPutter:
         self._turn = 0
         self._full_s = self._disk_full_s = -1.0
         self._spills = not all(map(self._disk_is_drained, range(len(self._sinks))))
+        #: Called before rows are written to a lane to the writer; it costs nothing more when there is nothing to do.
+        self.before_spilling: Callable[[], None] | None = None
 
     @property
     def block_bytes_most(self) -> int:
@@ -113,6 +115,9 @@ class SpillingPutter:
             if not self._memory.is_full or not self._may_spill():
                 return None
             self._spills = True
+        if self.before_spilling is not None:
+            self.before_spilling()
+            self.before_spilling = None
         staged = self._disk.stage(batch, put, index)
         if staged is None:
             self.full_because = f"memory is full, and on disk {self._disk.full_because}"

@@ -20,7 +20,7 @@ from shipper.channels.memory import overflow
 from shipper.channels.memory.salvage import Salvage
 from shipper.ring.consumer import Consumer
 from shipper.ring.lane import Lane
-from shipper.ring.layout import GENERATION, OVERFLOW, Frame, lane_key
+from shipper.ring.layout import GENERATION, OVERFLOW, Frame, lane_key, ring_key
 from shipper.ring.puts import PutPage
 from shipper.ring.wait import Bell
 from shipper.ring.way import make_way
@@ -48,12 +48,13 @@ class TakeRoute:
 class RingLease(Lease):
     """A lane in shared memory as its sink worker sees it."""
 
-    def __init__(self, route: TakeRoute, sink: int) -> None:
+    def __init__(self, route: TakeRoute, sink: int, run_id: str = "") -> None:
         self.route = route
         self.page = PutPage.ensure(route.page)
         lane = Lane.open(route.path)
         self.consumer = Consumer(lane, self.page, self.page.index(lane_key(route.channel, route.path.name)), sink)
-        super().__init__(route.path.name, route.home, self.consumer)
+        name = route.path.name
+        super().__init__(name, route.home, self.consumer, ring_key(run_id, route.channel, name))
         self.bell = Bell(route.bell)
         self.missing_rows = 0
         #: Asked by a put's number: True when older rows of the same source are elsewhere and not delivered.
@@ -71,6 +72,9 @@ class RingLease(Lease):
     def release(self, sequence: int) -> None:
         if self.consumer.release(sequence):
             self.bell.ring()
+
+    def rows(self) -> int:
+        return self.consumer.lane.committed().rows
 
     def publish_durable(self, committed: int | None = None) -> bool:
         if self.consumer.held and self.consumer.inherits:
@@ -162,6 +166,7 @@ class TakeSide(LeasedTakeSide[RingLease]):
         routes: all lanes of the channel.
         sink: id of this sink worker, unique in the agent and not 0.
         poison: see `MemoryTake`.
+        run_id: of the run directory.
         drops_oldest, max_age_s: of the channel: what `make_way` gives up.
     """
 
@@ -171,11 +176,12 @@ class TakeSide(LeasedTakeSide[RingLease]):
         sink: int,
         poison: bool = False,
         *,
+        run_id: str = "",
         drops_oldest: bool = False,
         max_age_s: float = 0.0,
         clock: Clock | None = None,
     ) -> None:
-        lanes = [RingLease(route, sink) for route in routes]
+        lanes = [RingLease(route, sink, run_id) for route in routes]
         super().__init__(lanes, sink, drops_oldest=drops_oldest, max_age_s=max_age_s, clock=clock)
         self._poison = poison
 

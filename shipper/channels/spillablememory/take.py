@@ -96,6 +96,14 @@ class SpillTakeSide:
         """Stores a commit that a dead process had announced; see `LeasedTakeSide`."""
         return self._memory.finish(coming, sequence) or self._log.finish(coming, sequence)
 
+    def rows_taken(self) -> dict[str, int]:
+        """Rows that were ever taken from each lane, in memory and of the log; see `LeasedTakeSide`."""
+        return self._memory.rows_taken() | self._log.rows_taken()
+
+    def rows_coming(self) -> dict[str, int]:
+        """The same of the lane that the transaction under way takes from."""
+        return self._memory.rows_coming() | self._log.rows_coming()
+
     def store_sequence(self, sequence: int) -> None:
         """Commits a sink sequence without taking anything. Between transactions."""
         (self._memory if self._memory.holds else self._log).store_sequence(sequence)

@@ -95,16 +95,19 @@ class Assignments:
             state = DURABLE if work.durable else WHOLE
             self._journal.settled([Progress(work.record.number, work.length, rows, work.body_bytes, state)])
 
-    def durable(self, works: Iterable[Work]) -> None:
+    def durable(self, works: Iterable[Work], taken: Mapping[str, int]) -> None:
         """The stages are whole and on the disk, which the mark of the stages' own journal is about to say.
 
         A power cut before that mark: the rows come again where their source can, and once more out of these stages.
+
+        Args:
+            taken: from each lane, when the sync began.
         """
         with self._lock:
             self._journal.settled([
                 replace(work.record.progress or Progress(work.record.number, work.length, 0, 0), state=DURABLE)
                 for work in works
-            ])  # fmt: skip
+            ], taken)  # fmt: skip
         self.sync()
 
     def is_lost(self, record: FileRecord) -> bool:

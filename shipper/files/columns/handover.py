@@ -71,4 +71,11 @@ def _hand_over(journal: Path, context: SinkContext, *, syncs: bool) -> None:
     Dying before this or behind it: there is nothing left that a journal would have to say.
     """
     journal.unlink(missing_ok=True)
-    Journal(journal, context.committed_sequence, context.run_id, boot_id=context.boot_id, syncs=syncs).close()
+    Journal(
+        journal,
+        context.committed_sequence,
+        context.run_id,
+        boot_id=context.boot_id,
+        syncs=syncs,
+        rows=context.rows_taken,
+    ).close()

@@ -69,6 +69,7 @@ class Workshop(FileWatcher):
         self._open: dict[str, Work] = {}  # by bucket: those that take rows
         self._undurable: list[Work] = []  # whole, and not known to be on the disk
         self._syncing: list[Work] = []
+        self._taken: dict[str, int] = {}  # from each lane, when the last sync began
         self._packed_share = 0.0  # of the last group of rows that was packed; nothing is known before the first
         self._bench = Bench(maker, staged.group_bytes, Background, context.clock.monotonic_s, self._note)
         self.staged_bytes = self.waiting_bytes = 0
@@ -128,6 +129,8 @@ class Workshop(FileWatcher):
     def syncing(self) -> None:
         """All that counts now is about to become durable."""
         self._syncing, self._undurable = [*self._syncing, *self._undurable], []
+        ask = self._context.rows_taken
+        self._taken = ask() if ask is not None and self._syncing else {}
 
     def recovered(self) -> None:
         """All that the process before left was told; what was not is found here."""
@@ -212,7 +215,7 @@ class Workshop(FileWatcher):
 
     def stages_synced(self) -> None:
         """So do the stages that were whole when the sync began. May be called from another thread."""
-        self._assignments.durable(self._syncing)
+        self._assignments.durable(self._syncing, self._taken)
 
     def advance(self) -> None:
         """Begins what can be done, and tells what was done. Never waits."""

@@ -33,6 +33,7 @@ class Memory:
         self._say = say
         self._places = _places(positions, prefix)
         self._progress = self._read(tracker)
+        self.has_put_back = False
 
     def place_of(self, file: Spooled) -> tuple[int, bool]:
         """Where a file that was just opened is to be read on, and whether all of it was delivered already."""
@@ -53,6 +54,7 @@ class Memory:
     def put_back(self, place: Place) -> None:
         """The file will be asked for once more: it grew after all of it had been read."""
         self._places[place.identity] = replace(place, done=False)
+        self.has_put_back = True
 
     def _read(self, tracker: Path) -> dict[str, Progress]:
         known: dict[str, Progress] = {}

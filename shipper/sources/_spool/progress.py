@@ -16,6 +16,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from shipper import whole_file
 from shipper.api import DamagedData
 
 _MAGIC = b"Obj\x01"
@@ -85,6 +86,7 @@ class ProgressFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._fd = -1
+        self._begun = False  # and nobody has synced its name
         self._sync = b""
         self._identity = ""
 
@@ -101,6 +103,9 @@ class ProgressFile:
         """What was noted survives the death of the machine."""
         if self._fd >= 0:
             os.fdatasync(self._fd)
+        if self._begun:
+            whole_file.sync_directory(self._path.parent)
+            self._begun = False
 
     def end(self) -> None:
         """The file that it spoke of is done: removes it, whoever wrote it."""
@@ -128,7 +133,7 @@ class ProgressFile:
         fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o644)
         os.write(fd, head + _long(0) + self._sync)
         os.replace(beside, self._path)
-        self._fd = fd
+        self._fd, self._begun = fd, True
 
 
 def _read_map(data: bytes, at: int) -> tuple[dict[str, bytes], int]:

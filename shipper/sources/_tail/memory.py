@@ -75,6 +75,7 @@ class Memory:
         self.empty = not remembered.found and not context.positions
         self.epoch = remembered.epoch
         self.changed = False
+        self._saved = True  # the last time that something durable was to be written down
         self._decide(remembered, content, context.positions, f"tail:{name}:")
         for key in self._marks:
             self._by_inode[key.inode].append(key)
@@ -117,8 +118,8 @@ class Memory:
             place = (stored.offset, stored.anchor)
         self._safe[file.stream] = place
 
-    def durable(self, origins: Iterable[Origin], by_stream: Mapping[str, WatchedFile], files: FileSet) -> None:
-        """All before these ends is durable: written down, and synced.
+    def durable(self, origins: Iterable[Origin], by_stream: Mapping[str, WatchedFile], files: FileSet) -> bool:
+        """All before these ends is durable: written down, and synced. False when it could not be.
 
         Dying before the sync ends: the places before it, and what lies between comes twice if the machine died.
         """
@@ -128,10 +129,13 @@ class Memory:
             if file is not None and origin.end <= file.committed:
                 self._safe[origin.stream] = (origin.end, origin.anchor)
                 self.changed = True
-        if self.changed and self._opened:
-            self._save_store(files, self._written, sync=True)
+        if not self._opened:
+            return False
+        if self.changed or not self._saved:
+            self._saved = self._save_store(files, self._written, sync=True)
             self.changed = False
             self._json_due = True
+        return self._saved
 
     def unplaced(self) -> Iterator[tuple[Identity, Mark]]:
         """Files that were followed last time and have not been found under a matching name."""

@@ -138,9 +138,9 @@ class Tail:
                 file.committed_anchor = origin.anchor
         self._memory.changed = True
 
-    def durable(self, origins: Sequence[Origin]) -> None:
-        """Moves the place that a start without the channels finds."""
-        self._memory.durable(origins, self._by_stream, self._files)
+    def durable(self, origins: Sequence[Origin]) -> bool:
+        """Moves the place that a start without the channels finds; True when it is there."""
+        return self._memory.durable(origins, self._by_stream, self._files)
 
     def position(self, origins: Sequence[Origin]) -> None:
         """Reads again what lies behind the starts of `origins`."""
