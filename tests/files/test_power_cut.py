@@ -15,6 +15,7 @@ from shipper.files.half_done import settle_half_done
 from shipper.files.journal import Journal
 from shipper.files.journal_past import OTHER_RUN, POWER_CUT
 from shipper.files.journal_record import Progress
+from shipper.files.journal_rows import rows_vouched_for
 from shipper.files.local import LocalStore
 from shipper.files.open_file import Recipe
 from shipper.files.outlet import Outlet, RollingPlan
@@ -157,6 +158,52 @@ def test_a_journal_that_is_written_anew_keeps_its_mark_and_what_came_behind_it(
     same_boot.goes_forward()
     assert [record.progress and record.progress.length for record in same_boot.records.values()] == [9]
     assert settled(tmp_path, after_the_cut(tmp_path)) == ({"f.tmp": b"0123"}, ["f.tmp"])
+
+
+def test_a_mark_says_how_many_rows_had_been_taken_when_its_sync_began(tmp_path: Path) -> None:
+    """With the lanes gone, and the machine: of what came later no file has anything. In the same life entries count."""
+    taken = {"lane": 0}
+    journal = Journal(tmp_path / "j", 0, "run 1", boot_id="boot 1", syncs=True, rows=lambda: taken)
+    journal.recovered()
+    number = begun(journal, LocalStore(), tmp_path / "f", b"0123456789")
+
+    def said() -> tuple[int, int]:
+        data = (tmp_path / "j").read_bytes()
+        return rows_vouched_for(data, "boot 2")["lane"], rows_vouched_for(data, "boot 1")["lane"]
+
+    for rows in (4, 9):
+        taken["lane"] = rows
+        journal.append([Progress(number, rows, rows, rows)], ["what a commit says", {"lane": rows}])
+        journal.confirm()
+        assert said() == ((0, 4) if rows == 4 else (0, 9))
+        if rows == 4:
+            assert journal.sync_begins()
+    assert journal.synced()
+    assert said() == (4, 9)
+    mark(journal)
+    assert said() == (9, 9)
+    journal.close()
+    assert said() == (9, 9)
+
+
+def test_a_journal_without_marks_vouches_for_all_that_it_says(tmp_path: Path) -> None:
+    """Nothing is synced there: after a power cut what is left of the journal counts, and what its entries took."""
+    journal = Journal(tmp_path / "j", 0, "run 1", boot_id="boot 1", rows=lambda: {"lane": 3})
+    journal.recovered()
+    journal.append([], ["what a commit says", {"lane": 7}])
+    assert rows_vouched_for((tmp_path / "j").read_bytes(), "boot 2") == {"lane": 7}
+
+
+def test_who_settles_the_files_of_another_keeps_what_it_said_of_lanes(tmp_path: Path) -> None:
+    """It takes from none of them itself."""
+    journal = Journal(tmp_path / "j", 0, "run 1", boot_id="boot 1", syncs=True, rows=lambda: {"lane": 3})
+    journal.recovered()
+    journal.append([], ["what a commit says", {"lane": 7}])
+    settler = Journal(tmp_path / "j", 0, "run 1", boot_id="boot 1", syncs=True)
+    settler.forget()
+    settler.recovered()
+    settler.close()
+    assert rows_vouched_for((tmp_path / "j").read_bytes(), "boot 2") == {"lane": 7}
 
 
 def test_a_disk_that_has_another_number_after_the_reboot_is_the_same_disk(tmp_path: Path) -> None:
