@@ -256,7 +256,7 @@ def test_it_is_counted_until_the_book_has_it_and_then_no_more(state: State, monk
 
     assert opened("run 1") == {}
     with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", _dies)
+        patch.setattr(os, "rename", _dies)
         with pytest.raises(OSError):
             opened("run 2")
     assert opened("run 2")["twice_at_most"] == 10
