@@ -118,7 +118,7 @@ class LogLease(Lease):
         return self.reader.board.head(self.reader.index).rows
 
     def rewind(self) -> None:
-        super().rewind()
+        self.reader.rewind()
         self._tally_after = self._tally
 
     def publish_durable(self, committed: Head | None = None) -> bool:
