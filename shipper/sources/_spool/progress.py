@@ -129,11 +129,8 @@ class ProgressFile:
         head = _MAGIC + _long(len(entries))
         for key, value in entries.items():
             head += _long(len(key)) + key.encode() + _long(len(value)) + value
-        beside = self._path.with_name(self._path.name + ".new")
-        fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        os.write(fd, head + _long(0) + self._sync)
-        os.replace(beside, self._path)
-        self._fd, self._begun = fd, True
+        self._fd = whole_file.opened(self._path, [head + _long(0) + self._sync], mode=0o644)
+        self._begun = True
 
 
 def _read_map(data: bytes, at: int) -> tuple[dict[str, bytes], int]:
