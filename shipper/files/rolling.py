@@ -334,7 +334,8 @@ class RollingFiles:
         self._names.give(all_of_them=True)
         self._names.wait()
         for record in self._names.left():
-            self._say("error", f"{record.path} keeps that name: it could not be renamed to {record.final}")
+            self._say("error", f"{record.path} keeps that name: it could not be renamed to {record.final}, which the "
+                      "next start tries again")  # fmt: skip
         self._open.close(self._uncut)
         self._progress.close(self._watcher.survey(()))
         if self.sync_interval_s:
