@@ -75,6 +75,8 @@ def export_command(
     from shipper.instance.leftover_events import export
 
     if channel_log.is_log(Path(which)):
+        if channel is not None:
+            _fail("--channel is for a leftover, which may have several; a directory has one channel: leave it out")
         with _Told(f"export {which}"):
             channel_log.export(Path(which), data, key, to, "json_lines" if json_lines else "text")
         return

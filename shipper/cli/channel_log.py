@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -39,15 +40,13 @@ def add_to(app: typer.Typer) -> None:
     @app.command("inspect")
     def inspect_command(directory: Directory, data: Data = None) -> None:
         """Shows what is in a file channel: its files, and what waits in them."""
-        checkpoint_dir, data_dirs = _places(directory, data)
-        _show(_told(lambda: offline.inspect(checkpoint_dir, data_dirs)), "nothing is wrong with what was looked at")
+        report = _told(lambda: offline.inspect(*_places(directory, data)))
+        _show(report, "nothing is wrong with what was looked at")
 
     @app.command("verify")
     def verify_command(directory: Directory, data: Data = None, key: KeyFiles = None) -> None:
         """Reads all of a file channel and names what is damaged. Exit code 1 when something is."""
-        checkpoint_dir, data_dirs = _places(directory, data)
-        keys = _told(lambda: keys_of(key))
-        report = _told(lambda: offline.verify(checkpoint_dir, data_dirs, keys))
+        report = _told(lambda: offline.verify(*_places(directory, data), keys_of(key)))
         _show(report, "every record is whole")
         if not report.sound:
             raise typer.Exit(1)
@@ -82,15 +81,32 @@ def keys_of(given: list[str] | None) -> Keys | None:
 
 
 def _near(directory: Path) -> list[Path]:
-    inside = [path for path in sorted(directory.iterdir()) if path.is_dir()] if directory.is_dir() else []
-    return [directory, *inside]
+    if not directory.is_dir() or not _readable(directory):
+        return []
+    return [directory, *(path for path in sorted(directory.iterdir()) if path.is_dir() and _readable(path))]
+
+
+def _readable(directory: Path) -> bool:
+    return os.access(directory, os.R_OK | os.X_OK)
 
 
 def _places(directory: Path, data: list[Path] | None) -> tuple[Path, tuple[Path, ...]]:
-    """The checkpointDir and the dataDirs. A person who names one of them, or the one above, means both."""
+    """The checkpointDir and the dataDirs. A person who names one of them, or the one above, means both.
+
+    Raises:
+        ConfigurationError: what was named is no directory, may not be read, or has no file of a log.
+    """
+    for place in (directory, *(data or ())):
+        if not place.is_dir():
+            raise ConfigurationError(f"there is no directory {place}")
+        if not _readable(place):
+            raise ConfigurationError(f"{place} can't be read by this user")
     near = _near(directory) + _near(directory.absolute().parent)
     checkpoint_dir = next((p for p in near if (p / CHECKPOINT_NAME).exists()), directory)
     if data:
+        if not any(map(_has_segments, data)):
+            named = ", ".join(map(str, data))
+            raise ConfigurationError(f"no file of a channel lies in {named}: --data names a dataDir")
         return checkpoint_dir, tuple(data)
     found = [place for place in _near(checkpoint_dir) + near if _has_segments(place)]
     return checkpoint_dir, tuple(dict.fromkeys(found)) or (checkpoint_dir,)

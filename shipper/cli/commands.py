@@ -23,6 +23,8 @@ app = typer.Typer(
 _RunDir = Annotated[
     Path | None, typer.Option("--run-dir", help="Where the agent's shared memory lies, when it was started so.")
 ]
+_Name = Annotated[str | None, typer.Option("--name", "-n", help="The same, as agent has it.")]
+_Running = Annotated[str | None, typer.Argument(help="Name of the agent; all running agents without it.")]
 
 
 @app.command("check")
@@ -65,20 +67,21 @@ def describe_command(
 
 @app.command("stat")
 def stat_command(
-    name: Annotated[str | None, typer.Argument(help="Name of the agent; all running agents without it.")] = None,
+    agent: _Running = None,
+    name: _Name = None,
     run_dir: _RunDir = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Shows what a running agent does, what it holds in memory, and where it is held up."""
     from shipper.cli.stat import stat
 
-    raise typer.Exit(stat(name, run_dir, as_json))
+    raise typer.Exit(stat(name or agent, run_dir, as_json))
 
 
 @app.command("files")
 def files_command(
-    agent: Annotated[str | None, typer.Argument(help="Name of the agent; all running agents without it.")] = None,
-    name: Annotated[str | None, typer.Option("--name", "-n", help="The same, as agent has it.")] = None,
+    agent: _Running = None,
+    name: _Name = None,
     run_dir: _RunDir = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
@@ -90,9 +93,8 @@ def files_command(
 
 @app.command("ledger")
 def ledger_command(
-    name: Annotated[
-        str | None, typer.Option("--name", "-n", help="Name of the agent; all of this user without it.")
-    ] = None,
+    agent: Annotated[str | None, typer.Argument(help="Name of the agent; all of this user without it.")] = None,
+    name: _Name = None,
     run_dir: _RunDir = None,
     state_dir: Annotated[
         Path | None, typer.Option("--state-dir", help="Where the agent's state lies, when it was started so.")
@@ -102,13 +104,13 @@ def ledger_command(
     """Says what became of every event. 0: all are accounted for; 1: no such agent; 2: a mismatch."""
     from shipper.cli.ledger import ledger
 
-    raise typer.Exit(ledger(name, run_dir, state_dir, as_json))
+    raise typer.Exit(ledger(name or agent, run_dir, state_dir, as_json))
 
 
 @app.command("health")
 def health_command(
     agent: Annotated[str | None, typer.Argument(help="Name of the agent; the one worst off without it.")] = None,
-    name: Annotated[str | None, typer.Option("--name", "-n", help="The same, as agent has it.")] = None,
+    name: _Name = None,
     run_dir: _RunDir = None,
 ) -> None:
     """One line and an exit code for Nagios and its kin: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN."""

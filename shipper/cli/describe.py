@@ -20,7 +20,7 @@ def describe(wanted: str | None = None, template: bool = False, agent: str = "a1
         agent: the agent's name in those lines.
     """
     page = sys.stdout if out is None else out
-    width = min(shutil.get_terminal_size((100, 24)).columns, 120) if page.isatty() else 100
+    width = max(40, min(shutil.get_terminal_size((100, 24)).columns, 120)) if page.isatty() else 100
     if not wanted or not wanted.strip():
         page.write((pages.starter(agent) if template else pages.overview()) + "\n")
         return 0

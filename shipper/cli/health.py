@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from shipper.cli.live import lag_bytes, rates, short
-from shipper.cli.stat import LOOK_S, AgentStat, look, stopped
+from shipper.cli.stat import LOOK_S, AgentStat, ended, look
 from shipper.metrics.block import Kind
 from shipper.metrics.health import Level, findings, read_notices
 from shipper.units import format_seconds
@@ -25,8 +25,8 @@ STUCK_S = 30.0
 def health(name: str | None = None, run_dir: Path | None = None, look_s: float = LOOK_S) -> int:
     """Prints the line of the agent of that name, or of the one that is worst off among all that run; its code."""
     found = look(name, run_dir, look_s)
-    if not found and (parked := stopped(name)):
-        print(f"CRITICAL - {'; '.join(parked).replace('|', '/')}")
+    if not found and (sentences := ended(name, run_dir)):
+        print(f"CRITICAL - {'; '.join(sentences).replace('|', '/')}")
         return CRITICAL
     if not found:
         print(f"UNKNOWN - there is no trace of {f'an agent {name}' if name else 'a running agent'} of this user")

@@ -121,8 +121,6 @@ def as_lines(found: AgentLedger, colour: bool = False) -> list[str]:
         lines += ["", f"source {source}", *_rows(_source(intake))]
         for channel, link in total.links.get(source, {}).items():
             lines += _rows([(link.get("accepted", 0), link.get("accepted_bytes", 0), f"accepted by channel {channel}")])
-        for stream, end in total.streams.get(source, {}).items():
-            lines.append(f"  {'':>16}  {format_size(end):>10}  of {stream}")
     for name, numbers in total.channels.items():
         lines += ["", f"channel {name}", *_rows(_channel(numbers))]
         difference = mismatch(numbers)

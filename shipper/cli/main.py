@@ -6,6 +6,9 @@ are typer's, and import what they need when they run.
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import sys
 from collections.abc import Sequence
 
@@ -36,6 +39,11 @@ REFUSED = {
 }
 
 
+#: Standard output could not be written: neither yes nor no of any command, and UNKNOWN for a check like Nagios.
+NOT_SAID = 3
+_UNWRITABLE = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command `shipper`; the exit code."""
     return _dispatch("shipper", sys.argv[1:] if arguments is None else arguments)
@@ -49,9 +57,25 @@ def flume_ng(arguments: Sequence[str] | None = None) -> int:
 def _dispatch(program: str, arguments: Sequence[str]) -> int:
     """Carries the command out. Ctrl-C while it is still being imported is an end like any other."""
     try:
-        return _carry_out(program, arguments)
+        code = _carry_out(program, arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # a disk that is full is found here, and not when the interpreter ends
+        return code
     except KeyboardInterrupt:
         return 130
+    except OSError as problem:
+        if problem.errno not in _UNWRITABLE or problem.filename is not None:
+            raise
+        _forget_output()
+        if problem.errno != errno.EPIPE:  # who closed the pipe early has read enough
+            print(f"{program}: what there is to say can't be written: {problem.strerror}", file=sys.stderr)
+        return NOT_SAID
+
+
+def _forget_output() -> None:
+    """What is left in the buffer of standard output would fail once more at the end of the interpreter."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _carry_out(program: str, arguments: Sequence[str]) -> int:
@@ -65,6 +89,8 @@ def _carry_out(program: str, arguments: Sequence[str]) -> int:
         if command == "node":
             print(f"{program}: 'node' is the old name of 'agent'.", file=sys.stderr)
         return run_agent(rest, program)
+    if command == "help" and rest and rest[0] in COMMANDS and rest[0] != "version":
+        return _carry_out(program, [rest[0], "--help"])
     if command in ("help", "--help", "-h"):
         print(usage(program))
         return 0
@@ -95,6 +121,8 @@ def usage(program: str) -> str:
 
 def _typer(program: str, arguments: Sequence[str]) -> int:
     """Runs one of the commands that typer parses; click's own usage errors end with 2."""
+    if sys.stdout is None:  # closed, as by `>&-`: the exit code is all that is asked for
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     from shipper.cli.commands import app  # importing typer takes 60 ms and 4 MB: not for the supervisor
 
     try:

@@ -8,6 +8,7 @@ Nothing here is imported before it is needed: what this process imports, it keep
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -106,7 +107,10 @@ def _run(command: AgentCommand, on_running: Callable[[], None] | None = None) ->
     except KeyboardInterrupt:
         return CLEAN  # before the supervisor took the signals over, nothing was started
     except Exception as problem:
-        log.defect("agent", problem)
+        if isinstance(problem, OSError) and problem.errno in (errno.EMFILE, errno.ENFILE):
+            log.say("ERROR", "agent", f"{problem.strerror}: raise the limit (ulimit -n, LimitNOFILE), start it again")
+        else:
+            log.defect("agent", problem)
         return GAVE_UP
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})

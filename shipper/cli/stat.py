@@ -73,12 +73,12 @@ class AgentStat:
 def stat(name: str | None = None, run_dir: Path | None = None, as_json: bool = False, look_s: float = LOOK_S) -> int:
     """Prints what the agents of that name do (all agents without a name); 0, or 1 when there is none."""
     found = look(name, run_dir, look_s)
-    ended = [] if found else in_books(name, run_dir)
     if as_json:
-        print(json.dumps([as_data(agent) for agent in found] or ended, indent=2, ensure_ascii=False))
-        return 0 if found or ended else 1
+        data = [as_data(agent) for agent in found] or in_books(name, run_dir)
+        print(json.dumps(data, indent=2, ensure_ascii=False))
+        return 0 if data else 1
     if not found:
-        if lines := stopped(name) or [_stopped_line(book) for book in ended]:
+        if lines := ended(name, run_dir):
             print("\n".join(lines))
             return 0
         wanted = f"agent {name}" if name else "an agent"
@@ -102,7 +102,12 @@ def look(name: str | None, run_dir: Path | None, look_s: float = LOOK_S) -> list
     return [_stat(block, earlier) for block, earlier in zip(blocks, before, strict=True)]
 
 
-def stopped(name: str | None) -> list[str]:
+def ended(name: str | None, run_dir: Path | None) -> list[str]:
+    """What is known of agents of that name that have stopped: one sentence each."""
+    return _parked(name) or [_stopped_line(book) for book in in_books(name, run_dir)]
+
+
+def _parked(name: str | None) -> list[str]:
     """What agents of that name, which do not run, have parked: one sentence each."""
     if name is None:
         return []

@@ -22,6 +22,12 @@ def filled(directory: Path, *bodies: bytes, properties: dict[str, str] | None = 
     channel.kill()
 
 
+def made(directory: Path) -> Path:
+    """The directory, which was not there."""
+    directory.mkdir()
+    return directory
+
+
 def test_what_waits_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     filled(tmp_path, b"one", b"two")
     for place in (tmp_path, tmp_path / "checkpoint"):
@@ -73,3 +79,33 @@ def test_an_encrypted_channel_is_written_out_with_its_key(tmp_path: Path, capsys
 def test_a_directory_without_a_channel_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["channel", "inspect", str(tmp_path)]) == 1
     assert "no channel lies in" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["inspect", "verify"])
+def test_what_is_no_directory_is_said(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    filled(made(tmp_path / "channel"), b"one")
+    file = tmp_path / "file"
+    file.touch()
+    for wrong in (["missing"], [str(file)], [str(tmp_path / "channel"), "--data", str(tmp_path / "missing")]):
+        assert main(["channel", command, *wrong]) == 1
+        captured = capsys.readouterr()
+        assert captured.err == f"shipper channel: there is no directory {wrong[-1]}\n"
+        assert captured.out == ""
+
+
+def test_a_data_dir_without_a_file_of_the_channel_is_not_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else nothing would have been looked at, and "every record is whole" be said of it."""
+    filled(made(tmp_path / "channel"), b"one")
+    (tmp_path / "empty").mkdir()
+    assert main(["channel", "verify", str(tmp_path / "channel"), "--data", str(tmp_path / "empty")]) == 1
+    assert f"no file of a channel lies in {tmp_path / 'empty'}" in capsys.readouterr().err
+    both = ["--data", str(tmp_path / "empty"), "--data", str(tmp_path / "channel" / "data")]
+    assert main(["channel", "verify", str(tmp_path / "channel"), *both]) == 0
+
+
+def test_a_directory_has_one_channel(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    filled(made(tmp_path / "channel"), b"one")
+    assert main(["channel", "export", str(tmp_path / "channel"), "--to", str(tmp_path), "--channel", "c7"]) == 1
+    assert "--channel is for a leftover" in capsys.readouterr().err

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -112,3 +114,45 @@ def test_describe_shows_a_component_or_says_what_was_meant(capsys: pytest.Captur
 def test_every_command_has_a_page_of_help(command: str, spelling: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*command.split(), spelling]) == 0
     assert f"shipper {command} " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["stat", "files", "ledger", "health"])
+def test_who_asks_about_an_agent_may_name_it_either_way(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`shipper stat a9`, and `-n a9` as `agent` has it."""
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    said = []
+    for words in (["a9"], ["-n", "a9"]):
+        code = main([command, *words, "--run-dir", str(tmp_path)])
+        said.append((code, capsys.readouterr()))
+    assert said[0] == said[1]
+    assert "agent a9 of this user" in "".join(said[0][1])
+
+
+def test_help_of_a_command_is_its_page(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["help", "stat"]) == 0
+    assert "shipper stat " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", ["version", "describe hdfs"])
+@pytest.mark.parametrize(("output", "code", "said"), [
+    (">/dev/full", 3, "shipper: what there is to say can't be written: No space left on device\n"),
+    (">&-", 0, ""),
+])  # fmt: skip
+def test_output_that_can_not_be_written_is_one_line(arguments: str, output: str, code: int, said: str) -> None:
+    shell = f'exec "{sys.executable}" -m shipper.cli.main {arguments} {output}'
+    done = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (code, said)
+
+
+@pytest.mark.parametrize("arguments", [["version"], ["agent", "--help"], ["describe", "hdfs"]])
+def test_who_closes_the_pipe_early_hears_nothing_more(arguments: list[str]) -> None:
+    program = subprocess.Popen(
+        [sys.executable, "-m", "shipper.cli.main", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert program.stdout is not None and program.stderr is not None
+    program.stdout.close()
+    assert program.stderr.read() == b""
+    assert program.wait(60) != 0
+    program.stderr.close()

@@ -178,3 +178,19 @@ def test_a_terminal_gets_a_live_line_that_is_gone_at_the_end(folder: Path) -> No
     after = written[written.rindex(b"\x1b[J") :]
     assert b"events/s" not in after
     assert after.endswith(b"a1 has stopped\r\n")
+
+
+def test_too_few_descriptors_to_start_are_said(folder: Path) -> None:
+    """As the mistake of a person that it is, not as a defect to be reported."""
+    program = f"""
+import errno, os, sys
+from shipper.cli.main import main
+from shipper.supervisor import supervisor
+def run(*_):
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+supervisor.run = run
+sys.exit(main({command(folder)[3:]!r}))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 3
+    assert "ERROR agent: Too many open files: raise the limit (ulimit -n, LimitNOFILE)" in done.stderr

@@ -99,6 +99,8 @@ def test_an_agent_that_has_stopped_is_said_from_its_ledger(
     assert stat("a1", tmp_path / "run", look_s=0.0) == 0
     out = capsys.readouterr().out
     assert out.startswith("agent a1 of /etc/a1.properties has stopped at 20") and "; 3 events in c1" in out
+    assert health("a1", tmp_path / "run", look_s=0.0) == 2
+    assert capsys.readouterr().out == f"CRITICAL - {out}"
     assert stat("a2", tmp_path / "run", as_json=True, look_s=0.0) == 1
 
 
