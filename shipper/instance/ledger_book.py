@@ -69,7 +69,7 @@ class LedgerBook:
                 data["unknown"] = [*data.get("unknown", ()), missing][-_UNKNOWN_MAX:]
             last.gone().add(before)
             if data["run"] != settled_run(self.path.parent):
-                repeats = last.repeat(twice.count(self.path.parent, data["run"]))
+                repeats = last.repeat(twice.count(self.path.parent, data["run"], last.channels))
             data["before"] = last.as_data()
         if data.get("run") != run_id:
             data.update(run=run_id, began_ms=now_ms, last=Ledger().as_data())

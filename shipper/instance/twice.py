@@ -15,7 +15,7 @@ source does not know where to go on (`telling.py`).
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,11 +62,18 @@ class _Sinks:
         return all(lane in said for said in self.by_worker.get(worker, ()))
 
 
-def count(state_dir: Path, run_id: str) -> dict[str, Twice]:
+def count(state_dir: Path, run_id: str, channels: Iterable[str] = ()) -> dict[str, Twice]:
     """Of each channel of the run that is gone: what comes twice. Before a worker of the next run starts.
 
     Nothing is changed. What can't be read makes a channel unknown, or all of them.
+
+    Args:
+        channels: that the run is remembered to have had.
     """
+    try:
+        tellers = list(told(state_dir, run_id))
+    except OSError:
+        return {name: Twice(known=False) for name in channels}
     found: dict[str, Twice] = {}
     sinks = _Sinks()
     for worker, place in _sink_workers(state_dir):
@@ -74,7 +81,7 @@ def count(state_dir: Path, run_id: str) -> dict[str, Twice]:
         sinks.by_worker.setdefault(worker, []).append(set(said))
         for lane, rows in said.items():
             sinks.taken[lane] = max(rows, sinks.taken.get(lane, 0))
-    for one in told(state_dir, run_id):
+    for one in tellers:
         for name, rows in one.rows.items():
             channel, _, file = name.rpartition("/")
             lane, twice = ring_key(run_id, channel, file), found.setdefault(channel, Twice())

@@ -235,6 +235,22 @@ def test_what_a_sink_had_of_a_log_behind_its_checkpoint_comes_twice(state: State
     assert state.twice() == {"c1": Twice(0, known=False)}, "it takes from the log, and keeps no journal"
 
 
+def test_all_dead_letters_that_were_delivered_may_come_again(state: State) -> None:
+    """With the rows that they were: of those nothing is told there. Their worker has a file all the same."""
+    k1, k2 = state.sink("k1", r1_0__k1_0=100), state.sink("k2")
+    taken = {"run 1/letters/k1%dead.0--k2.0": 12}
+    Journal(k2 / "files.journal", 0, "run 1", boot_id="boot 1", syncs=True, rows=lambda: taken).recovered()
+    state.source("r1", {"c1/r1.0--k1.0": 100})
+    ToldRows(k1, 0, "run 1", ["letters/k1%dead.0--k2.0"]).close()
+    assert state.twice() == {"c1": Twice(), "letters": Twice(12)}
+
+
+def test_what_can_not_be_read_makes_all_of_it_unknown(state: State) -> None:
+    state.source("r1", {"c1/r1.0--k1.0": 100})
+    (state.path / "sources" / "r2" / "rows-0").mkdir(parents=True)
+    assert twice.count(state.path, "run 1", ["c1", "c2"]) == dict.fromkeys(("c1", "c2"), Twice(known=False))
+
+
 def test_what_other_runs_have_said_does_not_count(state: State) -> None:
     state.sink("k1", r1_0__k1_0=100)
     state.source("r1", {"c1/r1.0--k1.0": 10})
