@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from shipper import registry
-from shipper.config import dead_letters, topology
+from shipper.config import dead_letters, event_times, topology
 from shipper.config.agents import Component
 from shipper.config.field import Options, declarations
 from shipper.config.lookup import Found, look_up
@@ -43,6 +43,7 @@ class Wiring:
     agent: topology.Agent
     problems: list[Problem] = field(default_factory=list)
     _channels: dict[str, tuple[ChannelPlan, Any]] = field(default_factory=dict)
+    _timed: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def plan(self, files: tuple[str, ...]) -> Plan:
         """What can run."""
@@ -60,6 +61,7 @@ class Wiring:
         used = {channel for source in sources for channel in source.channels} | {group.channel for group in groups}
         used |= {channel for group in groups for channel in group.dead_letters}
         self.problems += dead_letters.problems(self.agent, groups, self._channels)
+        self.problems += event_times.problems(self.agent, sources, self._timed)
         for name, component in self.agent.channels.items():
             if name not in asked:
                 self._drop(
@@ -206,6 +208,8 @@ class Wiring:
             return None
         if checked.options is None or not self._fits(component, found, checked.options, (channel,)):
             return None
+        if (timed := found.type.needs_timestamp(checked.options)) is not None:
+            self._timed[name] = timed
         keys = checked.keys
         plan = SinkPlan(
             name=name,

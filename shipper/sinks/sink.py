@@ -119,6 +119,11 @@ class Sink(ABC, Generic[O]):
     def __init__(self, options: O) -> None:
         self.options = options
 
+    @classmethod
+    def needs_timestamp(cls, options: O) -> tuple[str, str] | None:
+        """The key that asks each event for the header `timestamp`, and what to do when it has none; for `check`."""
+        return None
+
     @property
     def linger_s(self) -> float:
         """Seconds that rows below `batch.bytes` may wait for more before they are committed."""

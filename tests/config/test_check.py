@@ -243,3 +243,35 @@ def test_a_dead_letter_channel_must_be_another_one_that_runs(
     text = " ".join(line.strip() for line in lines)
     assert said in text, text
     assert f"Channel {into} has neither a source nor a sink" not in text, text
+
+
+TIMED = """
+a.sources = r
+a.channels = c
+a.sinks = k
+a.sources.r.type = TAILDIR
+a.sources.r.filegroups = g
+a.sources.r.filegroups.g = /logs/.*
+a.sources.r.channels = c
+a.channels.c.type = memory
+a.sinks.k.type = hdfs
+a.sinks.k.channel = c
+a.sinks.k.hdfs.path = file:///data/%Y
+"""
+
+
+@pytest.mark.parametrize(("more", "warned"), [
+    ("", True),
+    ("a.sources.r.interceptors = i\na.sources.r.interceptors.i.type = host\n", True),
+    ("a.sources.r.interceptors = i\na.sources.r.interceptors.i.type = timestamp\n", False),
+    ("a.sources.r.headers.g.timestamp = 1700000000000\n", False),
+    ("a.sinks.k.hdfs.useLocalTimeStamp = true\n", False),
+    ("a.sinks.k.hdfs.path = file:///data/%{host}\n", False),
+    ("a.sinks.k.hdfs.path = file:///data\na.sinks.k.hdfs.filePrefix = %H\n", True),
+])  # fmt: skip
+def test_a_path_by_time_whose_events_have_none_is_warned_of(more: str, warned: bool, checked: Checked) -> None:
+    """All of them would be set aside, one by one."""
+    found, lines = checked(TIMED + more)
+    assert found == 0
+    text = " ".join(line.strip() for line in lines)
+    assert ("those of source r have no header timestamp, so all of them would be set aside: add a" in text) is warned

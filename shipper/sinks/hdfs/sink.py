@@ -58,6 +58,13 @@ class HdfsSink(RollingSink[HdfsOptions]):
         "EventDrainAttemptCount", "EventDrainSuccessCount", "EventWriteFail", "ChannelReadFail", "open_files",
     )  # fmt: skip
 
+    @classmethod
+    def needs_timestamp(cls, options: HdfsOptions) -> tuple[str, str] | None:
+        if options.use_local_time_stamp:
+            return None
+        timed = {"hdfs.path": options.path, "hdfs.filePrefix": options.file_prefix}
+        return next(((key, _REMEDY) for key, text in timed.items() if Template(text).needs_time), None)
+
     @property
     def linger_s(self) -> float:
         if self.options.flush_interval_s is not None:
