@@ -71,8 +71,9 @@ class Instance:
                 raise ConfigurationError(self._mend(directory, problem)) from problem
         path = self.state_dir / "lock"
         try:
-            if not path.exists():
-                path.write_bytes(bytes(4096))
+            with path.open("ab") as file:
+                if not file.tell():  # it is new, or a start whose disk was full had no room for its bytes
+                    file.write(bytes(4096))
             self._lock = Segment.open(path)
         except OSError as problem:
             raise ConfigurationError(self._mend(path, problem)) from problem
@@ -122,8 +123,9 @@ class Instance:
 
     def _mend(self, path: Path, problem: OSError) -> str:
         """What to do about a directory that can't be used: one command for both of them."""
-        if problem.errno == errno.EROFS:
-            return f"can't use {path}: {problem.strerror}; give --run-dir and --state-dir that can be written"
+        if problem.errno not in (errno.EACCES, errno.EPERM):
+            room = "free some space, or " if problem.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+            return f"can't use {path}: {problem.strerror}; {room}give --run-dir and --state-dir that can be written"
         there = path
         while not os.path.lexists(there):
             there = there.parent

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 from pathlib import Path
 
 import pytest
 
-from shipper.errors import ComponentFailed
+from shipper.errors import ComponentFailed, ConfigurationError
+from shipper.instance.instance import find
 from shipper.supervisor.launch import Template
 from shipper.testing.agent import Agent
 from tests.workers.conftest import agent_of, file_roll, taildir
@@ -69,3 +71,20 @@ def test_a_run_directory_that_outlived_the_machine_is_set_aside(tmp_path: Path) 
     assert "which of its bytes reached the disk nobody knows" in said
     # The run was not settled: `one` was delivered and may not have been synced, so it comes again at most once.
     assert b"".join(path.read_bytes() for path in sorted(out.iterdir())).count(b"one\n") in (1, 2)
+
+
+def test_a_start_that_a_full_disk_ended_is_followed_by_one_that_works(tmp_path: Path) -> None:
+    """The file of the lock was made and got no bytes. No file of the state directory has to be deleted by hand."""
+    instance = find("a1", tmp_path / "f", run_dir=tmp_path / "run", state_dir=tmp_path / "state")
+    instance.state_dir.mkdir(parents=True)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with pytest.raises(ConfigurationError, match="can't use .*/lock: File too large; .*give --run-dir") as told:
+            instance.claim()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "chown" not in str(told.value), "nobody's rights are to blame"
+    assert (instance.state_dir / "lock").stat().st_size == 0
+    instance.claim()
+    instance.close()
