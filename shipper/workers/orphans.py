@@ -19,6 +19,7 @@ from typing import Any
 import orjson
 
 from shipper import log, whole_file
+from shipper.errors import ComponentFailed
 from shipper.files.columns import places
 from shipper.files.journal_record import open_files
 from shipper.workers.spec import ComponentSpec, WorkerSpec
@@ -51,17 +52,27 @@ class Orphan:
 
 
 def remember(spec: WorkerSpec) -> None:
-    """Writes down what the sinks of a worker are, for the case that the next configuration does not have them."""
+    """Writes down what the sinks of a worker are, for the case that the next configuration does not have them.
+
+    Raises:
+        ComponentFailed: the state directory can't be written.
+    """
     from shipper.config.properties import is_secret  # not for the supervisor, which imports this module too
 
     for sink in spec.sinks:
         place = state_of(spec, sink)
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
         kept = {key: value for key, value in sink.properties.items() if not is_secret(key)}
         described = {"title": spec.name, "channel": spec.channel, "type": sink.type, "properties": kept}
         before = _described(place)
-        if before != described and not (before.get("type", sink.type) != sink.type and orphan(place)):
-            whole_file.write(place / _DESCRIPTION, [orjson.dumps(described)])
+        try:
+            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if before != described and not (before.get("type", sink.type) != sink.type and orphan(place)):
+                whole_file.write(place / _DESCRIPTION, [orjson.dumps(described)])
+        except OSError as problem:
+            raise ComponentFailed(
+                f"can't write {place / _DESCRIPTION}: {problem.strerror}; it says what the sink is, for who ends its "
+                f"files when it is gone"
+            ) from problem
 
 
 def state_of(spec: WorkerSpec, sink: ComponentSpec) -> Path:

@@ -80,7 +80,7 @@ def test_a_start_that_a_full_disk_ended_is_followed_by_one_that_works(tmp_path: 
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
     try:
-        with pytest.raises(ConfigurationError, match="can't use .*/lock: File too large; .*give --run-dir") as told:
+        with pytest.raises(ConfigurationError, match=r"can't use .*/lock: File too large; .*give --run-dir") as told:
             instance.claim()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -88,3 +88,22 @@ def test_a_start_that_a_full_disk_ended_is_followed_by_one_that_works(tmp_path: 
     assert (instance.state_dir / "lock").stat().st_size == 0
     instance.claim()
     instance.close()
+
+
+def test_a_sink_whose_state_can_not_be_written_is_named_and_tried_again(tmp_path: Path) -> None:
+    """As on a full disk: a directory is in the way of the first file that its worker writes there."""
+    logs, out = tmp_path / "logs", tmp_path / "out"
+    logs.mkdir()
+    (logs / "a.log").write_bytes(b"delivered later\n")
+    with Agent(tmp_path / "agent", agent_of(taildir("r1", "c1", logs), file_roll("k1", "c1", out))) as agent:
+        agent.start()
+        in_the_way = next(agent.state_dir.glob("*/sinks/k1.0/sink.json"))
+        agent.stop()
+        in_the_way.unlink()
+        in_the_way.mkdir()
+        agent.start(wait=False)
+        agent.until(lambda: f"k1: can't write {in_the_way}: Is a directory" in agent.log())
+        assert "Please report it" not in agent.log()
+        in_the_way.rmdir()
+        agent.until(lambda: "a1 is running" in agent.log().rpartition("Is a directory")[2])
+        assert agent.stop() == 0
