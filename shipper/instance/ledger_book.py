@@ -45,13 +45,7 @@ class LedgerBook:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.data: dict[str, Any] = {}
-        try:
-            self.data = orjson.loads(path.read_bytes())
-        except (FileNotFoundError, ValueError):
-            pass  # the first start; or a disk that lost what was renamed: counting begins again
-        if self.data.get("version", VERSION) > VERSION:
-            self.data = {}
+        self.data = _read(path)
 
     def open_run(self, run_id: str, run_dir: Path, agent: str, file: Path, names: Mapping[str, str]) -> None:
         """A run begins, or goes on: counts of another one before it are added up.
@@ -103,7 +97,13 @@ class LedgerBook:
 
     def total(self) -> Ledger:
         """All counts: of the run that there is now, or was last, and of those before."""
-        total = self._present()
+        while True:
+            total = self._present()
+            now = _read(self.path)
+            if _run(now) == _run(self.data):
+                break
+            # The run ended, and its memory may have been taken away under our eyes: the book has its end.
+            self.data = now
         total.add(Ledger.from_data(self.data.get("before", {})))
         return total
 
@@ -119,6 +119,20 @@ class LedgerBook:
     def _store(self, data: dict[str, Any], closed: bool, sync: bool = False) -> None:
         data.update(closed=closed, at_ms=time.time_ns() // 1_000_000)
         whole_file.write(self.path, [orjson.dumps(data)], synced=closed or sync)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """What the book says; nothing at the first start, or when a disk has lost it: counting begins again."""
+    try:
+        data: dict[str, Any] = orjson.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return data if data.get("version", VERSION) <= VERSION else {}
+
+
+def _run(data: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Which run the book is about, and whether it has ended."""
+    return data.get("run"), data.get("closed")
 
 
 class Bookkeeper:

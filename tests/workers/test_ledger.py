@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from shipper.instance.ledger import Ledger, mismatch
+from shipper.instance import ledger_book
+from shipper.instance.ledger import CHANNEL, Ledger, mismatch
 from shipper.instance.ledger_book import LedgerBook
 from shipper.shared.tally import sink_key
 from shipper.testing.agent import Agent
@@ -150,6 +151,26 @@ def test_the_command_shows_the_ledger_while_the_agent_runs_and_after_it_stopped(
     code, text = shown(one)
     assert code == 0
     assert "channel c1" in text and "0              difference" in text
+
+
+def test_a_run_that_ends_while_it_is_looked_at_is_counted_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its memory goes when the book has its end: whoever read the book before finds less, or nothing."""
+    book, run_dir, counts = LedgerBook(tmp_path / "ledger.json"), tmp_path / "run", Ledger()
+    counts.channels["c1"] = {**dict.fromkeys(CHANNEL, 0), "accepted": 5}
+    run_dir.mkdir()
+    (run_dir / "id").write_text("one")
+    book.open_run("one", run_dir, "a1", tmp_path / "a1.properties", {})
+    looking = LedgerBook(book.path)
+
+    def ends(_: Path) -> Ledger:
+        monkeypatch.setattr(ledger_book, "read", lambda _: counts)
+        book.save(closed=True)
+        return Ledger()
+
+    monkeypatch.setattr(ledger_book, "read", ends)
+    assert looking.total().channels["c1"]["accepted"] == 5
 
 
 def test_a_mismatch_is_said_and_is_the_exit_code(agent: Callable[..., Agent], tmp_path: Path) -> None:
