@@ -260,18 +260,16 @@ def _read_worker(found: Ledger, page_path: Path, files: Iterable[LaneFile]) -> N
 def _streams(path: Path) -> dict[str, int]:
     """Where the reading of each stream stands, from the position table; the newest last."""
     found: dict[str, int] = {}
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError:
-        return found
-    for line in lines:
-        try:
-            origins = orjson.loads(line.partition(b" ")[2]).get("o", ())
-        except ValueError:
-            break  # the record that was being written
-        for stream, _, end, *_ in origins:
-            found.pop(stream, None)
-            found[stream] = end
+    # A line at a time: all of them at once are some megabytes, which a supervisor would then keep for ever.
+    with contextlib.suppress(OSError), path.open("rb") as lines:
+        for line in lines:
+            try:
+                origins = orjson.loads(line.partition(b" ")[2]).get("o", ())
+            except ValueError:
+                break  # the record that was being written
+            for stream, _, end, *_ in origins:
+                found.pop(stream, None)
+                found[stream] = end
     return newest(found)
 
 
