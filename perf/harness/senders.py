@@ -32,7 +32,7 @@ class TcpFeed:
         self._go_read, self._go_write = os.pipe()
         self._children = []
         for start, end in _runs(source.path, source.size_bytes, connections):
-            connection = _connect(port)
+            connection = connect(port)
             pid = os.fork()
             if pid == 0:
                 _send(connection, source.path, start, end, self._go_read, self._go_write, answered)
@@ -64,7 +64,8 @@ def _runs(path: Path, size_bytes: int, count: int) -> list[tuple[int, int]]:
     return list(itertools.pairwise(edges))
 
 
-def _connect(port: int) -> socket.socket:
+def connect(port: int) -> socket.socket:
+    """A connection to a port of this machine, as soon as somebody listens there."""
     deadline_s = time.monotonic() + _CONNECT_S
     while True:
         try:

@@ -20,6 +20,7 @@ from multiprocessing.connection import Connection
 from perf.harness.agent import Agent, free_port
 from perf.harness.command import Settings, run
 from perf.harness.results import Goal, Result
+from perf.harness.senders import connect
 from perf.harness.transfer import Places
 from perf.topology._files import durable, file_roll, listening
 
@@ -70,7 +71,7 @@ def _lines_per_s(agent: Agent, port: int, clients: int, span_s: float) -> tuple[
 
 def _send(port: int, clients: int, span_s: float, tell: Connection) -> None:
     """All clients in one process: whoever has its OK sends its next line."""
-    connections = [socket.create_connection(("127.0.0.1", port)) for _ in range(clients)]
+    connections = [connect(port) for _ in range(clients)]
     ready = select.epoll()
     by_number = {connection.fileno(): connection for connection in connections}
     for number, connection in by_number.items():
