@@ -260,7 +260,7 @@ def _read_worker(found: Ledger, page_path: Path, files: Iterable[LaneFile]) -> N
 def _streams(path: Path) -> dict[str, int]:
     """Where the reading of each stream stands, from the position table; the newest last."""
     found: dict[str, int] = {}
-    # A line at a time: all of them at once are some megabytes, which a supervisor would then keep for ever.
+    # A line at a time: all of them at once are some megabytes, which the heap of a supervisor would keep.
     with contextlib.suppress(OSError), path.open("rb") as lines:
         for line in lines:
             try:

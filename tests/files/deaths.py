@@ -304,6 +304,11 @@ def check(folder: Path, said: str) -> None:
     for path, rows in written(folder, said).items():
         assert rows == sorted(rows), f"{said}: order in {path}"
         found += rows
+    each_once(found, said)
+
+
+def each_once(found: list[bytes], said: str) -> None:
+    """All rows are there, each once."""
     expected = [b"row %03d" % n for n in range(ROWS)]
     counted = Counter(found)
     assert sorted(found) == expected, (

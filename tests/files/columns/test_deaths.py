@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import os
 import shutil
-from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -22,7 +21,7 @@ from shipper.files.columns import assignments, maker, workshop
 from shipper.testing.fakes import ManualClock, sink_context
 from tests.files import deaths
 from tests.files.columns.life import rows_of
-from tests.files.deaths import ROWS, TRANSACTION_ROWS, Channel, Death, DyingCalls, built
+from tests.files.deaths import ROWS, TRANSACTION_ROWS, Channel, Death, DyingCalls, built, each_once
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
@@ -109,12 +108,7 @@ def check(folder: Path, said: str) -> None:
         rows = rows_of(path)
         assert rows == sorted(rows), f"{said}: order in {path.name}"
         found += rows
-    expected = [b"row %03d" % n for n in range(ROWS)]
-    counted = Counter(found)
-    assert sorted(found) == expected, (
-        f"{said}: lost {[row for row in expected if not counted[row]]}, "
-        f"twice {[row for row, times in counted.items() if times > 1]}"
-    )
+    each_once(found, said)
     assert [path.name for path in (folder / "state" / "stage").iterdir()] == ["files.journal"], said
 
 
