@@ -10,11 +10,21 @@ _LOOK_EVERY_S = 0.005
 
 
 def until(condition: Callable[[], object], what: str = "it happens", timeout_s: float = 30) -> None:
-    """Waits until the condition is true; an AssertionError when it does not come true in time."""
+    """Waits until the condition is true; an AssertionError when it does not come true in time.
+
+    A file that is renamed between its listing and its reading makes it untrue.
+    """
     deadline_s = time.monotonic() + timeout_s
-    while not condition():
+    while not _holds(condition):
         assert time.monotonic() < deadline_s, f"not within {timeout_s:g} s: {what}"
         time.sleep(_LOOK_EVERY_S)
+
+
+def _holds(condition: Callable[[], object]) -> bool:
+    try:
+        return bool(condition())
+    except FileNotFoundError:
+        return False
 
 
 def alive(pid: int) -> bool:

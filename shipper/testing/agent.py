@@ -179,14 +179,14 @@ class Agent:
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
     def until(self, condition: Callable[[], object], what: str = "the condition holds", timeout_s: float = 45) -> None:
-        """Waits until the condition is true.
+        """Waits until the condition is true; it is not while a file that it listed gets another name before it is read.
 
         Raises:
             AgentFailed: it did not come true in time, or the agent ended before.
         """
         deadline_s = time.monotonic() + timeout_s * _PATIENCE
-        while not condition():
-            if self._process is not None and self._process.poll() is not None and not condition():
+        while not _holds(condition):
+            if self._process is not None and self._process.poll() is not None and not _holds(condition):
                 raise AgentFailed(f"{what}: it ended with {self._process.returncode}\n{self.log()}")
             if time.monotonic() > deadline_s:
                 raise AgentFailed(f"{what}: not within {timeout_s} s\n{self.log()}")
@@ -207,6 +207,13 @@ class Agent:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         shutil.rmtree(self.run_dir, ignore_errors=True)
+
+
+def _holds(condition: Callable[[], object]) -> bool:
+    try:
+        return bool(condition())
+    except FileNotFoundError:
+        return False
 
 
 def _lives(pid: int) -> bool:
