@@ -198,6 +198,7 @@ def as_lines(found: AgentStat) -> list[str]:
         lines.append(f"  memory  processes {_mebibytes(found.memory.processes_bytes)} ({processes})")
         lines.append(f"          rings and other segments {_mebibytes(found.memory.run_dir_bytes)} in {found.run_dir}")
         lines += ["", *(f"  {hold_up.sentence}" for hold_up in found.hold_ups)]
+        lines += [f"  {worker.name}: {worker.trouble}" for worker in now.workers if worker.trouble]
     return lines
 
 
@@ -214,7 +215,7 @@ def as_data(found: AgentStat) -> dict[str, Any]:
         "workers": [
             {
                 "kind": w.kind.name.lower(), "name": w.name, "worker": w.worker, "type": w.type, "pid": w.pid,
-                "state": w.state.name.lower(), "waits_for": w.waits_for, "restarts": w.restarts,
+                "state": w.state.name.lower(), "waits_for": w.waits_for, "trouble": w.trouble, "restarts": w.restarts,
                 "channels": list(w.channels), "start_ms": w.start_ms, "stop_ms": w.stop_ms,
                 "counters": {key: value for key, value in w.counters.items() if key not in ("state",)},
             }

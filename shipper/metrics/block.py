@@ -19,7 +19,8 @@ and `shipper stat` read all of them, at any moment, without asking anybody, also
              24   wall ms of its start                           56  its place in the configuration, among its kind
              64   name   192  type   288  channels it is linked to, a space between      (texts)
              544  what it waits for (text)
-             768  80 words: `Counters` of a source or sink, `CHANNEL_NAMES` of a channel
+             768  52 words: `Counters` of a source or sink, `CHANNEL_NAMES` of a channel
+             1184 what it would read and can't now (text)
 
 A text is one word, (CRC-32 of the bytes) << 32 | length, and the bytes behind it. The word is stored last, so a
 reader that comes in between sees a checksum that does not fit, and looks again. Words have one writer each and are
@@ -53,7 +54,8 @@ VERSION: Final = 1
 HEADER_BYTES: Final = 1024
 ENTRY_BYTES: Final = 1408
 _COUNTERS_AT: Final = 768
-_WORDS_MAX: Final = (ENTRY_BYTES - _COUNTERS_AT) // 8
+_TROUBLE_AT: Final = 1184
+_WORDS_MAX: Final = (_TROUBLE_AT - _COUNTERS_AT) // 8
 assert len(NAMES) <= _WORDS_MAX
 
 
@@ -116,11 +118,13 @@ class Entry:
         if again:
             self._words[6] += 1
         self.counters.set("progress_ms", 0)
+        self.trouble("")
         self.state(State.STARTING)
 
     def stopped(self, stop_ms: int, state: State = State.STOPPED, waits_for: str = "") -> None:
         """Says that no process writes the entry now; the supervisor's, once the worker is gone."""
         self._words[4] = stop_ms
+        self.trouble("")
         self.state(state, waits_for)
 
     def waits_for(self, text: str) -> None:
@@ -131,6 +135,10 @@ class Entry:
         """
         if _write_text(self._page, 544, 224, text):
             self._words[5] = monotonic_ms()
+
+    def trouble(self, text: str) -> None:
+        """Says what a source would read and can't now, "" when there is nothing of the kind: cut to 216 bytes."""
+        _write_text(self._page, _TROUBLE_AT, ENTRY_BYTES - _TROUBLE_AT, text)
 
     def state(self, state: State, waits_for: str = "") -> None:
         """Says what the worker does now, and what it waits for. Costs a microsecond when nothing changed."""
@@ -161,6 +169,7 @@ class Entry:
             kind=self.kind, name=self.name(), worker=words[1], type=_read_text(self._page, 192, 96), pid=words[2],
             start_ms=words[3], stop_ms=words[4], restarts=words[6],
             state=state, state_since_ms=words[5], waits_for=text, told=told != State.STARTING,
+            trouble=_read_text(self._page, _TROUBLE_AT, ENTRY_BYTES - _TROUBLE_AT),
             channels=tuple(_read_text(self._page, 288, 256).split()),
             counters={name: self.counters.get(name) for name in NAMES},
         )  # fmt: skip

@@ -5,7 +5,7 @@ channel and none is taken. From these, and from what the workers say themselves:
 
     DEAD      something hangs: no step for half a minute, or rows wait and a sink that says nothing takes none of them
     FAILED    a component is down and is tried again, or the ledger does not add up: a person has to look
-    DEGRADED  data waits that could flow, or was given up; the agent does all that it can
+    DEGRADED  data waits that could flow, can't be read, or was given up; the agent does all that it can
 
 Only what is DEAD can be helped by starting the agent again; a target that is down is nothing of the kind.
 """
@@ -63,6 +63,8 @@ def findings(now: Sample, notices: Sequence[str] = ()) -> list[Finding]:
             found.append(
                 Finding(Level.DEGRADED, f"{worker.name} gave up or set aside {lost} events or files since the start")
             )
+        if worker.trouble:
+            found.append(Finding(Level.DEGRADED, f"{_who(worker, now)}: {worker.trouble}"))
     found += [Finding(Level.DEGRADED, notice) for notice in notices]
     return sorted(found, key=lambda finding: -finding.level)
 

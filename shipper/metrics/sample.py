@@ -64,6 +64,7 @@ class WorkerSample:
         waits_for: what it waits for, in its own words; "" when it said nothing.
         told: True when the worker stored its state itself, False when it was found out.
         channels: names of the channels that it puts into or takes from.
+        trouble: what a source would read and can't now, a sentence; "" when there is nothing of the kind.
     """
 
     kind: Kind
@@ -80,6 +81,7 @@ class WorkerSample:
     told: bool
     channels: tuple[str, ...]
     counters: Mapping[str, int]
+    trouble: str = ""
 
 
 @dataclass(frozen=True)

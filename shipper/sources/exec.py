@@ -57,6 +57,9 @@ class ExecSource(Source[ExecOptions]):
     def lag_bytes(self) -> int:
         return self._reader.lag_bytes()
 
+    def trouble(self) -> str:
+        return self._reader.trouble() if isinstance(self._reader, _TailedFiles) else ""
+
     def stop_reading(self) -> bool:
         return self._reader.stop_reading()
 
@@ -117,6 +120,9 @@ class _TailedFiles:
 
     def lag_bytes(self) -> int:
         return 0 if self._tail is None else self._tail.lag_bytes()
+
+    def trouble(self) -> str:
+        return "" if self._tail is None else self._tail.trouble()
 
     def stop_reading(self) -> bool:
         return False  # the next start reads on where the channels end

@@ -146,6 +146,13 @@ class Source(ABC, Generic[O]):
         """Bytes that are known to wait behind the position; 0 when the source can't know."""
         return 0
 
+    def trouble(self) -> str:
+        """What it would read and can't now, a sentence for the person; "" when there is nothing of the kind.
+
+        It goes on with all the rest: what stops it is a ComponentFailed.
+        """
+        return ""
+
     def stop_reading(self) -> bool:
         """The agent stops: from here on nothing more is taken in.
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,10 +31,13 @@ from shipper.sources._spool.progress import ProgressFile
 from shipper.sources._spool.retire import Delete, Rename, Retirement, Track
 from shipper.sources._spool.spooled import Place, Spooled
 from shipper.sources._tail.java_regex import compile_java
+from shipper.sources._unread import Unread, is_there
 from shipper.sources.deserializers._find import deserializer_maker
 from shipper.sources.deserializers.deserializer import Deserializer, Reading, Rows
 
 _FIRST_BACKOFF_S = 0.25
+#: A file that can't be opened is tried again after so long; nothing may tell that it can, as when descriptors ran out.
+_OPEN_AGAIN_S = 5.0
 #: Files follow each other in so many streams, so that their rows may lie in several lanes of a channel.
 _STREAMS = 16
 _ERRORS = {"FAIL": "strict", "REPLACE": "replace", "IGNORE": "ignore"}
@@ -56,7 +60,8 @@ class SpooldirSource(Source[SpooldirOptions]):
         self._file: Spooled | None = None
         self._deserializer: Deserializer[Any] | None = None
         self._progress: ProgressFile | None = None
-        self._left_alone: dict[str, tuple[int, int, int]] = {}
+        self._left_alone: dict[str, tuple[tuple[int, int, int], float]] = {}  # its state, and until when (monotonic)
+        self._unread = Unread()
         self._backoff_s = _FIRST_BACKOFF_S
         self._polled: Rows | None = None
         self._finished: dict[str, tuple[Candidate, Place]] = {}  # by stream: read, and not durable yet
@@ -143,6 +148,9 @@ class SpooldirSource(Source[SpooldirOptions]):
         file = self._file
         return self._directory.waiting_bytes + (max(0, file.size - file.content.offset) if file is not None else 0)
 
+    def trouble(self) -> str:
+        return self._unread.sentence()
+
     def close(self) -> None:
         self._close_file()
         if self._progress is not None:
@@ -192,18 +200,20 @@ class SpooldirSource(Source[SpooldirOptions]):
             except OSError as problem:
                 raise self._places.about_root(problem) from problem
             if found is None:
+                self._forget_gone()
                 return None
             try:
                 file = Spooled(found, gunzip=self.options.gunzip)
             except FileNotFoundError:
                 continue
             except OSError as problem:
-                self._left_alone[found.path] = found.state
-                self._context.counters.add("EventReadFail")
-                self._context.say(
-                    "warning", f"spooldir: {found.path} can't be opened: {problem.strerror}; it is left where it is"
-                )
+                self._left_alone[found.path] = found.state, self._context.clock.monotonic_s() + _OPEN_AGAIN_S
+                if self._unread.failed(found.path, str(problem.strerror)):
+                    self._context.counters.add("EventReadFail")
+                    why = f"can't be opened: {problem.strerror}"
+                    self._context.say("warning", f"spooldir: {found.path} {why}; it stays, and is tried again")
                 continue
+            self._unread.readable(found.path)
             self._file = file
             self._files_opened += 1
             if self._resume(file):
@@ -305,7 +315,8 @@ class SpooldirSource(Source[SpooldirOptions]):
 
     def _leave_alone(self, file: Spooled, why: str) -> None:
         """A file can't be read on. It stays where it is until somebody changes it, or the agent starts again."""
-        self._left_alone[file.path] = file.found.state
+        self._left_alone[file.path] = file.found.state, math.inf
+        self._unread.failed(file.path, why)
         self._context.counters.add("EventReadFail")
         hint = "" if self.options.decode_errors != "FAIL" else "; decodeErrorPolicy = REPLACE reads on"
         self._say(file, f"{why}; it is left where it is{hint if 'it is no ' in why else ''}")
@@ -316,11 +327,19 @@ class SpooldirSource(Source[SpooldirOptions]):
     def _is_left_alone(self, found: Candidate) -> bool:
         if found.path in self._finished_paths:
             return True
-        state = self._left_alone.get(found.path)
-        if state is None or state == found.state:
-            return state is not None
+        state, until_s = self._left_alone.get(found.path, (None, 0.0))
+        if state is None:
+            return False
+        if state == found.state and self._context.clock.monotonic_s() < until_s:
+            return True
         del self._left_alone[found.path]
         return False
+
+    def _forget_gone(self) -> None:
+        """Files that were left alone, and that somebody took away, are nobody's trouble any more."""
+        for path in [path for path in self._left_alone if not is_there(path)]:
+            del self._left_alone[path]
+        self._unread.keep(self._left_alone.__contains__)
 
     def _close_file(self) -> None:
         self._deserializer = None

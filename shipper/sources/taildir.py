@@ -207,6 +207,9 @@ class TaildirSource(Source[TaildirOptions]):
     def lag_bytes(self) -> int:
         return self._tail.lag_bytes()
 
+    def trouble(self) -> str:
+        return self._tail.trouble()
+
     def close(self) -> None:
         if (tail := getattr(self, "_tail", None)) is not None:
             tail.close()

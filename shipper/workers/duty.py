@@ -24,6 +24,9 @@ class Entry(Protocol):
     def waits_for(self, text: str) -> None:
         """Says what the worker waits for, "" when it works."""
 
+    def trouble(self, text: str) -> None:
+        """Says what the source would read and can't now, "" when there is nothing of the kind."""
+
 
 class Duty:
     """The duty of one worker.
@@ -89,6 +92,10 @@ class Duty:
     def lag(self, lag_bytes: int) -> None:
         """Stores how many bytes are known to wait behind the source's position."""
         self._counters.set("lag_bytes", lag_bytes)
+
+    def trouble(self, text: str) -> None:
+        """Says what the source would read and can't now, "" when there is nothing of the kind."""
+        self._entry.trouble(text)
 
     def progress(self) -> None:
         """Stores that the worker is alive and has just looked."""

@@ -95,6 +95,9 @@ class _Nobody:
     def waits_for(self, text: str) -> None:
         """Nobody asks."""
 
+    def trouble(self, text: str) -> None:
+        """Nobody asks."""
+
 
 def _run_sink(spec: WorkerSpec, entries: dict[str, Entry], duty: Duty) -> int:
     parts = assemble.sink_parts(spec, entries, _sayer(spec))

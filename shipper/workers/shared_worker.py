@@ -178,6 +178,7 @@ class Member:
             if (now_s := time.monotonic()) >= self._look_s:
                 self._look_s = now_s + LAG_EVERY_S
                 self._entry.counters.set("lag_bytes", source.lag_bytes())
+                self._entry.trouble(source.trouble())
                 tell_durable(source, parts.positions)
             if batch is None:
                 self._more = False

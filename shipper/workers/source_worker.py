@@ -36,6 +36,7 @@ def run(source: Source[object], ingest: Ingest, positions: Positions, duty: Duty
         if (now_s := time.monotonic()) >= look_s:
             look_s = now_s + LAG_EVERY_S
             duty.lag(source.lag_bytes())
+            duty.trouble(source.trouble())
         if now_s >= durable_s:
             durable_s = now_s + tell_durable(source, positions)
         if batch is None:

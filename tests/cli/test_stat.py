@@ -31,6 +31,7 @@ def test_stat_shows_rates_components_memory_and_where_it_is_held_up(
     agent.source.counters.add("EventAcceptedCount", 1_234_567)
     agent.source.counters.set("lag_bytes", 2048)
     agent.sink.counters.add("truncated_lines", 3)
+    agent.source.trouble("/f can't be read: Permission denied")
     agent.channel.channel({"size": 34, "capacity": 100, "capacity_bytes": 1 << 20})
     assert stat("a1", tmp_path, look_s=0.0) == 0
     out = capsys.readouterr().out
@@ -39,6 +40,7 @@ def test_stat_shows_rates_components_memory_and_where_it_is_held_up(
         "/etc/a1.properties", "source   r1  exec", "1,234,567 events", "2.0 KiB behind",
         "34% full of 100 events or 1.0 MiB",
         "sink     k1  hdfs", "3 lines cut", "memory  processes ", "rings and other segments", "  c1 34% full",
+        "\n  r1: /f can't be read: Permission denied",
     ):  # fmt: skip
         assert part in out, part
     assert not any(line.endswith(" ") for line in out.splitlines())

@@ -43,6 +43,8 @@ def unmoved(agent: Any, seconds: float, state: State = State.BUSY) -> None:
     (lambda a: waits_for_target(a, 31), Level.DEGRADED, "k1 can't deliver for 31 s: a name node"),
     (lambda a: a.sink.counters.add("rows_set_aside", 2), Level.DEGRADED,
      "k1 gave up or set aside 2 events or files since the start"),
+    (lambda a: a.source.trouble("/f can't be read: Permission denied"), Level.DEGRADED,
+     "r1: /f can't be read: Permission denied"),
 ])  # fmt: skip
 def test_each_trouble_has_its_level_and_its_sentence(
     agent: Any, change: Callable[[Any], None], level: Level, sentence: str

@@ -692,8 +692,44 @@ def test_a_file_that_can_not_be_read_is_left_and_tried_when_it_changes(spool: Ma
     one.put("g", b"y", 2)
     assert one.read() == [b"y"]
     assert "can't be opened: Permission denied" in one.said[0][1]
+    assert one.source.trouble() == f"{path} can't be read: Permission denied"
     path.chmod(0o644)
-    one.clock.advance(10)
+    one.clock.advance(1)
+    assert one.read() == [b"x"]
+    assert one.source.trouble() == ""
+
+
+@pytest.mark.permissions_count
+def test_a_file_that_can_not_be_read_is_no_trouble_once_it_is_gone(spool: Make) -> None:
+    """Somebody took it away."""
+    one = spool()
+    path = one.put("f", b"x")
+    path.chmod(0)
+    assert one.read() == []
+    assert one.source.trouble()
+    path.unlink()
+    assert one.read() == []
+    assert one.source.trouble() == ""
+
+
+def test_a_file_that_could_not_be_opened_for_once_is_read(spool: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When descriptors ran out nothing changes at the file; it is tried again, and said once."""
+    one = spool()
+    path = one.put("f", b"x")
+    real_open = os.open
+
+    def refuse(name: str, *args: Any, **more: Any) -> int:
+        if name == str(path):
+            raise OSError(24, "Too many open files", name)
+        return real_open(name, *args, **more)
+
+    monkeypatch.setattr(os, "open", refuse)
+    for _ in range(20):
+        one.clock.advance(1)
+        assert one.read() == []
+    assert len(one.said) == one.context.counters.get("EventReadFail") == 1
+    monkeypatch.setattr(os, "open", real_open)
+    one.clock.advance(6)
     assert one.read() == [b"x"]
 
 

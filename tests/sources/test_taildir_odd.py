@@ -28,8 +28,26 @@ def test_a_file_that_may_not_be_read_is_said_once_and_read_when_it_may(world):
     source = world.start()
     assert world.wait_and_read(source, 10) == []
     assert world.words().count("can't be read: Permission denied") == 1
+    assert source.trouble() == f"{path} can't be read: Permission denied"
     path.chmod(0o600)
     assert world.read(source) == ["a"]
+    assert source.trouble() == ""
+
+
+@pytest.mark.permissions_count
+def test_a_file_that_may_not_be_read_is_no_trouble_once_it_is_gone(world):
+    paths = [world.write(f"app.log.{number}", "a\n") for number in range(2)]
+    for path in paths:
+        path.chmod(0)
+    source = world.start()
+    assert source.trouble() == f"{paths[0]} can't be read, and 1 more: Permission denied"
+    paths[0].unlink()
+    world.wait_and_read(source, 6)
+    assert source.trouble() == f"{paths[1]} can't be read: Permission denied"
+    paths[1].unlink()
+    paths[1].mkdir()
+    world.wait_and_read(source, 6)
+    assert source.trouble() == ""
 
 
 def test_a_file_that_can_not_be_opened_is_said_once_and_read_when_it_can(world, monkeypatch):

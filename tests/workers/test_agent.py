@@ -17,7 +17,10 @@ from pathlib import Path
 
 import pytest
 
+from shipper.metrics.block import MetricsBlock
+from shipper.metrics.health import findings
 from shipper.testing.agent import Agent
+from shipper.workers.sharing import ALONE_MOST
 from tests.waiting import alive, until, until_dead
 from tests.workers.conftest import (
     agent_of,
@@ -244,6 +247,29 @@ class TestDeaths:
         assert one.ended() == 3, one.log()
         assert "the template of the workers was killed by SIGKILL" in one.log() or "is gone" in one.log()
         assert "Traceback" not in one.log()
+
+
+class TestHealth:
+    """What the workers say of themselves is seen from outside."""
+
+    @pytest.mark.parametrize("sources", [1, ALONE_MOST + 1])
+    def test_a_file_that_can_not_be_read_is_trouble_until_it_can(
+        self, agent: Make, tmp_path: Path, sources: int
+    ) -> None:
+        """With a worker of its own, and among many that share one. A link to itself stops root as well."""
+        path = tmp_path / "loop"
+        path.symlink_to(path)
+        names = [f"r{number}" for number in range(sources)]
+        tails = [f"a1.sources.{name}.type = exec\na1.sources.{name}.command = tail -F {path}\n"
+                 f"a1.sources.{name}.channels = c1\n" for name in names]  # fmt: skip
+        one = agent(agent_of(*tails, file_roll("k1", "c1", tmp_path / "out"), sources=" ".join(names))).start()
+        block = MetricsBlock.view(one.instance_dir() / "metrics")
+        reason = f"{path} can't be read: Too many levels of symbolic links"
+        one.until(lambda: [f.sentence for f in findings(block.sample())] == [f"{name}: {reason}" for name in names])
+        path.unlink()
+        path.write_text("x\n")
+        one.until(lambda: not findings(block.sample()))
+        one.stop()
 
 
 class TestInstances:

@@ -22,6 +22,7 @@ from shipper.sources._tail.group import FileGroup
 from shipper.sources._tail.identity import Mark, key_of
 from shipper.sources._tail.watch import DirectoryWatch, Say
 from shipper.sources._tail.watched import WatchedFile
+from shipper.sources._unread import Unread, is_there
 
 Identity = tuple[int, int]
 _DIRECTORY_TIME_NS = 2_000_000_000  # the coarsest directory times that are in use
@@ -50,6 +51,7 @@ class FileSet:
 
     `replaced` are files that turned out to be gone, their inode used again: whoever asked to `find` releases them.
     `blind` says that the last look could not list a group: a file that left it may be in it under its new name.
+    `unread` are the files and groups that can't be read now.
 
     Args:
         mine: says which files belong to this worker.
@@ -75,6 +77,7 @@ class FileSet:
         self.known: dict[Identity, WatchedFile] = {}
         self.replaced: list[WatchedFile] = []
         self.blind = False
+        self.unread = Unread()
         self._watch = watch
         self._clock = clock
         self._say_line = say
@@ -97,6 +100,7 @@ class FileSet:
         """Looks at all names again: the files that have something to read, oldest change first."""
         found: dict[Identity, _Found] = {}
         self.blind = False
+        self.unread.keep(lambda name: is_there(name) or any(name == group.name for group in self.groups))
         for group in self.groups:
             for path in self._listing(group):
                 self._look_up(path, group, found, listed=True)
@@ -257,14 +261,16 @@ class FileSet:
             stat = os.stat(path)
         except OSError as problem:
             if listed and problem.errno != errno.ENOENT:
-                self._say(path, f"can't be looked at: {problem.strerror}; trying again")
+                self._cant_read(path, str(problem.strerror))
             return
         identity = (stat.st_dev, stat.st_ino)
         if identity in found or not self._mine(identity):
+            self.unread.readable(path)
             return
         if stats.S_ISREG(stat.st_mode):
             found[identity] = _Found(path, stat, group, listed)
         else:
+            self.unread.readable(path)
             what = "a directory" if stats.S_ISDIR(stat.st_mode) else "no regular file"
             self._say(path, f"is {what}: left alone")
 
@@ -289,7 +295,6 @@ class FileSet:
         file.changed_s = self._clock.monotonic_s()
         self._open[file] = None
         self.known[identity] = file
-        self._said.pop(place, None)
         self._note_place(file, place)
         self._place(file, stat.st_size, self._first)
         return file
@@ -349,7 +354,7 @@ class FileSet:
         while True:
             try:
                 paths = self._list(group)
-                self._said.pop(group.name, None)
+                self.unread.readable(group.name)
                 return paths
             except OSError as problem:
                 if not self.made_room(problem):
@@ -357,7 +362,7 @@ class FileSet:
                         raise  # which files were there at the start decides where some of them begin
                     self.blind = True
                     where = problem.filename or "its directory"
-                    self._say(group.name, f"can't be read: listing {where}: {problem.strerror}; trying again")
+                    self._cant_read(group.name, f"listing {where}: {problem.strerror}")
                     return [file.path for file in self if file.group is group and file.listed]
 
     def _list(self, group: FileGroup) -> list[str]:
@@ -381,13 +386,15 @@ class FileSet:
             self._close_one()
         while True:
             try:
-                return os.open(path, _OPEN)
+                fd = os.open(path, _OPEN)
             except OSError as problem:
                 if self.made_room(problem):
                     continue
                 if problem.errno != errno.ENOENT:
-                    self._say(path, f"can't be read: {problem.strerror}; trying again")
+                    self._cant_read(path, str(problem.strerror))
                 return None
+            self.unread.readable(path)
+            return fd
 
     def made_room(self, problem: OSError) -> bool:
         """True when there were no descriptors left, and now there is one."""
@@ -401,6 +408,10 @@ class FileSet:
         """Closes the file that was used longest ago; one that could be lost only if there is no other."""
         safe = next((file for file in self._open if file.seen_to == file.offset and file.left_s is None), None)
         self.close_file(safe or next(iter(self._open)))
+
+    def _cant_read(self, name: str, why: str) -> None:
+        if self.unread.failed(name, why):
+            self._say_line("warning", f"{name} can't be read: {why}; trying again")
 
     def _say(self, path: str, what: str) -> None:
         if self._said.get(path) != what:

@@ -160,6 +160,10 @@ class Tail:
         """Bytes known to wait, as of the last second."""
         return self._lag_bytes
 
+    def trouble(self) -> str:
+        """The files that can't be read now, as a sentence."""
+        return self._files.unread.sentence()
+
     # --- looking
 
     def _look(self, now_s: float) -> None:
