@@ -60,10 +60,8 @@ class Monitor:
                 "ERROR", "agent", f"flume.monitoring.type = {kind} is not in this build: write http or prometheus{hint}"
             )
             return None
-        text = system.get("flume.monitoring.port", str(PORT))
-        if not text.isdigit() or int(text) > 65535:
-            log.say("ERROR", "agent", f"flume.monitoring.port = {text} is no port; {PORT} is used")
-            text = str(PORT)
+        if (port := _port(system.get("flume.monitoring.port", str(PORT)))) is None:
+            return None
         answers = Answers(
             flume_json=lambda: self._exporter.flume_json(self._observer.look()),
             prometheus=lambda: self._exporter.prometheus(self._observer.look()),
@@ -71,7 +69,7 @@ class Monitor:
             health=self._health,
             prometheus_first=kind == "prometheus",
         )
-        server = MetricsServer(answers, system.get("flume.monitoring.host", HOST), int(text))
+        server = MetricsServer(answers, system.get("flume.monitoring.host", HOST), port)
         log.say("INFO", "agent", f"metrics are served on http://{server.host}:{server.port}/metrics")
         return server
 
@@ -88,3 +86,22 @@ class Monitor:
         alive = all(finding.level != Level.DEAD for finding in found)
         words = {Level.DEAD: "not alive", Level.FAILED: "failed", Level.DEGRADED: "degraded"}
         return alive, "\n".join(f"{words[finding.level]}: {finding.sentence}" for finding in found)
+
+
+def _port(text: str) -> int | None:
+    """The port that a person wrote; None when it is none: then nothing listens, as in Flume, and the agent runs.
+
+    Another port than theirs would be no use to them, and may be another agent's.
+    """
+    try:
+        port = int(text)
+    except ValueError:
+        port = -1
+    if 0 <= port <= 65535:
+        return port
+    log.say(
+        "ERROR", "agent", f"-Dflume.monitoring.port={text} is no port: a number from 0 to 65535, 0 takes any. "
+        f"No metrics are served, and the agent runs without. Start it again with -Dflume.monitoring.port={PORT}, here or "
+        f"where JAVA_OPTS is set",
+    )  # fmt: skip
+    return None

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from shipper import log
 from shipper.metrics.block import State, monotonic_ms
 from shipper.metrics.health import NOTICES, Finding, Level, findings, unready
 from shipper.metrics.observer import Observer
@@ -123,6 +124,30 @@ def test_an_agent_is_not_ready_before_all_have_started(agent: Any) -> None:
     agent.sink.state(State.BUSY)
     assert answers(agent, ready=False)[1] == (False, "not every component has started")
     assert answers(agent)[1] == (True, "")
+
+
+@pytest.mark.parametrize("port", ["abc", "70000", "-1", "", "8080x"])
+def test_what_is_no_port_is_said_and_nothing_listens(agent: Any, port: str) -> None:
+    """As in Flume, whose agent runs on; the port that nobody asked for may be another agent's."""
+    said: list[str] = []
+    earlier = log.current()
+    log.configure(log.Log([("ERROR", lambda level, component, text: said.append(text))]))
+    try:
+        system = {"flume.monitoring.type": "http", "flume.monitoring.port": port}
+        monitor = Monitor(system, Observer(agent.block, dict), lambda: True)
+    finally:
+        log.configure(earlier)
+    assert monitor.server is None
+    assert [line.partition(":")[0] for line in said] == [f"-Dflume.monitoring.port={port} is no port"]
+    assert "No metrics are served, and the agent runs without" in said[0]
+
+
+def test_a_port_may_have_blanks_around_it(agent: Any) -> None:
+    """Flume trims it."""
+    system = {"flume.monitoring.type": "http", "flume.monitoring.port": " 0 "}
+    monitor = Monitor(system, Observer(agent.block, dict), lambda: True)
+    assert monitor.server is not None and monitor.server.port > 0
+    monitor.close()
 
 
 def test_what_the_supervisor_has_to_say_is_shown(agent: Any, tmp_path: Path) -> None:
