@@ -17,6 +17,7 @@ from _blake2 import blake2b  # hashlib would map all of OpenSSL into the supervi
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from shipper import log, whole_file
 from shipper.errors import ComponentFailed, ConfigurationError
@@ -158,18 +159,25 @@ def find(
     run_dir: Path | None = None,
     state_dir: Path | None = None,
     environment: Mapping[str, str] = os.environ,
+    system: Mapping[str, str] = MappingProxyType({}),
 ) -> Instance:
-    """The instance of an agent: the same directories at every start, unless the machine changed."""
+    """The instance of an agent: the same directories at every start, unless the machine changed.
+
+    `system` are the properties of the command line, from which a directory may have come.
+    """
     identity = f"{os.getuid()}\0{agent}\0{os.path.realpath(first_file)}"
     safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in agent)[:64]
     name = f"{safe}-{blake2b(identity.encode('utf-8', 'surrogateescape'), digest_size=6).hexdigest()}"
-    return Instance(agent, name, run_place(run_dir, environment), state_place(state_dir, environment))
+    run_typed = "-Drun.dir" if Path(system.get("run.dir", "")) == run_dir else "--run-dir"
+    state_typed = "-Dstate.dir" if Path(system.get("state.dir", "")) == state_dir else "--state-dir"
+    run = run_place(run_dir, environment, run_typed)
+    return Instance(agent, name, run, state_place(state_dir, environment, state_typed))
 
 
-def run_place(wanted: Path | None, environment: Mapping[str, str] = os.environ) -> Place:
-    """Where run directories lie: memory that outlives processes."""
+def run_place(wanted: Path | None, environment: Mapping[str, str] = os.environ, typed: str = "--run-dir") -> Place:
+    """Where run directories lie: memory that outlives processes. `typed` is how a person said what they want."""
     if wanted is not None:
-        return Place(wanted.absolute(), "run.dir says so", "whoever owns that directory")
+        return Place(wanted.absolute(), f"{typed} says so", "whoever owns that directory")
     if given := environment.get("RUNTIME_DIRECTORY"):
         return Place(Path(given.split(":")[0]), "$RUNTIME_DIRECTORY says so", "the service manager, at stop")
     system = Path("/run/shipper")
@@ -182,10 +190,10 @@ def run_place(wanted: Path | None, environment: Mapping[str, str] = os.environ) 
     return Place(own, "shared memory of this user", removed_by)
 
 
-def state_place(wanted: Path | None, environment: Mapping[str, str] = os.environ) -> Place:
-    """Where state directories lie: a disk."""
+def state_place(wanted: Path | None, environment: Mapping[str, str] = os.environ, typed: str = "--state-dir") -> Place:
+    """Where state directories lie: a disk. `typed` is how a person said what they want."""
     if wanted is not None:
-        return Place(wanted.absolute(), "state.dir says so", "nothing of ours")
+        return Place(wanted.absolute(), f"{typed} says so", "nothing of ours")
     if given := environment.get("STATE_DIRECTORY"):
         return Place(Path(given.split(":")[0]), "$STATE_DIRECTORY says so", "nothing of ours")
     system = Path("/var/lib/shipper")

@@ -242,7 +242,7 @@ def _rebuild(run_dir: Path, parked: ParkedFile) -> None:
         remove_empty(fresh)
         raise ComponentFailed(
             f"can't take parked events back into {run_dir}: {problem.strerror}; they stay parked in {parked.path}. "
-            f"Make room there, or give another run.dir"
+            f"Make room there, or give another --run-dir"
         ) from problem
     if damaged:
         log.say("ERROR", "agent", f"{parked.path} is damaged in {', '.join(damaged)}: what is whole in it is delivered")

@@ -72,7 +72,7 @@ class Segment:
             except OSError as problem:
                 raise ComponentFailed(
                     f"no room for {size_bytes} bytes at {path.parent}: {problem.strerror}; free some, or set a "
-                    f"smaller ring.bytes on the channel, or another run.dir"
+                    f"smaller ring.bytes on the channel, or give another --run-dir"
                 ) from problem
             half_made.pop_all()
             segment = cls(path, descriptor)

@@ -101,7 +101,7 @@ def _port(text: str) -> int | None:
         return port
     log.say(
         "ERROR", "agent", f"-Dflume.monitoring.port={text} is no port: a number from 0 to 65535, 0 takes any. "
-        f"No metrics are served, and the agent runs without. Start it again with -Dflume.monitoring.port={PORT}, here or "
-        f"where JAVA_OPTS is set",
+        f"No metrics are served, and the agent runs without. Start it again with -Dflume.monitoring.port={PORT}, here "
+        "or where JAVA_OPTS is set",
     )  # fmt: skip
     return None

@@ -69,7 +69,9 @@ def run(command: Command, view: View) -> int:
             template.close()
             view.plan(loaded.plan)
             return CLEAN
-        instance = instances.find(command.agent, command.files[0], run_dir=command.run_dir, state_dir=command.state_dir)
+        instance = instances.find(
+            command.agent, command.files[0], run_dir=command.run_dir, state_dir=command.state_dir, system=command.system
+        )
         moved.follow(instance, command.files[0])
         instance.claim()
         survived = holdings(instance.run_dir) if (instance.run_dir / "channels").is_dir() else ()
@@ -373,7 +375,7 @@ class Supervisor:
         )
         log.say("INFO", "agent", f"state lies in {self._instance.state_dir} ({state.reason})")
         if not instances.is_memory(self._instance.run_dir):
-            log.say("WARN", "agent", f"{run.path} is not in memory (tmpfs): rings on a disk are slow; see run.dir")
+            log.say("WARN", "agent", f"{run.path} is not in memory (tmpfs): rings on a disk are slow; see --run-dir")
         records = running.grid.lanes
         ring_bytes = sum(record.path.stat().st_size for record in records)
         lanes = "1 lane" if len(records) == 1 else f"{len(records)} lanes"

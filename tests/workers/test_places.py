@@ -17,6 +17,17 @@ from shipper.testing.agent import Agent
 from tests.workers.conftest import agent_of, file_roll, taildir
 
 
+@pytest.mark.parametrize(("system", "run", "state"), [
+    ({}, "--run-dir says so", "--state-dir says so"),
+    ({"run.dir": "/r/"}, "-Drun.dir says so", "--state-dir says so"),
+    ({"run.dir": "/x", "state.dir": "/s"}, "--run-dir says so", "-Dstate.dir says so"),
+])  # fmt: skip
+def test_a_place_that_was_asked_for_is_named_as_it_was_typed(system: dict[str, str], run: str, state: str) -> None:
+    """An option wins over the system property: then it is the option that counts."""
+    found = find("a1", Path("/a1.properties"), run_dir=Path("/r"), state_dir=Path("/s"), system=system)
+    assert (found.run_place.reason, found.state_place.reason) == (run, state)
+
+
 def test_a_removed_run_directory_is_named_when_a_worker_needs_it(tmp_path: Path) -> None:
     """Running workers go on without it; one that is started again can't, and says what to do."""
     logs, out = tmp_path / "logs", tmp_path / "out"
