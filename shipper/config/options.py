@@ -226,6 +226,8 @@ class Part:
     ) -> Problem:
         """A key that nobody declared."""
         known = [k for d in declarations(options).values() for k in (d.key, *d.aliases)]
+        if near is None or near.count(".") != key.count("."):
+            near = _below(key, [name[:-1] for name in known if name[-1] == "*"]) or near
         near = _nearest(key, [*known, *own], topology) or near
         setting = self.component.settings[self.prefix + key]
         type_name = self.component.get(self.prefix + "type") or ""
@@ -234,6 +236,17 @@ class Part:
         message = f"{setting.key} has no effect: {whose} has no such key."
         full = None if near is None else self.component.prefix + self.prefix + near
         return setting.problem("warning", message, nearest=full if full is None else written(full, setting.shown))
+
+
+def _below(key: str, prefixes: list[str]) -> str | None:
+    """The key of a family (`filegroups.*`) that was meant: the family's name mistyped, and what stands behind it."""
+    words = key.split(".")
+    heads = {count: ".".join([*words[:count], ""]) for count in range(1, len(words))}
+    for prefix in prefixes:
+        head = heads.get(prefix.count("."))
+        if head is not None and likely(head.lower(), [prefix.lower()], 1, 0.75):
+            return prefix + key[len(head) :]
+    return None
 
 
 def _nearest(key: str, known: list[str], topology: tuple[str, ...]) -> str | None:

@@ -474,3 +474,24 @@ def test_what_is_left_out_for_its_channel_is_read_all_the_same(load_text: LoadTe
 def test_without_any_channel_sources_and_sinks_are_read_too(load_text: LoadText) -> None:
     _, problems = load_text("a.sources = s\na.sources.s.type = seq\na.sources.s.batchSiz = 5\n")
     assert "a.sources.s.batchSiz" in {problem.key for problem in problems}
+
+
+@pytest.mark.parametrize(("line", "meant"), [
+    ("a.sources.r.filegruops.h = /x/y", "a.sources.r.filegroups.h = /x/y"),
+    ("a.sources.r.Filegroups.h = /x/y", "a.sources.r.filegroups.h = /x/y"),
+    ("a.sources.r.haeders.h.k.l = v", "a.sources.r.headers.h.k.l = v"),
+    ("a.sources.r.filegruops = h", "a.sources.r.filegroups = h"),
+    ("a.sources.r.selector.maping.x = c", "a.sources.r.selector.mapping.x = c"),
+    ("a.sources.s.deserialiser.other = 9", "a.sources.s.deserializer.other = 9"),
+    ("a.sinks.k.sink.serialiser.appendNewline = true", "a.sinks.k.sink.serializer.appendNewline = true"),
+])  # fmt: skip
+def test_what_was_meant_is_a_whole_key(line: str, meant: str, complete: str, load_text: LoadText) -> None:
+    """Also where the mistyped word is the name of a family of keys, and more stands behind it."""
+    tail = "".join(f"a.sources.r.{setting}\n" for setting in (
+        "type=TAILDIR", "filegroups=h", "filegroups.h=/x/y", "selector.type=multiplexing", "selector.header=h",
+        "selector.default=c",
+    ))  # fmt: skip
+    spool = "a.sources=r s\na.sources.s.type=spooldir\na.sources.s.channels=c\na.sources.s.spoolDir=/x\n"
+    text = complete.replace("a.sources.r.type=seq\n", tail).replace("a.sources=r\n", spool)
+    _, problems = load_text(f"{text}{line}\n")
+    assert meant in [problem.nearest for problem in problems]
