@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from perf.harness import usage
 from shipper.errors import DamagedData
 from shipper.metrics.block import Kind, MetricsBlock, State
 from shipper.testing.mortal import dies_with_us
+from shipper.testing.ports import free_port
 
 _START_S = 60.0
 _PROJECT = Path(__file__).resolve().parents[2]
@@ -160,10 +160,3 @@ class Agent:
 
     def _ended(self) -> bool:
         return self._process is None or self._process.poll() is not None
-
-
-def free_port() -> int:
-    """A TCP port that nobody had a moment ago."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])

@@ -24,13 +24,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from perf.harness import usage
-from perf.harness.agent import free_port
 from perf.harness.command import Settings
 from perf.harness.lines import Input, write_input
 from perf.harness.results import Goal, Result, progress
 from perf.harness.senders import TcpFeed
 from perf.harness.transfer import settle
 from shipper.testing.mortal import dies_with_us
+from shipper.testing.ports import free_port
 
 VERSION = "1.11.0"
 _POM = f"""\

@@ -14,7 +14,6 @@ from __future__ import annotations
 import time
 
 from perf.harness import usage
-from perf.harness.agent import free_port
 from perf.harness.command import Settings, run
 from perf.harness.flume import netcat_figure
 from perf.harness.lines import write_input
@@ -23,6 +22,7 @@ from perf.harness.rivals import Rsyslog
 from perf.harness.senders import TcpFeed
 from perf.harness.transfer import Transfer, rounds_of, text_of
 from perf.topology._files import file_roll, listening
+from shipper.testing.ports import free_port
 
 LINE_BYTES = 205
 GOAL = Goal("events_per_core_s", 3_500_000, "events/s per core")

@@ -17,12 +17,13 @@ import socket
 import time
 from multiprocessing.connection import Connection
 
-from perf.harness.agent import Agent, free_port
+from perf.harness.agent import Agent
 from perf.harness.command import Settings, run
 from perf.harness.results import Goal, Result
 from perf.harness.senders import connect
 from perf.harness.transfer import Places
 from perf.topology._files import durable, file_roll, listening
+from shipper.testing.ports import free_port
 
 _CLIENTS = 64
 _GOAL_TIMES = 20

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from shipper.testing.agent import Agent
+from shipper.testing.ports import free_port
 from tests.crash.conftest import Make, agent_of, file_roll, taildir, texts
 
 FILES = 150
@@ -127,11 +128,6 @@ def test_a_listener_without_descriptors_serves_who_is_there_and_others_later(age
     assert one.stop() == 0, one.log()
     assert texts(tmp_path / "out") == b"first\nagain\nlate\n"
     assert "Traceback" not in one.log()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
 
 
 def client(port: int) -> socket.socket:

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from shipper.testing.agent import Agent
+from shipper.testing.ports import free_port
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ACCESS = [f"10.0.0.{n % 250} GET /page/{n} 200".encode() for n in range(5000)]
@@ -164,8 +165,7 @@ def check_exec_to_text(directory: Path) -> None:
 @example("netcat-to-files.properties")
 def check_netcat_to_files(directory: Path) -> None:
     (directory / "data").mkdir()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     with agent(directory, "netcat-to-files.properties", **{"44444": str(port)}).start() as running:
         with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
             client.sendall(b"\n".join(ACCESS) + b"\n")

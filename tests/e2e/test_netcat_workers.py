@@ -14,6 +14,7 @@ import pytest
 
 from shipper.metrics.block import MetricsBlock
 from shipper.testing.agent import Agent
+from shipper.testing.ports import free_port
 
 CLIENTS = 16
 PAUSE_S = 0.002
@@ -75,8 +76,7 @@ def numbers(one: Agent) -> tuple[int, int, int, int]:
 
 
 def test_both_get_connections_and_one_dies_alone(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     (tmp_path / "out").mkdir()
     properties = (
         "a1.sources = r1\na1.channels = c1\na1.sinks = k1\na1.channels.c1.type = memory\n"

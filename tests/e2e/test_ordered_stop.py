@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from shipper.testing.agent import Agent
+from shipper.testing.ports import free_port
 
 LINES = 5000
 LINE = b"line number %06d\n"
@@ -70,8 +71,7 @@ def unread_bytes(server: int, client: int) -> int:
 def test_lines_of_a_client_that_were_received_are_delivered(
     agent: Callable[[str], Agent], tmp_path: Path, sources: int
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     names = [f"r{number}" for number in range(sources)]
     text = f"a1.sources = {' '.join(names)}\n"
     for number, name in enumerate(names):

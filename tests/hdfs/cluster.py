@@ -1,6 +1,6 @@
 """A cluster: a real HDFS on this machine, each NameNode and DataNode a process that can be killed and frozen.
 
-All listen on 127.0.0.1, on ports below those that the kernel gives to anybody. All that is known of a cluster lies in
+All listen on 127.0.0.1. All that is known of a cluster lies in
 its folder, so that several processes of a test run can share it: each makes a `Cluster` of the same folder. Hadoop's
 own tools cost a JVM each, a second or two; most questions can be asked over HTTP (`web.py`).
 
@@ -18,7 +18,6 @@ import fcntl
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -35,7 +34,8 @@ from hdfs.daemon import Daemon, until
 from hdfs.settings import LOOPBACK, NAMESERVICE
 from hdfs.web import WebPort, user_name
 
-_PORTS = range(11_000, 32_000)  # below what the kernel hands out
+from shipper.testing.ports import free_ports
+
 _JAVA = (
     "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-Djava.net.preferIPv4Stack=true",
     "-XX:+UnlockDiagnosticVMOptions", "-XX:-BytecodeVerificationRemote",  # a sixth less work at each start
@@ -303,7 +303,7 @@ class Cluster(WebPort):
     def _ports(self, namenodes: int, datanodes: int) -> dict[str, Any]:
         known = self.home / "ports.json"
         if not known.exists():
-            free = list(free_ports(3 * namenodes + 3 * datanodes))
+            free = free_ports(3 * namenodes + 3 * datanodes)
             of_datanodes = free[3 * namenodes :]
             ports = {
                 "rpc": free[:namenodes],
@@ -322,20 +322,6 @@ def exclusive(path: Path) -> Iterator[None]:
     with path.with_name(f"{path.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # given back when it is closed
         yield
-
-
-def free_ports(count: int) -> Iterator[int]:
-    """Ports that nobody listens on, and that no other cluster of this user's tests has been given lately."""
-    book = Path(tempfile.gettempdir()) / f"shipper-test-ports-{os.getuid()}"
-    with exclusive(book):
-        last = int(book.read_text()) if book.exists() else _PORTS[0]
-        while count:
-            last = last + 1 if last + 1 in _PORTS else _PORTS[0]
-            with socket.socket() as tried, contextlib.suppress(OSError):
-                tried.bind((LOOPBACK, last))
-                count -= 1
-                yield last
-        book.write_text(str(last))
 
 
 def main() -> None:

@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fetched import Trouble, locked, missing, run
-from hdfs.cluster import free_ports
 from hdfs.daemon import Daemon
 from hdfs.settings import LOOPBACK
+
+from shipper.testing.ports import free_port
 
 REALM = "TEST.LOCAL"
 USER = "shipper"
@@ -130,7 +131,7 @@ class Kdc:
 
         if not self.ticket_cache.exists():
             self._data.mkdir(parents=True)
-            address = f"{LOOPBACK}:{next(free_ports(1))}"
+            address = f"{LOOPBACK}:{free_port()}"
             words = {"realm": REALM, "address": address, "loopback": LOOPBACK, "data": self._data}
             self.krb5_conf.write_text(_CLIENT.format(**words))
             (self.home / "kdc.conf").write_text(_SERVER.format(**words))

@@ -23,8 +23,9 @@ import shipper
 from shipper.errors import ConfigurationError
 from shipper.instance.instance import find
 from shipper.sinks.hdfs.address import address_problem
+from shipper.testing.ports import free_port
 from tests.crash.conftest import Make, agent, agent_of, file_roll, taildir, texts
-from tests.crash.test_descriptors import client, free_port
+from tests.crash.test_descriptors import client
 from tests.sinks.test_hdfs import Running
 
 __all__ = ["agent"]

@@ -20,6 +20,7 @@ import pytest
 from shipper.metrics.block import MetricsBlock
 from shipper.metrics.health import findings
 from shipper.testing.agent import Agent
+from shipper.testing.ports import free_port
 from shipper.workers.sharing import ALONE_MOST
 from tests.waiting import alive, until, until_dead
 from tests.workers.conftest import (
@@ -462,8 +463,7 @@ class TestSmallThings:
         assert str(port) in one.log() and "Traceback" not in one.log()
 
     def test_the_numbers_are_those_of_flume_and_no_event_counts_twice(self, agent: Make, tmp_path: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         write_lines(tmp_path / "in" / "a.log", 0, 12_345)
         one = agent(
             agent_of(taildir("r1", "c1", tmp_path / "in"), file_roll("k1", "c1", tmp_path / "out")),

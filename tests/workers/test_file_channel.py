@@ -18,6 +18,7 @@ import pytest
 from shipper.cli import ledger
 from shipper.metrics.block import MetricsBlock, State
 from shipper.testing.agent import Agent
+from shipper.testing.ports import free_port
 from tests.waiting import alive
 from tests.workers.conftest import agent_of, file_roll, seq, taildir, texts
 from tests.workers.test_kills import Writer, channel, judge
@@ -191,8 +192,7 @@ def test_two_channels_of_one_place_are_refused(agent: Callable[..., Agent], tmp_
 def test_clients_are_answered_when_their_events_are_on_disk(agent: Callable[..., Agent], tmp_path: Path) -> None:
     """Many clients with an event each share a sync; what was answered survives the loss of all that was in memory."""
     out = tmp_path / "out"
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     netcat = f"a1.sources.r1.type = netcat\na1.sources.r1.bind = 127.0.0.1\na1.sources.r1.port = {port}\n"
     text = agent_of(netcat + "a1.sources.r1.channels = c1\n", file_roll("k1", "c1", out))
     one = agent(logged(text, tmp_path / "log")).start()

@@ -14,6 +14,7 @@ import pytest
 from shipper.supervisor.service import Service
 from shipper.testing.agent import Agent
 from shipper.testing.fakes import ManualClock
+from shipper.testing.ports import free_port
 from tests.workers.conftest import agent_of, file_roll, seq
 
 Make = Callable[..., Agent]
@@ -151,8 +152,7 @@ def test_the_watchdog_hears_nothing_while_a_worker_hangs(agent: Make, manager: s
 
 def test_the_pages_of_a_running_agent(agent: Make, tmp_path: Path) -> None:
     """`/health` and `/ready`, of an agent that is well, and of one whose new configuration was refused."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     arguments = ["-Dflume.monitoring.type=http", f"-Dflume.monitoring.port={port}"]
     properties = agent_of(seq("r1", "c1", 10), file_roll("k1", "c1", tmp_path / "out"))
     one = agent(properties, arguments=arguments).start()

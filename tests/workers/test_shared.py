@@ -18,6 +18,7 @@ import pytest
 from shipper.cli.stat import process_bytes
 from shipper.config.plan import ComponentPlan, SourcePlan
 from shipper.testing.agent import Agent
+from shipper.testing.ports import free_port
 from shipper.workers.shared_worker import Turn
 from shipper.workers.sharing import ALONE_MOST, SHARE_MOST, sharing
 from tests.workers.conftest import agent_of, file_roll, texts
@@ -238,14 +239,6 @@ def os_signal(one: Agent) -> None:
     one.until(lambda: "stopping" in one.log())
     one.send(signal.SIGTERM)
     one.ended()
-
-
-def free_port() -> int:
-    """A port that nobody uses now."""
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 def metrics(port: int) -> dict[str, dict[str, str]]:
