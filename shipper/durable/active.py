@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Sequence
+
 from shipper.durable.board import Tail
 from shipper.durable.disk import Disk
 from shipper.durable.keys import Cipher, Keys, cipher_of
@@ -20,6 +23,7 @@ from shipper.durable.segment import write_opening
 from shipper.durable.settings import Entry
 from shipper.durable.state import Place
 from shipper.durable.supply import Prepared
+from shipper.durable.window import Window
 
 _PADDING = bytes(64)
 
@@ -30,6 +34,8 @@ class Active:
     Args:
         prepared: the segment.
         opening: what goes on in it.
+        window: of the log.
+        direct: what is written goes past the page cache, where the file system can do that.
 
     Attributes:
         gathered_bytes: appended and not written yet.
@@ -38,8 +44,11 @@ class Active:
         OSError: the opening can't be written.
     """
 
-    def __init__(self, disk: Disk, prepared: Prepared, opening: Opening, keys: Keys | None) -> None:
+    def __init__(
+        self, disk: Disk, prepared: Prepared, opening: Opening, keys: Keys | None, window: Window, *, direct: bool
+    ) -> None:  # fmt: skip
         self._disk = disk
+        self._window = window
         self.path = prepared.path
         self.identity = identity = prepared.identity
         self._end = identity.size_bytes - BLOCK_BYTES
@@ -54,6 +63,7 @@ class Active:
         except OSError:
             disk.close(self._handle)
             raise
+        self._direct = direct and disk.direct(self._handle, True)
 
     @property
     def place(self) -> Place:
@@ -111,10 +121,20 @@ class Active:
             OSError: it failed; what stands behind the last synced record is not known.
         """
         if self._gathered:
-            self._disk.write(self._handle, self._gathered, self._written)
+            self._window.store(self._gathered, self._written, self._write)
             self._gathered.clear()
             self.gathered_bytes = 0
             self._written = self._offset
+
+    def _write(self, blocks: Sequence[memoryview], offset: int) -> None:
+        try:
+            self._disk.write(self._handle, blocks, offset)
+        except OSError as problem:
+            if problem.errno != errno.EINVAL or not self._direct:
+                raise
+            # A device whose blocks are larger than ours takes nothing past the cache.
+            self._direct = self._disk.direct(self._handle, False)
+            self._disk.write(self._handle, blocks, offset)
 
     def sync(self) -> None:
         """Makes what was written durable.

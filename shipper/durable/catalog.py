@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from shipper.durable.disk import Disk, FileView
+from shipper.durable.disk import Disk
+from shipper.durable.file_view import FileView
 from shipper.durable.keys import Cipher, Keys, cipher_of
 from shipper.durable.segment import SegmentFile, is_segment_name, load
 from shipper.errors import ComponentFailed

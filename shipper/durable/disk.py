@@ -6,129 +6,27 @@ failed one means is decided by who called it.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import errno
 import fcntl
 import mmap
 import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from shipper import whole_file
 from shipper.durable.board import Board, boot_id
+from shipper.durable.file_view import FileView
 
 _F_OFD_SETLK = 37  # <fcntl.h> of Linux; the fcntl module has no names for these before 3.12
 _F_OFD_GETLK = 36
 _FLOCK = struct.Struct("hhqqi4x")
 _PUNCH_HOLE_KEEP_SIZE = 0x02 | 0x01
-_MADV_POPULATE_READ = 22
-_GIVE_BACK_BYTES = 16 << 20
 _IOV_MAX = 1024
-_SEARCH_BYTES = 1 << 20
 _PAGE_BYTES = mmap.PAGESIZE
-_ZEROS = bytes(_SEARCH_BYTES)
 
 _libc = ctypes.CDLL(None, use_errno=True)
-
-
-class FileView:
-    """A file as memory.
-
-    Attributes:
-        memory: all of it, read only. Views of it keep the file's bytes, also when the file is removed.
-    """
-
-    def __init__(self, handle: int, size_bytes: int) -> None:
-        self._handle = os.dup(handle)
-        os.set_inheritable(self._handle, False)
-        try:
-            self._mapping = mmap.mmap(handle, size_bytes, mmap.MAP_SHARED, mmap.PROT_READ)
-        except BaseException:
-            os.close(self._handle)
-            raise
-        self.memory = memoryview(self._mapping)
-        self._given_back = 0
-
-    def ensure(self, start: int, end: int) -> None:
-        """Brings a range into memory. Touching what the disk can't read would end the process with SIGBUS.
-
-        Raises:
-            OSError: the disk can't read it.
-        """
-        page = start - start % _PAGE_BYTES
-        end = min(end, len(self.memory))
-        if end <= page:
-            return
-        try:
-            self._mapping.madvise(_MADV_POPULATE_READ, page, end - page)
-        except OSError as problem:
-            if problem.errno != errno.EINVAL:
-                raise OSError(errno.EIO, os.strerror(errno.EIO)) from problem
-            # A kernel before 5.14: reading it is what tells, and leaves the pages where the mapping finds them.
-            for at in range(page, end, 1 << 20):
-                os.pread(self._handle, min(1 << 20, end - at), at)
-
-    def give_back(self, end: int) -> None:
-        """What stands before `end` is not looked at again: it counts as this process's memory no longer.
-
-        The kernel keeps the pages as long as it likes. No view of them should be in use any more: a page that the disk
-        can't read again would end the process.
-        """
-        end -= end % _GIVE_BACK_BYTES
-        if end > self._given_back:
-            self._mapping.madvise(mmap.MADV_DONTNEED, self._given_back, end - self._given_back)
-            self._given_back = end
-
-    def find(self, pattern: bytes, start: int, end: int) -> int | None:
-        """Offset of the first such bytes from `start` on; None when there are none. What can't be read is left out."""
-        for at, until in self._written(start, end):
-            # A copy: searching the mapping itself is many times slower.
-            found = bytes(self.memory[at : min(until + len(pattern) - 1, end)]).find(pattern)
-            if found >= 0:
-                return at + found
-        return None
-
-    def find_written(self, start: int, end: int) -> bool:
-        """True when a byte in the range is not zero."""
-        return any(bytes(self.memory[at:until]) != _ZEROS[: until - at] for at, until in self._written(start, end))
-
-    def _written(self, start: int, end: int) -> Iterator[tuple[int, int]]:
-        """Stretches of the range that were written and can be read, each brought into memory."""
-        at = start
-        while at < end:
-            data = self._next_data(at)
-            if data is None or data >= end:
-                return
-            at = max(at, data)
-            until = min(at - at % _SEARCH_BYTES + _SEARCH_BYTES, end)
-            try:
-                self.ensure(at, until)
-            except OSError:
-                until = min(at - at % _PAGE_BYTES + _PAGE_BYTES, end)
-                try:
-                    self.ensure(at, until)
-                except OSError:
-                    at = until
-                    continue
-            yield at, until
-            at = until
-
-    def _next_data(self, offset: int) -> int | None:
-        try:
-            return os.lseek(self._handle, offset, os.SEEK_DATA)
-        except OSError as problem:
-            return None if problem.errno == errno.ENXIO else offset
-
-    def close(self) -> None:
-        """Lets go of the file; what views are still out keep is freed with the last of them."""
-        if self._handle >= 0:
-            os.close(self._handle)
-            self._handle = -1
-            self.memory.release()
-            with contextlib.suppress(BufferError):
-                self._mapping.close()
 
 
 class Disk:
@@ -253,6 +151,15 @@ class Disk:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 rest, offset = rest[count:], offset + count
         return offset
+
+    def direct(self, handle: int, wanted: bool) -> bool:
+        """Has whole blocks that are written go past the page cache, or through it again. True: they go past it now."""
+        flags = fcntl.fcntl(handle, fcntl.F_GETFL) & ~os.O_DIRECT
+        try:
+            fcntl.fcntl(handle, fcntl.F_SETFL, flags | (os.O_DIRECT if wanted else 0))
+        except OSError:  # the file system can't
+            return False
+        return wanted
 
     def sync(self, handle: int) -> None:
         """Makes what was written durable."""

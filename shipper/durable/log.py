@@ -29,6 +29,7 @@ from shipper.durable.segment import discard
 from shipper.durable.settings import Entry, LogSettings
 from shipper.durable.state import Position, position_bytes
 from shipper.durable.supply import Supply
+from shipper.durable.window import Window
 from shipper.errors import ComponentFailed
 
 #: Gathered records are written when they are so many bytes.
@@ -58,7 +59,7 @@ class Log:
         full_because: why the last `append` found no room.
     """
 
-    def __init__(self, disk: Disk, settings: LogSettings, claim: Claim, opened: Opened) -> None:
+    def __init__(self, disk: Disk, settings: LogSettings, claim: Claim, opened: Opened, window: Window) -> None:
         self._disk = disk
         self.settings = settings
         self._claim = claim
@@ -73,6 +74,7 @@ class Log:
             disk, settings.data_dirs, state.log_id, state.next_number, settings.segment_bytes,
             settings.minimum_free_bytes, settings.keys,
         )  # fmt: skip
+        self._window = window
         self._active: Active | None = None
         #: Where the durable records end.
         self._synced = state.scan
@@ -92,6 +94,7 @@ class Log:
         lanes: Sequence[str],
         origins_of: Callable[[memoryview], Iterable[Position]],
         *,
+        window: Window | None = None,
         disk: Disk | None = None,
     ) -> Log:
         """Takes the directories over, recovers what is there, and is ready to append. Makes them when missing.
@@ -100,6 +103,7 @@ class Log:
             lanes: the sink workers that lanes are home to (`k1.0`). Lanes of before that are not named stay on the
                 board until they are drained.
             origins_of: the origins that stand in a body; asked for records that are newer than the checkpoint.
+            window: in which readers see the newest bytes; the log's from now on. None = they read the files.
             disk: file operations; another one in tests.
 
         Raises:
@@ -112,7 +116,7 @@ class Log:
         claim = Claim(disk)
         claim.take(settings.directories)
         try:
-            return cls(disk, settings, claim, open_log(disk, settings, lanes, origins_of))
+            return cls(disk, settings, claim, open_log(disk, settings, lanes, origins_of), window or Window.make(None))
         except OSError as problem:
             claim.give_back()
             where = Path(problem.filename).parent if isinstance(problem.filename, str) else settings.checkpoint_dir
@@ -313,6 +317,7 @@ class Log:
                 self._active.close()
             self._keeper.close()
             self.board.close()
+            self._window.close()
             self._claim.give_back()
 
     # --- inside
@@ -379,7 +384,9 @@ class Log:
             self.durable_seq + 1, before.number, before.offset, before.seq, before.chain, prepared.identity.segment_id
         )
         try:
-            active = Active(self._disk, prepared, opening, self.settings.keys)
+            # What is not synced soon is written often, and better gathered by the kernel.
+            direct = not self.settings.readable_before_sync
+            active = Active(self._disk, prepared, opening, self.settings.keys, self._window, direct=direct)
         except OSError:
             discard(self._disk, prepared.path)
             raise

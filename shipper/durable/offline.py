@@ -13,7 +13,8 @@ from pathlib import Path
 from shipper.durable.board import Board, Head, Tail
 from shipper.durable.checkpoint import Stored, load_newest
 from shipper.durable.directory import BOARD_NAME, LOCK_NAME, has_segments, refuse_flume, refuse_newer, translated
-from shipper.durable.disk import Disk, FileView
+from shipper.durable.disk import Disk
+from shipper.durable.file_view import FileView
 from shipper.durable.keys import Cipher, Keys, cipher_of
 from shipper.durable.layout import RECORDS_AT, RecordHeader, about
 from shipper.durable.reader import Record

@@ -1,8 +1,8 @@
 """The take side of one lane of a log: peek, step, release; or rewind, and the same records come again.
 
-It has the verbs of `ring.consumer.Consumer`. Records are read where the kernel keeps the file; a body is a view that
-stays valid as long as somebody holds it, also when the segment was removed meanwhile. Where the next one stands is
-found by `search.py`.
+It has the verbs of `ring.consumer.Consumer`. Records are copied from the window of the log's writer, or read where the
+kernel keeps the file; a body is a view that stays valid as long as somebody holds it, also when the segment was removed
+meanwhile. Where the next one stands is found by `search.py`.
 
 Damage costs the records that it touches. How many rows that were is known exactly as soon as another record of the lane
 comes, which says how many there were before it.
@@ -33,7 +33,7 @@ from shipper.durable.disk import Disk
 from shipper.durable.keys import Keys
 from shipper.durable.layout import RecordHeader, about
 from shipper.durable.search import Search
-from shipper.durable.segment import stored_body
+from shipper.durable.window import Window
 from shipper.errors import DamagedData
 from shipper.shared.words import full_fence
 
@@ -78,6 +78,7 @@ class Reader:
         lane: id of the lane.
         sink: id of this sink worker, not 0.
         keys: needed when the log is encrypted.
+        window: of the log; may be shared by the readers of one process. None = all is read from the files.
 
     Attributes:
         held: this process may take.
@@ -88,7 +89,7 @@ class Reader:
 
     def __init__(
         self, board: Board, data_dirs: Sequence[Path], lane: int, sink: int, *, keys: Keys | None = None,
-        disk: Disk | None = None,
+        window: Window | None = None, disk: Disk | None = None,
     ) -> None:  # fmt: skip
         self.board = board
         self.lane = lane
@@ -98,7 +99,7 @@ class Reader:
         self.lost: deque[str] = deque(maxlen=_LOST_MAX)
         self._at = lane_at(self.index)
         self._words = board.words
-        self._search = Search(board, Catalog(disk or Disk(), data_dirs, board.log_id, keys), lane)
+        self._search = Search(board, Catalog(disk or Disk(), data_dirs, board.log_id, keys), lane, window)
         self._lost_committed = (0, 0)
         self._lost = (0, 0)
         self._epoch = 0
@@ -358,7 +359,7 @@ class Reader:
         # Records of other lanes may stand between: the cursor is at this one now.
         self._after = after._replace(seq=header.seq)
         self._seq = header.seq
-        stored = stored_body(mapped.view, header)
+        stored = self._search.stored_body(mapped, header)
         why = "its body is damaged or can't be read"
         if stored is not None and mapped.cipher is not None:
             try:

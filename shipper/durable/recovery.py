@@ -21,7 +21,8 @@ from pathlib import Path
 
 from shipper.durable.board import Board, Head, Tail
 from shipper.durable.directory import refuse_newer
-from shipper.durable.disk import Disk, FileView
+from shipper.durable.disk import Disk
+from shipper.durable.file_view import FileView
 from shipper.durable.keys import Cipher, Keys, cipher_of
 from shipper.durable.layout import RECORD_HEADER_BYTES, RECORDS_AT, RecordHeader, about
 from shipper.durable.segment import Damage, SegmentFile, load_all, name_number, stored_body, walk

@@ -11,8 +11,15 @@ from collections.abc import Callable
 
 from shipper.durable.board import Board, Head
 from shipper.durable.catalog import Catalog, Mapped
-from shipper.durable.layout import RECORD_ALIGN, RECORD_HEADER_BYTES, RECORDS_AT, RecordHeader
-from shipper.durable.segment import header_at, next_record
+from shipper.durable.layout import (
+    RECORD_ALIGN,
+    RECORD_HEADER_BYTES,
+    RECORDS_AT,
+    RecordHeader,
+    read_record_header,
+)
+from shipper.durable.segment import header_at, next_record, stored_body
+from shipper.durable.window import Window
 
 #: How long bytes that do not fit are looked at again before they are judged damaged.
 _REREAD_S = 0.002
@@ -22,15 +29,19 @@ _WINDOW_BYTES = 64 << 10
 class Search:
     """The search of one reader.
 
+    Args:
+        window: where the newest records are found without the disk.
+
     Attributes:
         mapped: the segment of the cursor; None when it is to be found anew.
         offset: of the cursor in it.
     """
 
-    def __init__(self, board: Board, catalog: Catalog, lane: int) -> None:
+    def __init__(self, board: Board, catalog: Catalog, lane: int, window: Window | None = None) -> None:
         self._board = board
         self._catalog = catalog
         self._lane = lane
+        self._window = window
         self.mapped: Mapped | None = None
         self.offset = RECORDS_AT
         self._end = self._end_known = self._ensured_to = 0
@@ -67,9 +78,7 @@ class Search:
         while self.mapped is not None:
             mapped, offset = self.mapped, self.offset
             segment_id, end = mapped.file.identity.segment_id, self._end_of(mapped)
-            header = None
-            if offset + RECORD_HEADER_BYTES <= self._ensured_to or self._ensure(mapped, offset, end):
-                header = header_at(mapped.view, segment_id, offset, end)
+            header = self._newest(segment_id, offset, end) or self._filed(mapped, offset, end)
             if header is None:
                 if not self._stumble(mapped, end, say):
                     return None
@@ -95,6 +104,28 @@ class Search:
         here = file.number == hint.segment and hint.seq <= seq
         self.offset = hint.offset if here and hint.offset >= RECORDS_AT else RECORDS_AT
         return True
+
+    def stored_body(self, mapped: Mapped, header: RecordHeader) -> memoryview | None:
+        """The stored bytes of a record that `find` gave; None when they are damaged or can't be read."""
+        if self._newest(header.segment_id, header.offset, mapped.file.end) == header:
+            assert self._window is not None
+            start = header.offset + RECORD_HEADER_BYTES
+            stored = self._window.copy(start, header.stored_bytes, header.body_crc)
+            if stored is not None:
+                return stored
+        return stored_body(mapped.view, header)
+
+    def _newest(self, segment_id: int, offset: int, end: int) -> RecordHeader | None:
+        """The record header at an offset if the window still has it."""
+        if self._window is None:
+            return None
+        return read_record_header(self._window.peek(offset, RECORD_HEADER_BYTES), segment_id, offset, end)
+
+    def _filed(self, mapped: Mapped, offset: int, end: int) -> RecordHeader | None:
+        """The record header at an offset of the file, if one is valid there."""
+        if offset + RECORD_HEADER_BYTES > self._ensured_to and not self._ensure(mapped, offset, end):
+            return None
+        return header_at(mapped.view, mapped.file.identity.segment_id, offset, end)
 
     def _ensure(self, mapped: Mapped, offset: int, end: int) -> bool:
         """Brings the header at the cursor into memory, and some that may stand behind it."""

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from shipper.durable.disk import Disk, FileView
+from shipper.durable.disk import Disk
+from shipper.durable.file_view import FileView
 from shipper.durable.layout import (
     BLOCK_BYTES,
     OPENING_IN_BLOCK,

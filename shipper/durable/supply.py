@@ -59,6 +59,7 @@ class Supply:
             OSError: every directory failed otherwise than by being full.
         """
         size_bytes = max(self._segment_bytes, RECORDS_AT + records_bytes + BLOCK_BYTES)
+        size_bytes += -size_bytes % BLOCK_BYTES  # records are written in whole blocks
         if self.prepared is not None:
             if self.prepared.identity.size_bytes >= size_bytes:
                 return True

@@ -15,17 +15,21 @@ from shipper.channels.file.writer import LaneRoute, LogWriter, origins_of
 from shipper.channels.memory.channel import sink_of
 from shipper.channels.memory.salvage import Salvage
 from shipper.durable.board import HOLDER, Board, lane_at, lane_id
+from shipper.durable.layout import BLOCK_BYTES
 from shipper.durable.log import Log
+from shipper.durable.window import SIZE_BYTES, Window
 from shipper.instance.handover import hand_over_log
+from shipper.instance.instance import cgroup_limit_bytes, free_memory_bytes
 from shipper.instance.log_books import note_base
 from shipper.ring.wait import BUSY_SLEEP_S, IDLE_SLEEP_S
 from shipper.units import format_size
 from shipper.workers.control import Phase
 from shipper.workers.duty import Duty
-from shipper.workers.logs import note, options_of, producer, say_open
+from shipper.workers.logs import note, options_of, producer, say_open, window_path
 from shipper.workers.spec import WorkerSpec
 
 _TICK_S = 1.0
+_WINDOW_LEAST_BYTES = 1 << 20
 _FULL_TICK_S = 0.1
 
 Say = Callable[[str, str], None]
@@ -53,7 +57,7 @@ def open_writer(spec: WorkerSpec, say: Say) -> LogWriter:
     # Lanes in which rows may be for sinks that are gone have to have their lane of the log as well.
     pinned = [sink_of(Path(lane)) for lane, _ in spec.log.seconds]
     names = list(dict.fromkeys([*(name for name, _, _ in spec.log.sinks), *pinned]))
-    log = Log.open(options.log_settings(options.keys()), names, origins_of)
+    log = Log.open(options.log_settings(options.keys()), names, origins_of, window=_window(spec))
     try:
         _say_found(log, say)
         _free(spec, log.board, say)
@@ -111,6 +115,15 @@ def _sleep(writer: LogWriter, duty: Duty, idle_s: float) -> None:
         # Once the agent stops, `wait` does not sleep any more.
         (duty.rest if duty.stopping() else duty.wait)(BUSY_SLEEP_S if short else IDLE_SLEEP_S)
     writer.sleeping(False)
+
+
+def _window(spec: WorkerSpec) -> Window:
+    """What the sinks see of the newest bytes: small on a machine, or in a container, that has little memory."""
+    place = window_path(spec)
+    found = place.stat().st_size if place.exists() else 0
+    limit = cgroup_limit_bytes()
+    most = min(SIZE_BYTES, (free_memory_bytes(place.parent) + found) // 8, SIZE_BYTES if limit is None else limit // 32)
+    return Window.make(place, max(most - most % BLOCK_BYTES, _WINDOW_LEAST_BYTES))
 
 
 def _free(spec: WorkerSpec, board: Board, say: Say) -> None:

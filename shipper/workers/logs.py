@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from shipper.durable.keys import Keys
     from shipper.durable.settings import LogSettings
 
-_OPEN, _POSITIONS = "log.open", "log.positions"
+_OPEN, _POSITIONS, _WINDOW = "log.open", "log.positions", "log.window"
 
 
 class LogOptions(Protocol):
@@ -102,9 +102,15 @@ def take_side(spec: WorkerSpec, say: Callable[[str, str], None]) -> FileTakeSide
     settings = options.log_settings(keys)
     routes = [LogLane(lane, name, home == spec.sink_id) for lane, (name, home) in lanes_of(spec.log).items()]
     return FileTakeSide(
-        settings.board, settings.data_dirs, routes, spec.sink_id, Path(spec.log.writer_bell), keys=keys, say=say,
-        drops_oldest=spec.drops_oldest, max_age_s=spec.max_age_s,
+        settings.board, settings.data_dirs, routes, spec.sink_id, Path(spec.log.writer_bell), window=window_path(spec),
+        keys=keys, say=say, drops_oldest=spec.drops_oldest, max_age_s=spec.max_age_s,
     )  # fmt: skip
+
+
+def window_path(spec: WorkerSpec) -> Path:
+    """Where the writer of a log shares its newest bytes with the sinks."""
+    assert spec.log is not None
+    return Path(spec.common.run_dir) / "channels" / spec.log.name / _WINDOW
 
 
 def second_lanes(spec: WorkerSpec) -> list[SecondLane]:

@@ -18,7 +18,8 @@ from typing import Any
 from isal import isal_zlib
 
 from shipper.durable.board import LANE_BYTES, LANES, Board
-from shipper.durable.disk import Disk, FileView
+from shipper.durable.disk import Disk
+from shipper.durable.file_view import FileView
 
 SECTOR = 512
 
@@ -284,6 +285,9 @@ class SimulatedDisk(Disk):
         assert offset + len(data) <= len(inode.cache), "a write needs new blocks"
         inode.cache[offset : offset + len(data)] = data
         self._push(Pending(self._handles[handle], offset, data))
+
+    def direct(self, handle: int, wanted: bool) -> bool:
+        return wanted
 
     def sync(self, handle: int) -> None:
         number = self._handles[handle]

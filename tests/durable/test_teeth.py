@@ -147,7 +147,7 @@ def body_checksum_not_checked(patch: pytest.MonkeyPatch) -> None:
         return found
 
     patch.setattr(recovery, "stored_body", stored_body)
-    patch.setattr("shipper.durable.reader.stored_body", stored_body)
+    patch.setattr("shipper.durable.search.stored_body", stored_body)
 
 
 def goes_on_behind_a_torn_record(patch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from shipper.channels.file.way import make_way
 from shipper.durable.board import Board
 from shipper.durable.keys import Keys
 from shipper.durable.reader import Reader
+from shipper.durable.window import Window
 from shipper.errors import ComponentFailed
 from shipper.ring.wait import Bell
 
@@ -50,6 +51,7 @@ class FileTakeSide(LeasedTakeSide[LogLease]):
         routes: all lanes of the log.
         sink: id of this sink worker, unique in the agent and not 0.
         writer: path of the writer's bell.
+        window: where the writer shares the newest bytes of the log.
         keys: needed when the log is encrypted.
         drops_oldest, max_age_s: of the channel: what `make_way` gives up.
         say: one line for the person.
@@ -63,6 +65,7 @@ class FileTakeSide(LeasedTakeSide[LogLease]):
         sink: int,
         writer: Path,
         *,
+        window: Path | None = None,
         keys: Keys | None = None,
         drops_oldest: bool = False,
         max_age_s: float = 0.0,
@@ -73,7 +76,8 @@ class FileTakeSide(LeasedTakeSide[LogLease]):
         self._path, self._inode = board, board.stat().st_ino
         self.writer = Bell(writer)
         self._say = say
-        readers = [Reader(self.board, data_dirs, route.lane, sink, keys=keys) for route in routes]
+        self._window = newest = Window.open(window)
+        readers = [Reader(self.board, data_dirs, route.lane, sink, keys=keys, window=newest) for route in routes]
         lanes = [LogLease(route, reader, self.writer) for route, reader in zip(routes, readers, strict=True)]
         super().__init__(lanes, sink, drops_oldest=drops_oldest, max_age_s=max_age_s, clock=clock)
 
@@ -125,6 +129,8 @@ class FileTakeSide(LeasedTakeSide[LogLease]):
         super().close()
         self.board.close()
         self.writer.close()
+        if self._window is not None:
+            self._window.close()
 
 
 def sequence_of(board: Board, sink: int) -> int:
