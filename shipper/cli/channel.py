@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from shipper.cli import channel_log
+from shipper.cli.named_places import cant_look
 from shipper.errors import ShipperError
 from shipper.instance import leftovers
 from shipper.instance.holdings import holdings
@@ -36,6 +37,8 @@ _Channel = Annotated[str | None, typer.Option("--channel", help="One of its chan
 @app.command("list")
 def list_command(run_dir: _RunDir = None, state_dir: _StateDir = None) -> None:
     """Lists what channels hold that no running agent owns."""
+    if reason := cant_look(run_dir, state_dir):
+        _fail(reason)
     found = _find(run_dir, state_dir)
     rows = [
         [
@@ -175,7 +178,7 @@ def _one(which: str, run_dir: Path | None, state_dir: Path | None) -> Leftover:
     if fitting:
         _fail(f"'{which}' may be {', '.join(_title(one) for one in fitting)}: write more of it")
     if not found:
-        _fail("no channel holds events that no running agent owns")
+        _fail(cant_look(run_dir, state_dir) or "no channel holds events that no running agent owns")
     _fail(f"there is no leftover '{which}'; there are {', '.join(_title(one) for one in found)}")
 
 

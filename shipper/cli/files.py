@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shipper.cli.named_places import no_sign
 from shipper.cli.stat import counted, find_blocks, places
 from shipper.files.progress import read_page
 from shipper.metrics.block import Kind, MetricsBlock
@@ -52,10 +53,7 @@ def files(name: str | None = None, run_dir: Path | None = None, as_json: bool = 
     elif found:
         print("\n\n".join("\n".join(as_lines(agent)) for agent in found))
     if not found:
-        wanted = f"agent {name}" if name else "an agent"
-        looked = ", ".join(str(place) for place in places(run_dir)) or "the usual places"
-        print(f"shipper files: no sign of {wanted} of this user in {looked}.", file=sys.stderr)
-        print("An agent with a place of its own is found by: shipper files --run-dir DIR", file=sys.stderr)
+        print(no_sign("files", name, places(run_dir), run_dir), file=sys.stderr)
         return 1
     return 0
 

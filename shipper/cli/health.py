@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from shipper.cli.live import lag_bytes, rates, short
+from shipper.cli.named_places import cant_look
 from shipper.cli.stat import LOOK_S, AgentStat, ended, look
 from shipper.metrics.block import Kind
 from shipper.metrics.health import Level, findings, read_notices
@@ -29,7 +30,8 @@ def health(name: str | None = None, run_dir: Path | None = None, look_s: float =
         print(f"CRITICAL - {'; '.join(sentences).replace('|', '/')}")
         return CRITICAL
     if not found:
-        print(f"UNKNOWN - there is no trace of {f'an agent {name}' if name else 'a running agent'} of this user")
+        nobody = f"there is no trace of {f'an agent {name}' if name else 'a running agent'} of this user"
+        print(f"UNKNOWN - {(cant_look(run_dir) or nobody).replace('|', '/')}")
         return UNKNOWN
     code, line = max((judged(agent) for agent in found), key=lambda pair: pair[0])
     print(line)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shipper.cli.named_places import cant_look
 from shipper.instance.instance import state_places
 from shipper.instance.ledger import Ledger, Numbers, mismatch, put_difference, take_difference
 from shipper.instance.ledger_book import LedgerBook
@@ -73,8 +74,10 @@ def ledger(
         print("\n\n".join("\n".join(as_lines(one, colour)) for one in found))
     if not found:
         wanted = f"agent {name}" if name else "an agent"
-        print(f"shipper ledger: no book of {wanted} of this user.", file=sys.stderr)
-        print("An agent with a place of its own is found by: shipper ledger --state-dir DIR", file=sys.stderr)
+        reason = cant_look(run_dir, state_dir)
+        print(f"shipper ledger: {reason or f'no book of {wanted} of this user'}.", file=sys.stderr)
+        if state_dir is None and not reason:
+            print("An agent with a place of its own is found by: shipper ledger --state-dir DIR", file=sys.stderr)
         return 1
     wrong = any(one.total.damaged or any(map(mismatch, one.total.channels.values())) for one in found)
     return 2 if wrong else 0

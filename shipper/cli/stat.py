@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from shipper.cli.live import rates, short
+from shipper.cli.named_places import no_sign
 from shipper.errors import DamagedData
 from shipper.metrics.block import Kind, MetricsBlock, Sample, State, WorkerSample
 from shipper.metrics.holdup import HoldUp, fill_share, hold_ups
@@ -81,10 +82,7 @@ def stat(name: str | None = None, run_dir: Path | None = None, as_json: bool = F
         if lines := ended(name, run_dir):
             print("\n".join(lines))
             return 0
-        wanted = f"agent {name}" if name else "an agent"
-        looked = ", ".join(str(place) for place in places(run_dir)) or "the usual places"
-        print(f"shipper stat: no sign of {wanted} of this user in {looked}.", file=sys.stderr)
-        print("An agent with a place of its own is found by: shipper stat --run-dir DIR", file=sys.stderr)
+        print(no_sign("stat", name, places(run_dir), run_dir), file=sys.stderr)
         return 1
     print("\n\n".join("\n".join(as_lines(agent)) for agent in found))
     return 0

@@ -53,6 +53,8 @@ def test_what_is_left_is_listed(tmp_path: Path, kind: str, capsys: pytest.Captur
 
 
 def test_nothing_left_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for place in ("run", "state"):
+        (tmp_path / place).mkdir()
     assert shipper(tmp_path, "list") == 0
     assert capsys.readouterr().out == "No channel holds events that no running agent owns.\n"
 
@@ -207,3 +209,18 @@ def test_stat_and_health_say_that_an_agent_has_stopped_and_what_is_parked(
     assert main(["health", "a1", "--run-dir", f"{tmp_path}/run"]) == 2
     assert capsys.readouterr().out == f"CRITICAL - {said}"
     assert main(["health", "a2", "--run-dir", f"{tmp_path}/run"]) == 3
+
+
+@pytest.mark.parametrize("option", ["--run-dir", "--state-dir"])
+@pytest.mark.parametrize("command", [["list"], ["export", "a1", "--to", "out"], ["discard", "a1", "--yes"]])
+def test_a_directory_that_is_not_there_is_an_error(
+    tmp_path: Path, option: str, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is mistyped, or another one: that nothing is left over would be wrong to say."""
+    places = {"--run-dir": tmp_path, "--state-dir": tmp_path, option: tmp_path / "nowhere"}
+    words = [word for name, place in places.items() for word in (name, str(place))]
+    assert main(["channel", *command, *words]) == 1
+    said = capsys.readouterr()
+    assert (said.out, said.err) == (
+        "", f"shipper channel: can't look into {option} {tmp_path}/nowhere: No such file or directory\n"
+    )  # fmt: skip

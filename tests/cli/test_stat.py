@@ -74,6 +74,19 @@ def test_an_agent_that_nobody_runs_is_said_with_where_it_was_looked_for(
     assert f"no sign of agent a2 of this user in {tmp_path}" in captured.err
 
 
+@pytest.mark.parametrize(("command", "code"), [("stat", 1), ("files", 1), ("ledger", 1), ("health", 3)])
+def test_a_directory_that_can_not_be_looked_into_is_said(
+    tmp_path: Path, command: str, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was mistyped, and an agent may run elsewhere."""
+    (tmp_path / "file").write_text("")
+    for name, reason in (("nowhere", "No such file or directory"), ("file", "Not a directory")):
+        assert main([command, "a2", "--run-dir", str(tmp_path / name)]) == code
+        captured = capsys.readouterr()
+        line = captured.out if command == "health" else captured.err
+        assert line.rstrip(".\n").endswith(f"can't look into --run-dir {tmp_path / name}: {reason}")
+
+
 def test_an_agent_that_ended_shows_its_last_numbers_to_who_asks_by_name(
     agent: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
