@@ -161,11 +161,11 @@ class TaildirSource(Source[TaildirOptions]):
         ours = position_file
         if (owner := self._claim.other) is not None:
             ours = os.path.join(context.state_dir, os.path.basename(position_file))
-            context.say(
-                "warning", f"positionFile = {options.position_file} holds the places of {owner}: those of "
-                f"{context.name} are kept in {ours}, and neither touches the other's; to have them elsewhere, set "
-                f"positionFile to a path of its own",
-            )  # fmt: skip
+            if context.worker == 0:  # once, not by each of its workers
+                context.say(
+                    "warning", f"positionFile = {options.position_file} holds the places of {owner}; {context.name} "
+                    f"keeps its own in {ours}; a positionFile of its own says where else",
+                )  # fmt: skip
         counted_turns = options.batch_count_max < _FOREVER
         settings = TailSettings(
             name=positions_name(position_file),

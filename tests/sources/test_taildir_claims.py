@@ -103,6 +103,41 @@ def test_an_agent_that_was_renamed_goes_on(world: TailWorld, agents: Agents) -> 
     assert agents.run("a2", agents.file("a.conf", "a2")) == ["2"]
 
 
+@pytest.mark.parametrize(("line", "shared"), [
+    ("a1.sources.r1.positionFile = /elsewhere/p.json", False),
+    (" a1.sources.r1.positionFile:/elsewhere/p.json ", False),
+    ("a1.sources.r1.positionFile = {file}", True),
+    ("a1.sources.r1.positionFile = /elsewhere/p.json\na1.sources.r1.positionFile = {file}", True),
+    ("a1.sources.r1.positionFile = ~/positions/taildir_position.json", True),
+    ("a1.sources.r1.positionFile = ~/p.json", False),
+    ("a1.sources.r1.positionFile = ${{env:WHERE}}/p.json", True),
+    ("a1.sources.r1.positionFile = p.json", True),
+    ("a1.sources.r2.positionFile = /elsewhere/p.json", True),
+    ("a1.sources.r1.type = TAILDIR", True),
+    ("a1.sources.r1.type = org.apache.flume.source.taildir.TaildirSource", True),
+    ("a1.sources.r1.type = exec", False),
+])  # fmt: skip
+def test_an_owner_that_got_another_path_shares_nothing(
+    world: TailWorld, agents: Agents, line: str, shared: bool
+) -> None:
+    """Its file was changed, as the warning says how; what nobody can know is taken for shared."""
+    file = agents.file("a.conf", "a1")
+    world.write("app.log", "1\n")
+    assert agents.run("a1", file) == ["1"]
+    with open(file, "a") as opened:
+        opened.write(line.format(file=world.position_file) + "\n")
+    agents.run("a2", agents.file("b.conf", "a2"))
+    assert ("holds the places of source r1 of agent a1" in world.words()) == shared
+
+
+def test_a_shared_path_is_said_once_for_all_workers(world: TailWorld, agents: Agents) -> None:
+    agents.run("a1", agents.file("a.conf", "a1"))
+    file = agents.file("b.conf", "a2")
+    for worker in range(2):
+        agents.start("a2", file, worker=worker, workers=2)
+    assert world.words().count("holds the places of") == 1
+
+
 def test_who_was_apart_keeps_its_places_when_the_owner_is_gone(world: TailWorld, agents: Agents) -> None:
     a, b = agents.file("a.conf", "a1"), agents.file("b.conf", "a2")
     world.write("app.log", "1\n")

@@ -2,16 +2,17 @@
 
 Flume's default path is the same for every agent of a user, and two agents that read the same logs would each believe
 what the other one wrote. The first source to come claims the path; another one keeps its places elsewhere, for as long
-as the owner runs, or is still to be found in the configuration file that it came from. An owner whose file was moved,
-or that was renamed, is gone: who comes next goes on with what is in the position file, as Flume would.
+as the owner runs, or is still to be found, with this path, in the configuration file that it came from. An owner whose
+file was moved, that was renamed, or that got another path, is gone: who comes next goes on with what is in the position
+file, as Flume would.
 
 ::
 
     file      .NAME.owner beside the position file: JSON {"user", "agent", "file", "source"} and a newline
     locks     byte GUARD while somebody decides, byte ALIVE shared by all workers of the owner for as long as they live
 
-A torn content names nobody, and the next source takes the claim. Only a name in the first of several configuration
-files is found; an owner that stands in another one is an owner only while it runs.
+A torn content names nobody, and the next source takes the claim. Only what stands in the first of several configuration
+files is found; an owner that has its name or its path from another one is an owner only while it runs.
 """
 
 from __future__ import annotations
@@ -49,8 +50,12 @@ class Owner:
     def __str__(self) -> str:
         return f"source {self.source} of agent {self.agent} ({self.file})"
 
-    def is_configured(self) -> bool:
-        """True when its file still names it, or can't be read by us and may."""
+    def is_configured(self, position_file: str) -> bool:
+        """True when its file still names it and gives it this path, or can't be read by us and may.
+
+        Args:
+            position_file: a real path.
+        """
         try:
             with open(self.file, encoding="latin-1") as file:
                 lines = re.sub(r"\\\r?\n\s*", " ", file.read())
@@ -58,8 +63,18 @@ class Owner:
             return False
         except OSError:
             return True
-        listed = re.findall(rf"^\s*{re.escape(self.agent)}\.sources\s*[=:\s]\s*(.*)$", lines, re.MULTILINE)
-        return any(self.source in names.split() for names in listed)
+
+        def values(key: str) -> list[str]:
+            pattern = rf"^[ \t\f]*{re.escape(f'{self.agent}.{key}')}[ \t\f]*[=: \t\f][ \t\f]*(.*)$"
+            return [value.strip() for value in re.findall(pattern, lines, re.MULTILINE)]
+
+        if not any(self.source in names.split() for names in values("sources")):
+            return False
+        kind = values(f"sources.{self.source}.type")[-1:]
+        if kind and "taildir" not in kind[0].lower() and "${" not in kind[0]:
+            return False
+        paths = values(f"sources.{self.source}.positionFile")
+        return not paths or _may_be(paths[-1], position_file)
 
 
 class Claim:
@@ -71,7 +86,8 @@ class Claim:
 
     def __init__(self, position_file: str, mine: Owner) -> None:
         self.other: Owner | None = None
-        directory, name = os.path.split(os.path.realpath(position_file))
+        real = os.path.realpath(position_file)
+        directory, name = os.path.split(real)
         self._fd, writable = _open(os.path.join(directory, f".{name}.owner"))
         if self._fd < 0:
             return
@@ -79,7 +95,7 @@ class Claim:
             # Whoever dies in here lets go of the guard, and leaves a claim that is whole, torn (nobody's) or the old.
             _lock(self._fd, _GUARD, fcntl.F_WRLCK if writable else fcntl.F_RDLCK, wait=True)
             owner = self._read()
-            if owner is not None and owner != mine and (self._is_alive(writable) or owner.is_configured()):
+            if owner is not None and owner != mine and (self._is_alive(writable) or owner.is_configured(real)):
                 self.other = owner
                 self.close()
                 return
@@ -111,6 +127,18 @@ class Claim:
             return True
         _lock(self._fd, _ALIVE, fcntl.F_UNLCK)
         return False
+
+
+def _may_be(written: str, position_file: str) -> bool:
+    """True when what is written in a configuration file may be this path; False only when it can't.
+
+    A word in braces, a relative path, or what is no ASCII may be anything; `~` is the home of another user or service.
+    """
+    if os.path.realpath(os.path.expanduser(written)) == position_file:
+        return True
+    if written.startswith("~"):
+        return position_file.endswith(written[written.find("/") :])
+    return not written.startswith("/") or "${" in written or "\\" in written or not written.isascii()
 
 
 def _open(path: str) -> tuple[int, bool]:
