@@ -1,8 +1,8 @@
 """One file that is being written: its bytes, and how many of them count.
 
-What a transaction adds is gathered, and a codec sees all of it at once: it becomes one member of the file. In three
-steps: `write` and `finish` gather, `pack` makes the bytes, so that it is known how long the file will be, and `push`
-hands them to the store. Dying before `push` nobody has seen any of them.
+What a transaction adds is gathered, and a codec sees all of it at once: it becomes one member of the file, or a few if
+it is large. In three steps: `write` and `finish` gather, `pack` makes the bytes, so that it is known how long the file
+will be, and `push` hands them to the store. Dying before `push` nobody has seen any of them.
 
 `progress()` says how far the file gets; what a transaction added is taken back by `cut_back()`, down to what the
 journal's record of it says.
@@ -19,6 +19,7 @@ from shipper.clock import Clock
 from shipper.files.compress import Codec
 from shipper.files.extent import Extent, last_of, tail_of
 from shipper.files.journal_record import FileRecord, Progress
+from shipper.files.packers import Packers
 from shipper.files.store import Store, StoreFile
 from shipper.serializers.serializer import Bytes, Serializer
 
@@ -34,11 +35,13 @@ class Recipe:
         name: two recipes with one name can go on with each other's files.
         serializer: makes one for a file, from the state that was journalled (None for a new file).
         codec: None writes what the serializer says as it is.
+        packers: run the codec; None = the caller does.
     """
 
     name: str
     serializer: Callable[[Clock, str | None], Serializer[Any]]
     codec: Codec | None = None
+    packers: Packers | None = None
 
 
 class Point(NamedTuple):
@@ -103,12 +106,14 @@ class OpenFile:
         self.finished = True
 
     def pack(self) -> None:
-        """What was gathered gets the form that it will have in the file, as one member if there is a codec."""
-        codec = self._recipe.codec
+        """What was gathered gets the form that it will have in the file: whole members if there is a codec."""
+        codec, packers = self._recipe.codec, self._recipe.packers
         packed: list[Bytes] = self._pieces
         if self._pieces and codec is not None:
-            data = codec.pack(self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces))
-            packed = [data if self.length else codec.begin + data]
+            data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+            packed = [*packers.pack(codec, data)] if packers is not None else [codec.pack(data)]
+            if not self.length:
+                packed[0] = codec.begin + packed[0]
         if self.finished and codec is not None and codec.end and (packed or self.length) and not self._has_end:
             packed = [*packed, codec.end]
             self._has_end = True

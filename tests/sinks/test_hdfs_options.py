@@ -168,7 +168,7 @@ def test_all_problems_are_shown_at_once() -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("callTimeout", "10000"), ("threadsPoolSize", "20"), ("rollTimerPoolSize", "2"), ("minBlockReplicas", "1"),
+        ("callTimeout", "10000"), ("rollTimerPoolSize", "2"), ("minBlockReplicas", "1"),
         ("useRawLocalFileSystem", "true"), ("append.support", "false"), ("proxyUser", "x"),
     ],
 )  # fmt: skip

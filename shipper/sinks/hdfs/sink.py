@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from shipper.api import Clock, ComponentFailed, EventBatch, RetryLater, SinkContext
 from shipper.files.bucket import Buckets, Group
@@ -31,6 +32,7 @@ from shipper.files.escapes import Template
 from shipper.files.format import recipe_of, serializer_recipe
 from shipper.files.open_file import Recipe
 from shipper.files.outlet import Outlet, RollingPlan
+from shipper.files.packers import Packers
 from shipper.files.roll import RollLimits
 from shipper.files.rolling_sink import RollingSink
 from shipper.files.sequence_file import SequenceFileSerializer
@@ -100,6 +102,7 @@ class HdfsSink(RollingSink[HdfsOptions]):
         )
         staged = _staged(options)
         recipe, extension = _recipe(options, context)
+        self._packers = Packers(options.threads_pool_size)
         plan = RollingPlan(
             limits=RollLimits(
                 rows=options.roll_limit("roll_rows"),
@@ -107,7 +110,7 @@ class HdfsSink(RollingSink[HdfsOptions]):
                 interval_s=options.roll_interval_s,
                 idle_s=options.idle_timeout_s,
             ),
-            recipe=recipe,
+            recipe=replace(recipe, packers=self._packers),
             open_files_max=options.max_open_files,
             rename_tries=options.close_tries,
             rename_retry_s=options.retry_interval_s,
@@ -202,6 +205,8 @@ class HdfsSink(RollingSink[HdfsOptions]):
             markers.close(self.files.records)
         if closed is not None:
             closed.close()
+        if hasattr(self, "_packers"):
+            self._packers.close()
         if hasattr(self, "_store"):
             self._store.close()
 
