@@ -1,6 +1,8 @@
 """Signals: what a person, a terminal or a service manager tells the supervisor, as bytes in a pipe.
 
 A terminal that was closed sends SIGHUP, and so does a person who wants the files read again: the first means stop.
+Told to stop once more, the supervisor hurries; but one word may come as several signals: `timeout` sends SIGTERM to its
+child and then to the group of both, a service manager SIGTERM and SIGHUP.
 """
 
 from __future__ import annotations
@@ -8,6 +10,24 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
+
+#: Nobody can have read an answer to the first of two signals that come within so short a time: they are one word.
+SAME_WORD_S = 0.25
+
+
+class StopWords:
+    """How often a person has said stop, from the signals that came."""
+
+    def __init__(self) -> None:
+        self._last_s = float("-inf")
+
+    def said(self, signals: int, now_s: float) -> int:
+        """How many words so many signals are that were found now: one, or none when they belong to the last one."""
+        if not signals or now_s - self._last_s < SAME_WORD_S:
+            return 0
+        self._last_s = now_s
+        return 1
 
 
 class Signals:
@@ -19,6 +39,7 @@ class Signals:
 
     def __init__(self) -> None:
         self._had_terminal = _has_terminal()
+        self._stop_words = StopWords()
         self.fileno, write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
@@ -33,9 +54,9 @@ class Signals:
             found = os.read(self.fileno, 4096)
         stops = sum(number in (signal.SIGINT, signal.SIGTERM) for number in found)
         hung_up = found.count(signal.SIGHUP)
-        if hung_up and self._had_terminal and not _has_terminal():
-            return stops + hung_up, False
-        return stops, hung_up > 0
+        closed = hung_up > 0 and self._had_terminal and not _has_terminal()
+        words = self._stop_words.said(stops + hung_up if closed else stops, time.monotonic())
+        return words, hung_up > 0 and not closed
 
 
 def _has_terminal() -> bool:

@@ -23,6 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from shipper.supervisor.signals import SAME_WORD_S
 from shipper.testing.mortal import dies_with_us
 
 _MEMORY = Path("/dev/shm")
@@ -118,6 +119,11 @@ class Agent:
             return self._process.wait(timeout_s * _PATIENCE)
         except subprocess.TimeoutExpired:
             raise AgentFailed(f"it did not end within {timeout_s} s\n{self.log()}") from None
+
+    def hurry(self, number: int = signal.SIGTERM, *, everybody: bool = False) -> None:
+        """Tells an agent that was seen to do what it was told last to hurry: late enough to be another word."""
+        time.sleep(SAME_WORD_S)
+        self.send(number, everybody=everybody)
 
     def stop(self, number: int = signal.SIGTERM, *, everybody: bool = False) -> int:
         """Stops it in order; the exit code."""

@@ -85,7 +85,8 @@ def test_tail_to_hdfs_without_a_cluster_says_so_and_keeps_the_events(articles: P
         agent.start()
         agent.until(lambda: "k1: could not write to /user/flume/data/" in agent.log(), "it is said")
         agent.send(signal.SIGINT)
-        agent.send(signal.SIGINT)
+        agent.until(lambda: "stopping: " in agent.log())
+        agent.hurry(signal.SIGINT)
         agent.ended()
         said = agent.log()
     assert "writes to hdfs://namenode:9000" in said

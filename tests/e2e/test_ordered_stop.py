@@ -128,7 +128,7 @@ def test_the_deadline_bounds_it_and_what_is_lost_is_said(agent: Callable[[str], 
     one.until(lambda: "WAITING_ROOM" in state_of(one), "the channel is full")
     one.send(signal.SIGTERM)
     one.until(lambda: "stopping: sources read no more" in one.log())
-    one.send(signal.SIGTERM)
+    one.hurry()
     one.until(lambda: "bytes that it printed are lost" in one.log())
     os.kill(sink_pid, signal.SIGCONT)
     one.ended()

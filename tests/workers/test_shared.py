@@ -237,7 +237,7 @@ def os_signal(one: Agent) -> None:
     """Stops an agent that holds rows nobody takes: a second word shortens the drain."""
     one.send(signal.SIGTERM)
     one.until(lambda: "stopping" in one.log())
-    one.send(signal.SIGTERM)
+    one.hurry()
     one.ended()
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from shipper.cli.ledger import ledger
+from shipper.supervisor.signals import StopWords
 from shipper.testing.agent import Agent
 from tests.workers.conftest import agent_of, file_roll, is_root, seq, taildir, texts
 
@@ -81,12 +82,21 @@ class TestHangs:
         """The second Ctrl-C ends the wait for the channels, the third the wait for files to be closed."""
         one = self.waits_for_a_hanging_sink(agent, tmp_path)
         began_s = time.monotonic()
-        for said in ("stopping: ", "ending all the same", "is killed"):
-            one.send(signal.SIGINT, everybody=True)
+        one.send(signal.SIGINT, everybody=True)
+        one.until(lambda: "stopping: " in one.log())
+        for said in ("ending all the same", "is killed"):
+            one.hurry(signal.SIGINT, everybody=True)
             one.until(lambda said=said: said in one.log())
         assert one.ended() == 3
         assert time.monotonic() - began_s < 8
         self.goes_on(one, tmp_path)
+
+
+def test_signals_of_one_moment_are_one_word() -> None:
+    """`timeout` sends two, with the scheduler between them; a person who wants it to hurry has read an answer first."""
+    words = StopWords()
+    found = [(0.0, 0), (10.0, 1), (10.0, 1), (10.01, 2), (10.24, 1), (10.25, 1), (10.3, 0), (20.0, 2), (20.1, 1)]
+    assert [words.said(signals, now_s) for now_s, signals in found] == [0, 1, 0, 0, 0, 1, 0, 1, 0]
 
 
 class TestTargets:
