@@ -15,7 +15,6 @@ from tests.crash.conftest import Make, agent_of, file_roll, taildir, texts
 from tests.ring.conftest import Ring
 from tests.waiting import until
 
-_FREE_S = 0.1
 rounds_c_and_n = pytest.mark.parametrize(
     "rounds", [10, pytest.param(1000, marks=[pytest.mark.nightly, pytest.mark.timeout(1800)])]
 )
@@ -32,7 +31,7 @@ def hold_with_children(home: Path) -> None:
 
 
 @rounds_c_and_n
-def test_all_roles_of_a_killed_holder_are_free_within_a_tenth_of_a_second(tmp_path: Path, rounds: int) -> None:
+def test_all_roles_of_a_killed_holder_are_free_as_soon_as_it_is_dead(tmp_path: Path, rounds: int) -> None:
     Ring(tmp_path).close()
     longest_s = dying_s = 0.0
     for _ in range(rounds):
@@ -51,10 +50,8 @@ def test_all_roles_of_a_killed_holder_are_free_within_a_tenth_of_a_second(tmp_pa
             os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # on a busy machine it takes a while to die
             dead_s = time.monotonic()
             ring = Ring(tmp_path)
-            while not (ring.page.take_over() and ring.producers[0].take_over() and ring.consumers[0].try_hold()):
-                assert time.monotonic() - dead_s < 5, "a child holds what its parent owned"
-                ring.close()
-                ring = Ring(tmp_path)
+            free = ring.page.take_over() and ring.producers[0].take_over() and ring.consumers[0].try_hold()
+            assert free, "a child holds what its parent owned"
             longest_s = max(longest_s, time.monotonic() - dead_s)
             dying_s = max(dying_s, dead_s - killed_s)
             ring.consumers[0].let_go()
@@ -67,7 +64,6 @@ def test_all_roles_of_a_killed_holder_are_free_within_a_tenth_of_a_second(tmp_pa
         f"{rounds} deaths: dead {dying_s * 1000:.1f} ms after the signal, and all roles free {longest_s * 1000:.1f} ms "
         "later, at the longest"
     )
-    assert longest_s <= _FREE_S
 
 
 def test_what_dead_processes_left_half_made_is_in_nobodys_way(agent: Make, tmp_path: Path) -> None:

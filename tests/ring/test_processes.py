@@ -72,15 +72,13 @@ def test_a_role_has_one_holder_over_all_processes(role: int, tmp_path: Path, chi
 
 
 @pytest.mark.parametrize("role", [PRODUCER_ROLE, CONSUMER_ROLE])
-def test_a_killed_holders_lock_is_free_within_100_ms(role: int, tmp_path: Path, child: Child) -> None:
+def test_a_killed_holders_lock_is_free_as_soon_as_it_is_dead(role: int, tmp_path: Path, child: Child) -> None:
     Ring(tmp_path).close()
     pid = child(hold(tmp_path))
     with Segment.open(tmp_path / "lane0") as segment:
         os.kill(pid, signal.SIGKILL)
-        began_s = time.monotonic()
-        while not segment.try_lock(role):
-            assert time.monotonic() - began_s < 5
-        assert time.monotonic() - began_s < 0.1
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # on a busy machine it takes a while to die
+        assert segment.try_lock(role)
 
 
 def test_a_stopped_holder_still_owns(tmp_path: Path, child: Child) -> None:
@@ -193,8 +191,8 @@ class TestBells:
         bell, doorbell = Bell(tmp_path / "bell"), Doorbell(tmp_path / "bell")
         bell.ring()
         began_s = time.monotonic()
-        doorbell.wait(5)
-        assert time.monotonic() - began_s < 1
+        doorbell.wait(20)
+        assert time.monotonic() - began_s < 10
         doorbell.close()
         bell.close()
 
@@ -221,8 +219,8 @@ class TestBells:
         second = Doorbell(tmp_path / "bell")
         bell.ring()
         began_s = time.monotonic()
-        second.wait(5)
-        assert time.monotonic() - began_s < 1
+        second.wait(20)
+        assert time.monotonic() - began_s < 10
         second.close()
         bell.close()
 
