@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import socket
+import termios
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,15 @@ from shipper.api import EventBatch
 from shipper.config.field import read_options
 from shipper.sources.netcat import NetcatOptions, NetcatSource
 from shipper.testing.fakes import ManualClock, source_context
+from tests.waiting import until
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
+
+
+def until_taken(clients: Iterable[socket.socket]) -> None:
+    """Waits until the kernel has given to the other side all that these clients have sent."""
+    left = list(clients)
+    until(lambda: not any(any(fcntl.ioctl(client, termios.TIOCOUTQ, bytes(4))) for client in left), "it is there")
 
 
 class SelectWaiter:

@@ -25,11 +25,12 @@ from tests.waiting import alive, until_dead
 class RealWaiter:
     """Waits for real descriptors, for a moment; what is left of the time-out passes on the manual clock alone."""
 
-    def __init__(self, clock: ManualClock) -> None:
+    def __init__(self, clock: ManualClock, moment_s: float) -> None:
         self._clock = clock
+        self._moment_s = moment_s
 
     def wait(self, timeout_s, fds=()):
-        readable, _, _ = select.select(list(fds), [], [], min(timeout_s, 0.1 if fds else 0.001))
+        readable, _, _ = select.select(list(fds), [], [], min(timeout_s, self._moment_s if fds else 0.001))
         if not readable:
             self._clock.advance(timeout_s)
         return readable
@@ -39,14 +40,23 @@ class RealWaiter:
         return -1
 
 
-def exec_source(tmp_path, properties, **context) -> tuple[ExecSource, list[tuple[str, str]], ManualClock]:
+def exec_source(tmp_path, properties, moment_s=0.1, **context) -> tuple[ExecSource, list[tuple[str, str]], ManualClock]:
     options, findings = read_options(ExecOptions, properties)
     assert options is not None, findings
     source = ExecSource(options)
     clock = ManualClock()
     said: list[tuple[str, str]] = []
-    source.open(source_context(tmp_path / "state", clock=clock, waiter=RealWaiter(clock), said=said, **context))
+    waiter = RealWaiter(clock, moment_s)
+    source.open(source_context(tmp_path / "state", clock=clock, waiter=waiter, said=said, **context))
     return source, said, clock
+
+
+def next_batch(source: ExecSource) -> EventBatch:
+    """The next batch, however long the command takes to print it."""
+    end_s = time.monotonic() + 20
+    while (batch := source.poll(5)) is None:
+        assert time.monotonic() < end_s, "it prints nothing"
+    return batch
 
 
 def read_all(source: ExecSource, seconds: float = 20) -> list[bytes]:
@@ -192,8 +202,7 @@ def test_batch_size_and_timeout_are_literal_where_batches_are_strict(tmp_path):
     begun_s = clock.monotonic_s()
     rows = []
     for _ in range(3):
-        batch = source.poll(10)
-        assert batch is not None
+        batch = next_batch(source)
         rows.append(batch.rows)
         source.committed(batch)
     source.close()
@@ -202,13 +211,11 @@ def test_batch_size_and_timeout_are_literal_where_batches_are_strict(tmp_path):
 
 
 def test_what_is_there_is_handed_out_at_once_where_they_are_not(tmp_path):
-    source, _, clock = exec_source(tmp_path, {"command": "seq 7; sleep 30", "shell": "/bin/sh -c"})
+    source, _, clock = exec_source(tmp_path, {"command": "seq 7; sleep 30", "shell": "/bin/sh -c"}, moment_s=20)
     bodies: list[bytes] = []
     begun_s = clock.monotonic_s()
     while len(bodies) < 7:
-        batch = source.poll(5)
-        assert isinstance(batch, EventBatch)
-        bodies += batch.body.to_pylist()
+        bodies += next_batch(source).body.to_pylist()
     source.close()
     assert clock.monotonic_s() - begun_s < 1
 
@@ -226,8 +233,7 @@ def test_no_batch_has_more_rows_than_the_channel_takes(tmp_path):
 
 def test_a_refused_batch_is_kept(tmp_path):
     source, _, _ = exec_source(tmp_path, {"command": "seq 3"})
-    batch = source.poll(5)
-    assert batch is not None
+    batch = next_batch(source)
     assert source.refused(batch, "c1 is full")
     source.close()
 
@@ -250,9 +256,7 @@ def test_the_whole_group_ends_with_the_source(tmp_path):
     source, _, _ = exec_source(tmp_path, {"command": PIPELINE, "shell": "/bin/sh -c"})
     pids: list[int] = []
     while len(pids) < 3:
-        batch = source.poll(5)
-        assert batch is not None
-        pids += [int(body) for body in batch.body.to_pylist()]
+        pids += [int(body) for body in next_batch(source).body.to_pylist()]
     assert all(alive(pid) for pid in pids)
     source.close()
     until_dead(pids)

@@ -18,7 +18,7 @@ from shipper.api import ComponentFailed
 from shipper.config.field import read_options
 from shipper.registry import find
 from shipper.sources.netcat import NetcatOptions, NetcatSource
-from tests.sources.netcat_server import PATIENCE_S, Serve, Server
+from tests.sources.netcat_server import PATIENCE_S, Serve, Server, until_taken
 from tests.vectors import vectors
 
 
@@ -102,6 +102,7 @@ def test_lines_of_many_clients_come_in_one_batch(serve: Serve) -> None:
     server.until(lambda: server.context.counters.get("OpenConnectionCount") == 20)
     for number, client in enumerate(clients):
         client.sendall(b"".join(b"%d:%d\n" % (number, line) for line in range(50)))
+    until_taken(clients)
     batch = server.batch()
     assert batch.trim == 1
     assert batch.rows == 1000

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.sources.netcat_server import Server
+from tests.sources.netcat_server import PATIENCE_S, Server
 
 _INPUTS = 10_000
 _AT_ONCE = 100
@@ -85,8 +85,8 @@ def send_what_goes(client: socket.socket, data: bytes) -> None:
 
 
 def wait_until(done: Callable[[], bool], poll: Callable[[], None]) -> None:
-    """Polls until something is true, for ten seconds at most."""
-    end = time.monotonic() + 10
+    """Polls until something is true."""
+    end = time.monotonic() + PATIENCE_S
     while not done():
         assert time.monotonic() < end
         poll()
