@@ -274,7 +274,8 @@ class Other:
         self._writer.close()
 
     def forget(self) -> None:
-        """Gives up what it has open, which is somebody else's by now."""
+        """Gives up what it has open, which is somebody else's by now: a writer that is collected wants to close it."""
+        self._writer.close = lambda: None
         del self._writer, self._client
 
 
