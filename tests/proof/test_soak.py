@@ -23,7 +23,7 @@ from shipper.instance.ledger import mismatch
 from shipper.instance.ledger_book import LedgerBook
 from shipper.testing.agent import Agent
 from tests.crash.conftest import agent_of, file_roll, taildir
-from tests.proof.test_stalled_sink import descriptors
+from tests.proof.test_stalled_sink import anonymous_bytes, descriptors
 
 SEED = int(os.environ.get("SHIPPER_SEED", "1"))
 _TICK_S = 0.1
@@ -109,6 +109,7 @@ def soak(home: Path, seconds: float, faults: float) -> None:
         found.run(one, seconds)
         for out in found.outs:
             one.until(lambda out=out: rows(out) >= found.lines, "everything is delivered", 180)
+        one.until(lambda: {"r1", "k1", "k2", "c2"} <= one.workers().keys(), "all workers are up again", 60)
         assert one.stop() == 0, one.log()
         print(f"seed {SEED}: {found.lines} lines, {dict(found.done)}", file=sys.stderr)
         for out in found.outs:
@@ -124,12 +125,6 @@ def soak(home: Path, seconds: float, faults: float) -> None:
             grown = [min(look[kind] for look in last) - min(look[kind] for look in first) for kind in (0, 1)]
             print(f"the supervisor has grown by {grown[0]} bytes and {grown[1]} descriptors", file=sys.stderr)
             assert grown[0] <= _GROWS_MOST_BYTES and grown[1] <= 0, f"the supervisor grows: {found.looks}"
-
-
-def anonymous_bytes(pid: int) -> int:
-    """Memory that is a process's own: the pages of a lane whose worker is dead are not."""
-    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return next(int(line.split()[1]) << 10 for line in text.splitlines() if line.startswith("Anonymous:"))
 
 
 def rows(out: Path) -> int:
