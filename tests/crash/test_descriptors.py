@@ -158,7 +158,7 @@ def test_an_agent_whose_supervisor_has_no_descriptors_goes_on_and_restarts_a_wor
     share = share_while(one.pid, _LOOK_S)
     assert share < _BUSY_SHARE, f"it took {share:.0%} of a processor to wait\n{one.log()}"
     assert one.pid, one.log()
-    assert "can't be started: Too many open files; it is tried again in" in one.log()
+    one.until(lambda: "can't be started: Too many open files; it is tried again in" in one.log(), "it is said")
     allow(one.pid, None)
     assert b"200 OK" in asking.recv(100), "who asked meanwhile gets the answer now"
     asking.close()

@@ -23,6 +23,7 @@ from shipper.testing.agent import Agent
 from shipper.testing.mortal import dies_with_us
 from tests.crash.conftest import Writer, agent_of, taildir
 from tests.crash.groups import MemoryGroup, memory_group
+from tests.waiting import alive, until
 
 LIMIT_BYTES = 256 << 20
 #: Words before a command whose processes are killed before all others.
@@ -102,10 +103,12 @@ def survives(tmp_path: Path, deaths: int, stall_s: float) -> None:
             one.until(lambda: {"r1", "k1"} <= one.workers().keys(), "both workers run", 60)
             pause_s = began_s + stall_s * (number + 1) / deaths - time.monotonic()
             threading.Event().wait(max(0.0, min(pause_s, stall_s / deaths)))
+            there = [one.pid, *one.children()]
             hog.squeeze()
+            until(lambda there=there: not all(map(alive, there)), "who was chosen is dead")
             if one.pid:
                 died["worker"] += 1
-            else:  # with a pause, for the kernel may have chosen it just now
+            else:
                 died["supervisor"] += 1
                 one.start()
             if number % 5 == 4:
