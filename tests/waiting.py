@@ -27,6 +27,11 @@ def _holds(condition: Callable[[], object]) -> bool:
         return False
 
 
+def until_there(path: Path) -> str:
+    """What a shell is told that is to wait for a file."""
+    return f"while [ ! -e {path} ]; do sleep 0.05; done"
+
+
 def alive(pid: int) -> bool:
     """True while a process of that id is there and not only waiting to be buried."""
     try:

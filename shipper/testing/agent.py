@@ -169,6 +169,20 @@ class Agent:
             self.until_gone([pid])
         return pid
 
+    def kill_all(self) -> None:
+        """SIGKILL for everybody at once; all are dead then."""
+        there = self.children()
+        self.send(signal.SIGKILL, everybody=True)
+        self.ended()
+        self.until_gone(there)
+
+    def freeze(self, label: str) -> int:
+        """SIGSTOP for a worker; the process id. It is in no call any more then, and writes nothing."""
+        pid = self.worker(label)
+        os.kill(pid, signal.SIGSTOP)
+        self.until(lambda: _state(pid) == "T", f"{label} stands still")
+        return pid
+
     @staticmethod
     def until_gone(pids: Sequence[int], timeout_s: float = 20) -> None:
         """Waits until none of these processes lives any more; one that waits to be buried does not."""
@@ -223,7 +237,12 @@ def _holds(condition: Callable[[], object]) -> bool:
 
 
 def _lives(pid: int) -> bool:
+    return _state(pid) not in ("Z", "X")
+
+
+def _state(pid: int) -> str:
+    """What the kernel says of a process; X when it is not there."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
-        return False
+        return "X"

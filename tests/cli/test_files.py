@@ -252,8 +252,7 @@ def test_it_answers_while_a_worker_is_stopped(tmp_path: Path, capsys: pytest.Cap
     with Agent(tmp_path / "a1", PROPERTIES.format(tmp_path)) as one:
         one.start()
         one.until(lambda: shown(one).get("rows") == 10, "its file is shown")
-        worker = one.worker("k1")
-        os.kill(worker, signal.SIGSTOP)
+        worker = one.freeze("k1")
         try:
             page = shown(one)
         finally:

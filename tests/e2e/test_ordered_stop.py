@@ -13,6 +13,7 @@ import pytest
 
 from shipper.testing.agent import Agent
 from shipper.testing.ports import free_port
+from tests.waiting import until_there
 
 LINES = 5000
 LINE = b"line number %06d\n"
@@ -80,12 +81,12 @@ def test_lines_of_a_client_that_were_received_are_delivered(
             f"a1.sources.{name}.port = {0 if number else port}\na1.sources.{name}.ack-every-event = false\n"
         )
     one = agent(text).start()
-    sink_pid = one.worker("k1")
-    os.kill(sink_pid, signal.SIGSTOP)
+    sink_pid = one.freeze("k1")
     with socket.create_connection(("127.0.0.1", port)) as client:
         client.sendall(b"".join(LINE % number for number in range(LINES)))
         one.until(lambda: in_channel(one) >= 50, "some are put")
         one.until(lambda: in_channel(one) == 100, "the channel is full")
+        one.until(lambda: state_of(one) == "WAITING_ROOM", "and nothing more is read")
         unread = unread_bytes(port, client.getsockname()[1])
         stop_with_a_full_channel(one, lambda: True, sink_pid)
     received = (LINES * len(LINE % 0) - unread) // len(LINE % 0)
@@ -105,11 +106,11 @@ def test_lines_that_a_command_has_printed_are_delivered(
         script = "true" if quiet else f"seq 0 {LINES - 1}; printf end; touch {tmp_path}/printed"
         text += (
             f"a1.sources.{name}.type = exec\na1.sources.{name}.shell = /bin/sh -c\na1.sources.{name}.channels = c1\n"
-            f"a1.sources.{name}.command = sleep 1; {script}; exec sleep 999\n"
+            f"a1.sources.{name}.command = {until_there(tmp_path / 'go')}; {script}; exec sleep 999\n"
         )
     one = agent(text).start()
-    sink_pid = one.worker("k1")
-    os.kill(sink_pid, signal.SIGSTOP)
+    sink_pid = one.freeze("k1")
+    (tmp_path / "go").touch()
     one.until(lambda: in_channel(one) == 100, "the channel is full")
     stop_with_a_full_channel(one, (tmp_path / "printed").exists, sink_pid)
     assert out(tmp_path) == b"".join(b"%d\n" % number for number in range(LINES)) + b"end\n"
@@ -119,11 +120,12 @@ def test_the_deadline_bounds_it_and_what_is_lost_is_said(agent: Callable[[str], 
     """A sink that never takes anything again: a second signal ends the waiting, and the log says how much."""
     text = (
         "a1.sources = r0\na1.sources.r0.type = exec\na1.sources.r0.shell = /bin/sh -c\na1.sources.r0.channels = c1\n"
-        f"a1.sources.r0.command = seq 0 {LINES - 1}; touch {tmp_path}/printed; exec sleep 999\n"
+        f"a1.sources.r0.command = {until_there(tmp_path / 'go')}; seq 0 {LINES - 1}; "
+        f"touch {tmp_path}/printed; exec sleep 999\n"
     )
     one = agent(text).start(wait=False)
-    sink_pid = one.worker("k1")
-    os.kill(sink_pid, signal.SIGSTOP)
+    sink_pid = one.freeze("k1")
+    (tmp_path / "go").touch()
     one.until(lambda: (tmp_path / "printed").exists())
     one.until(lambda: "WAITING_ROOM" in state_of(one), "the channel is full")
     one.send(signal.SIGTERM)

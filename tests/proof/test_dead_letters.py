@@ -12,10 +12,9 @@ import pytest
 
 from shipper.instance.ledger import mismatch
 from shipper.testing.agent import Agent
-from tests.workers.conftest import agent_of, file_roll, numbered, taildir, texts
+from tests.workers.conftest import agent_of, file_roll, numbered, taildir, texts, total
 from tests.workers.test_file_channel import logged
 from tests.workers.test_kills import Writer, channel, judge
-from tests.workers.test_ledger import total
 
 ROUNDS = int(os.environ.get("SHIPPER_KILL_ROUNDS", "1"))
 TIME_MS = 1_700_000_000_000

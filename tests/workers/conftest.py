@@ -12,6 +12,8 @@ from pathlib import Path
 import lz4.block
 import pytest
 
+from shipper.instance.ledger import Ledger
+from shipper.instance.ledger_book import LedgerBook
 from shipper.testing.agent import Agent
 
 
@@ -94,6 +96,17 @@ def agent(tmp_path: Path) -> Iterator[Callable[..., Agent]]:
             return stack.enter_context(Agent(where, properties, **options))  # type: ignore[arg-type]
 
         yield make
+
+
+def total(one: Agent) -> Ledger:
+    """What the book and the memory of an agent say now."""
+    path = next(one.state_dir.glob("*/ledger.json"), None)
+    return LedgerBook(path).total() if path else Ledger()
+
+
+def has(one: Agent, rows: int) -> Callable[[], bool]:
+    """True when so many rows of channel c1 were delivered and committed: they are in files a moment before."""
+    return lambda: total(one).channels.get("c1", {}).get("delivered", 0) >= rows
 
 
 def maps(pid: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,8 +36,7 @@ def test_a_log_that_no_channel_has_is_said_and_delivered_when_one_has_it_again(
     one.until(lambda: "r1: the source has reached its end" in one.log())
     places = (tmp_path / "checkpoint", [tmp_path / "data"])
     one.until(lambda: offline.inspect(*places).rows_waiting == EVENTS, "all of it is in the log")
-    one.send(signal.SIGKILL, everybody=True)
-    one.ended()
+    one.kill_all()
     said = f"{EVENTS} events wait in the log in {tmp_path}/checkpoint, which no channel of this configuration reads"
     one.file.write_text(without)
     for times in (1, 2):

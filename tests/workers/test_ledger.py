@@ -20,18 +20,12 @@ from shipper.instance.ledger_book import LedgerBook
 from shipper.shared.tally import sink_key
 from shipper.testing.agent import Agent
 from tests.waiting import until_dead
-from tests.workers.conftest import agent_of, file_roll, seq, taildir, texts
+from tests.workers.conftest import agent_of, file_roll, seq, taildir, texts, total
 from tests.workers.test_kills import Writer, judge
 
 ROUNDS = int(os.environ.get("SHIPPER_KILL_ROUNDS", "2"))
 
 pytestmark = pytest.mark.timeout(300 + 60 * ROUNDS)
-
-
-def total(one: Agent) -> Ledger:
-    """What the book and the memory of an agent say now."""
-    path = next(one.state_dir.glob("*/ledger.json"), None)
-    return LedgerBook(path).total() if path else Ledger()
 
 
 class Auditor(threading.Thread):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,7 +22,7 @@ Make = Callable[..., Agent]
 
 pytestmark = pytest.mark.timeout(120)
 
-TOTAL = 5_000_000
+TOTAL = 10**12
 
 
 def counting(tmp_path: Path, out: str = "out") -> str:
@@ -37,12 +36,11 @@ def killed_with_rows(one: Agent, out: Path, more: Callable[[], object] = lambda:
     """It is killed while its sink hangs, so that rows wait and a file is open."""
     one.start()
     one.until(lambda: texts(out).count(b"\n") > 100, "rows came out")
-    os.kill(one.worker("k1"), signal.SIGSTOP)
+    one.freeze("k1")
     more()
     block = MetricsBlock.view(one.instance_dir() / "metrics")
     one.until(lambda: block.sample().channels["c1"]["size"], "rows wait")
-    one.send(signal.SIGKILL, everybody=True)
-    one.ended()
+    one.kill_all()
 
 
 def move(one: Agent, to: Path) -> None:

@@ -6,12 +6,11 @@ of a sink is cut to what its journal's last mark vouches for, or filled with zer
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
-import signal
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +22,7 @@ from shipper.files.journal_record import MAGIC, framed, records_in
 from shipper.instance.ledger_book import LedgerBook
 from shipper.testing.agent import Agent
 from tests.workers.conftest import agent_of, file_roll, hdfs_lz4, lz4_texts, taildir, texts
-from tests.workers.test_kills import Writer, channel, judge, line
+from tests.workers.test_kills import Writer, judge, line
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -88,17 +87,15 @@ def told_twice(one: Agent, channel_name: str = "c1") -> dict[str, int]:
     return {key: number for key, number in numbers.items() if key.startswith("twice")}
 
 
-def delivered(one: Agent) -> Callable[[], bool]:
-    """True once nothing has come for a while, and nothing waits."""
-    state = {"puts": -1, "since_s": 0.0}
+def tail(directory: Path) -> str:
+    """A tail that often writes down how far its rows are safe."""
+    return taildir("r1", "c1", directory, writePosInterval=500)
 
-    def rests() -> bool:
-        found = channel(one)
-        if found["size"] or found["puts"] != state["puts"]:
-            state.update(puts=found["puts"], since_s=time.monotonic())
-        return time.monotonic() - state["since_s"] > 1.5
 
-    return rests
+def delivered(directory: Path) -> bool:
+    """True once the tail knows that all of its files is safe."""
+    found = json.loads((directory.parent / f"{directory.name}-r1.json").read_text())
+    return sum(file["pos"] for file in found) == sum(path.stat().st_size for path in directory.iterdir())
 
 
 @pytest.mark.parametrize("kind", SINKS)
@@ -110,7 +107,7 @@ def test_after_a_power_cut_nothing_is_lost(kind: str, loses: bool, agent: Callab
     sink, read = SINKS[kind]
     (tmp_path / "in").mkdir()
     (tmp_path / "out").mkdir()
-    one = agent(agent_of(taildir("r1", "c1", tmp_path / "in"), sink("k1", "c1", tmp_path / "out")))
+    one = agent(agent_of(tail(tmp_path / "in"), sink("k1", "c1", tmp_path / "out")))
     writer = Writer(tmp_path / "in", seed)
     writer.start()
     twice_most = 0
@@ -118,15 +115,14 @@ def test_after_a_power_cut_nothing_is_lost(kind: str, loses: bool, agent: Callab
         one.start()
         before = writer.lines
         threading.Event().wait(2.0 + chance.random())
-        one.send(signal.SIGKILL, everybody=True)
-        one.ended()
+        one.kill_all()
         rate = (writer.lines - before) / 2.0
         twice_most += int(2 * rate)
         power_cut(one, chance if loses else None)
     writer.ending.set()
     writer.join()
     one.start()
-    one.until(delivered(one), "everything is delivered", 90)
+    one.until(lambda: delivered(tmp_path / "in"), "everything is delivered", 90)
     assert one.stop() == 0, one.log()
     assert "Traceback" not in one.log(), one.log()
     found = numbers(read(tmp_path / "out"))
@@ -144,7 +140,7 @@ def test_after_a_power_cut_nothing_is_lost(kind: str, loses: bool, agent: Callab
 def test_a_clean_stop_without_its_run_directory_is_exact(agent: Callable[..., Agent], tmp_path: Path) -> None:
     """Nothing is lost and nothing comes twice: what the channels had is known to be on disk."""
     (tmp_path / "in").mkdir()
-    one = agent(agent_of(taildir("r1", "c1", tmp_path / "in"), file_roll("k1", "c1", tmp_path / "out")))
+    one = agent(agent_of(tail(tmp_path / "in"), file_roll("k1", "c1", tmp_path / "out")))
     writer = Writer(tmp_path / "in", 23)
     writer.start()
     for _ in range(3):
@@ -155,7 +151,7 @@ def test_a_clean_stop_without_its_run_directory_is_exact(agent: Callable[..., Ag
     writer.ending.set()
     writer.join()
     one.start()
-    one.until(delivered(one), "everything is delivered", 90)
+    one.until(lambda: delivered(tmp_path / "in"), "everything is delivered", 90)
     assert one.stop() == 0, one.log()
     judge(texts(tmp_path / "out"), writer)
 
@@ -196,8 +192,7 @@ def test_spooled_files_survive_a_power_cut(agent: Callable[..., Agent], tmp_path
     assert numbers(texts(tmp_path / "out")) == Counter(range(total)), "kills alone repeat nothing"
     put(200)
     threading.Event().wait(0.3)
-    one.send(signal.SIGKILL, everybody=True)
-    one.ended()
+    one.kill_all()
     power_cut(one, chance)
     one.start()
     one.until(retired, "all files are renamed")

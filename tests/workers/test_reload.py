@@ -18,7 +18,7 @@ from shipper.supervisor.reload import restart_needed
 from shipper.supervisor.watched import WatchedFiles
 from shipper.testing.agent import Agent
 from shipper.testing.fakes import ManualClock
-from tests.workers.conftest import agent_of, file_roll, seq, taildir, texts
+from tests.workers.conftest import agent_of, file_roll, has, seq, taildir, texts
 
 Make = Callable[..., Agent]
 
@@ -153,8 +153,8 @@ class TestWhatChanged:
         source = taildir("r1", "c1", tmp_path / "in1")
         write_lines(tmp_path / "in1" / "a.log", 0, 500)
         one = agent(agent_of(source, file_roll("k1", "c1", tmp_path / "one"))).start()
-        one.until(lambda: texts(tmp_path / "one").count(b"\n") == 500)
-        os.kill(one.worker("k1"), signal.SIGSTOP)
+        one.until(has(one, 500))
+        one.freeze("k1")
         write_lines(tmp_path / "in1" / "a.log", 500, 1500)
         one.until(lambda: counter(one, "r1", "EventAcceptedCount") == 1500)
         change(one, agent_of(source, file_roll("k2", "c1", tmp_path / "two"), sinks="k2"))
@@ -196,8 +196,12 @@ class TestWhatChanged:
         sink = "a1.sinks.k1.type = file_roll\na1.sinks.k1.channel = c1\na1.sinks.k1.sink.directory = "
         one = agent(agent_of(seq("r1", "c1", 50), f"{sink}{tmp_path}/missing\n")).start(wait=False)
         one.until(lambda: "k1: the worker could not go on" in one.log())
-        shown = next(w for w in MetricsBlock.view(one.instance_dir() / "metrics").sample().workers if w.name == "k1")
-        assert f"{tmp_path}/missing" in shown.waits_for, "the worker's own sentence stays"
+
+        def waits_for() -> str:
+            workers = MetricsBlock.view(one.instance_dir() / "metrics").sample().workers
+            return next(worker.waits_for for worker in workers if worker.name == "k1")
+
+        one.until(lambda: f"{tmp_path}/missing" in waits_for(), "the worker's own sentence stays")
         (tmp_path / "out").mkdir()
         change(one, agent_of(seq("r1", "c1", 50), f"{sink}{tmp_path}/out\n"))
         one.until(lambda: texts(tmp_path / "out").count(b"\n") == 50)
@@ -210,7 +214,7 @@ class TestWhatChanged:
         change(one, two_pipelines(tmp_path, **{"sink.rollInterval": 2}))
         write_lines(tmp_path / "in1" / "a.log", 1000, 1500)
         one.until(lambda: counter(one, "k1", "EventDrainSuccessCount") == 1500)
-        assert counter(one, "r1", "EventAcceptedCount") == 1500
+        one.until(lambda: counter(one, "r1", "EventAcceptedCount") == 1500)
         assert one.stop() == 0, one.log()
 
     def test_a_channel_of_another_type_restarts_the_whole_agent(self) -> None:
@@ -325,8 +329,7 @@ class TestDeaths:
         write_lines(tmp_path / "in1" / "a.log", 0, 1000)
         one = agent(two_pipelines(tmp_path)).start()
         one.until(lambda: texts(tmp_path / "out1").count(b"\n") == 1000)
-        held = one.worker("k1")
-        os.kill(held, signal.SIGSTOP)
+        held = one.freeze("k1")
         change(one, two_pipelines(tmp_path, **{"sink.rollInterval": 5}), "k1 starts again")
         one.send(signal.SIGTERM)
         one.until(lambda: "stopping: sources read no more" in one.log())
@@ -337,8 +340,8 @@ class TestDeaths:
     def test_a_sink_that_hangs_is_killed_and_its_successor_goes_on(self, agent: Make, tmp_path: Path) -> None:
         write_lines(tmp_path / "in1" / "a.log", 0, 1000)
         one = agent(two_pipelines(tmp_path)).start()
-        one.until(lambda: texts(tmp_path / "out1").count(b"\n") == 1000)
-        os.kill(one.worker("k1"), signal.SIGSTOP)
+        one.until(has(one, 1000))
+        one.freeze("k1")
         write_lines(tmp_path / "in1" / "a.log", 1000, 2000)
         change(one, two_pipelines(tmp_path, **{"sink.rollInterval": 5}))
         assert "k1 did not end in time and is killed" in one.log()

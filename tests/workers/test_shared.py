@@ -183,16 +183,24 @@ class TestForty:
         ).start(wait=False)
         one.until(lambda: texts(tmp_path / "out").count(b"\n") >= 19 * LINES, "the others' lines")
         workers = shared(one)
-        one.until(lambda: "r7: the source could not go on; it is started again in 2 s" in one.log())
+        again = "r7: the source could not go on; it is started again in"
+        one.until(lambda: f"{again} 2 s" in one.log())
         assert shared(one) == workers, "nobody else was restarted"
         assert "there is no program no-such-program" in one.log()
-        found = stat(one)
-        assert found["r7"]["state"] == "failed" and "no-such-program" in str(found["r7"]["waits_for"])
+        found = {}
+
+        def failed() -> bool:
+            found.update(stat(one))
+            return found["r7"]["state"] == "failed" and "no-such-program" in str(found["r7"]["waits_for"])
+
+        one.until(failed)
         assert not any(found[name]["restarts"] for name in names if name != "r7")
         numbers = metrics(port)
         assert all(numbers[f"SOURCE.{name}"]["EventAcceptedCount"] == str(LINES) for name in names if name != "r7")
         assert numbers["SOURCE.r7"]["EventAcceptedCount"] == "0"
         assert "a1 is running" not in one.log()
+        tries = one.log().count(again)
+        one.until(lambda: one.log().count(again) > tries, "it has failed just now, and waits")
         assert one.stop() == 3
         assert "r7: was not running when the agent stopped" in one.log()
         assert lines_of(tmp_path) == Counter(

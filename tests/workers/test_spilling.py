@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 from collections.abc import Callable
@@ -77,13 +76,9 @@ def test_a_sink_that_stands_still_fills_the_disk(agent: Callable[..., Agent], tm
     text = agent_of(seq("r1", "c1", EVENTS, batchSize=100), file_roll("k1", "c1", out))
     one = agent(spilling(text, **kinds(place)["spillablememory"]))
     one.start(wait=False)
-    one.until(lambda: "k1" in one.workers() and "r1" in one.workers())
-    os.kill(one.worker("k1"), signal.SIGSTOP)
+    one.freeze("k1")
     one.until(lambda: "r1: the source has reached its end" in one.log())
-    left = one.children()
-    one.send(signal.SIGKILL, everybody=True)
-    one.ended()
-    one.until_gone(left)
+    one.kill_all()
     one.start()
     one.until(lambda: len(texts(out).splitlines()) >= EVENTS)
     assert one.stop() == 0, one.log()

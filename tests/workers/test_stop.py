@@ -15,7 +15,8 @@ import pytest
 from shipper.cli.ledger import ledger
 from shipper.supervisor.signals import StopWords
 from shipper.testing.agent import Agent
-from tests.workers.conftest import agent_of, file_roll, is_root, seq, taildir, texts
+from tests.waiting import until_there
+from tests.workers.conftest import agent_of, file_roll, has, is_root, seq, taildir, texts
 
 Make = Callable[..., Agent]
 TOTAL = 3000
@@ -57,8 +58,8 @@ class TestHangs:
         sink = file_roll("k1", "c1", tmp_path / "out", **{"sink.rollInterval": 0})
         source = taildir("r1", "c1", fed(tmp_path, 0, 1000))
         one = agent(agent_of(source, sink), arguments=arguments).start()
-        one.until(lambda: texts(tmp_path / "out").count(b"\n") == 1000)
-        os.kill(one.worker("k1"), signal.SIGSTOP)
+        one.until(has(one, 1000))
+        one.freeze("k1")
         fed(tmp_path, 1000, TOTAL)
         one.until(lambda: accepted(one) == TOTAL)
         return one
@@ -165,7 +166,8 @@ class TestStarts:
             pytest.skip("no name space of processes is allowed here")
         source = (
             "a1.sources.r1.type = exec\na1.sources.r1.shell = /bin/sh -c\na1.sources.r1.channels = c1\n"
-            "a1.sources.r1.command = for i in 1 2 3; do (sleep 0.5 & ); done; echo left; exec sleep 99\n"
+            f"a1.sources.r1.command = for i in 1 2 3; do ({until_there(tmp_path / 'told')} & ); done; "
+            "echo left; exec sleep 99\n"
         )
         one = agent(agent_of(source, file_roll("k1", "c1", tmp_path / "out")), before=before).start()
         supervisor = one.children()[0]
@@ -176,6 +178,7 @@ class TestStarts:
 
         one.until(lambda: texts(tmp_path / "out") == b"left\n")
         one.until(lambda: len(children()) == 6, "two workers, the command's guard, and what the command left behind")
+        (tmp_path / "told").touch()
         one.until(lambda: len(children()) == 3, "those that the command left are dead and buried")
         os.kill(supervisor, signal.SIGTERM)
         assert one.ended() == 0, one.log()

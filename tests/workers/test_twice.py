@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,10 +24,9 @@ from shipper.instance.settled import note_settled
 from shipper.instance.told_rows import ToldRows, told
 from shipper.instance.twice import Twice
 from shipper.testing.agent import Agent
-from tests.workers.conftest import agent_of, file_roll, taildir, texts
+from tests.workers.conftest import agent_of, file_roll, has, taildir, texts, total
 from tests.workers.test_file_channel import logged
 from tests.workers.test_kills import Writer, line
-from tests.workers.test_ledger import total
 from tests.workers.test_power import numbers, told_twice
 from tests.workers.test_spilling import kinds, spilling
 
@@ -45,14 +43,8 @@ def more(path: Path, start: int) -> None:
 
 def ends(one: Agent) -> None:
     """All processes are killed, and the run directory is gone: the end of a container, or a reboot."""
-    one.send(signal.SIGKILL, everybody=True)
-    one.ended()
+    one.kill_all()
     remove_empty(one.instance_dir())
-
-
-def has(one: Agent, rows: int) -> Callable[[], bool]:
-    """True when so many rows were delivered, as the ledger has it."""
-    return lambda: total(one).channels.get("c1", {}).get("delivered", 0) >= rows
 
 
 def repeated(out: Path) -> int:
@@ -65,7 +57,7 @@ def test_what_came_twice_is_in_the_ledger_once(
 ) -> None:
     """Nothing after mere kills, all that was not synced after the loss of the memory, nothing after an ordered stop."""
     (tmp_path / "in").mkdir()
-    sink = file_roll("k1", "c1", tmp_path / "out", **{"sync.interval": 60})
+    sink = file_roll("k1", "c1", tmp_path / "out", **{"sync.interval": 60, "sink.rollInterval": 0})
     one = agent(agent_of(taildir("r1", "c1", tmp_path / "in"), sink)).start()
     more(tmp_path / "in" / "app.log", 0)
     one.until(has(one, LINES), "the first lines are delivered")
@@ -141,7 +133,7 @@ def test_what_was_spilled_may_come_twice_and_nobody_knows_how_much(agent: Callab
     ends(one)
     one.start()
     assert told_twice(one)["twice_unknown"] == 0
-    os.kill(one.worker("k1"), signal.SIGSTOP)
+    one.freeze("k1")
     more(tmp_path / "in" / "a.log", 500)
     one.until(lambda: total(one).channels["c1"].get("in_log", 0) > 1000, "most of them are on disk")
     ends(one)
