@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -133,15 +135,22 @@ def test_a_start_is_always_quick() -> None:
     assert "must be true: " in wrong(checkpointOnClose="false")
 
 
-def test_java_key_stores_are_refused_with_what_to_do() -> None:
+def test_java_key_stores_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    """The recipe stands once, and works as it stands: its command, its lines, and without those of the key store."""
     for key, value in [
-        ("encryption__keyProvider", "JCEKSFILE"), ("encryption__keyProvider__keyStoreFile", "/a.jks"),
-        ("encryption__keyProvider__keyStorePasswordFile", "/a.pw"),
+        ("encryption__keyProvider__keyStoreFile", "/a.jks"), ("encryption__keyProvider__keyStorePasswordFile", "/a.pw"),
     ]:  # fmt: skip
-        assert "head -c 32 /dev/urandom > k1.key" in wrong(**{key: value})
+        assert "remove the line, and see encryption.keyProvider" in wrong(**{key: value})
     told = wrong(encryption__keyProvider__keys="k1", encryption__activeKey="k1",
                  encryption__keyProvider__keys__k1__passwordFile="/pw")  # fmt: skip
-    assert "Java key store" in told
+    assert "Java key store" in told and "write encryption.keyProvider.keys.k1.file = " in told
+    recipe = wrong(encryption__keyProvider="JCEKSFILE").replace("/path/to", str(tmp_path))
+    assert subprocess.run(recipe.split("`")[1], shell=True).returncode == 0
+    lines = dict(re.findall(r"(encryption\.[\w.]+) = ([^\s,]+)", recipe.split("`")[2]))
+    options, findings = read_options(FileOptions, lines)
+    assert options is not None and not findings
+    keys = options.keys()
+    assert keys is not None and keys.active == "k1" and len(keys.secrets["k1"]) == 32
 
 
 def test_keys_are_complete_or_said_to_be_wrong() -> None:

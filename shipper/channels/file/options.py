@@ -31,10 +31,15 @@ SEGMENT_BYTES_DEFAULT = 256 << 20
 SEGMENT_BYTES_LEAST = 64 << 10
 _SPACE_LEAST = 1 << 20
 _KEY_FILE = re.compile(r"(?P<name>.+)\.file\Z")
+_MAKE_KEY = "`(umask 077; head -c 32 /dev/urandom > /path/to/k1.key)`"
 _NEW_KEY = (
-    "make a key file (`head -c 32 /dev/urandom > k1.key; chmod 600 k1.key`) and write encryption.keyProvider = FILE, "
-    "encryption.keyProvider.keys = k1, encryption.keyProvider.keys.k1.file = /path/to/k1.key; what Flume has encrypted "
-    "with the old key, Flume drains"
+    "a Java key store is read by Java only, and its keys are not needed here: let Flume empty the channel, whose files "
+    f"only Flume reads. Then make a key with {_MAKE_KEY}, write encryption.keyProvider = FILE, encryption.activeKey = "
+    "k1, encryption.keyProvider.keys = k1, encryption.keyProvider.keys.k1.file = /path/to/k1.key, and remove the lines "
+    "of the key store"
+)
+_NO_STORE = (
+    "it belongs to a Java key store, which is read by Java only: remove the line, and see encryption.keyProvider"
 )
 
 
@@ -53,7 +58,7 @@ def _key_provider(value: str) -> str:
     if value.strip().upper() == "FILE":
         return "FILE"
     if "jceks" in value.lower():
-        raise ValueError(f"a Java key store is read by Java only; {_NEW_KEY}")
+        raise ValueError(_NEW_KEY)
     raise ValueError("must be FILE: one file a key")
 
 
@@ -142,11 +147,11 @@ class LogOptions(Options):
     )  # fmt: skip
     key_store: str | None = option(
         "encryption.keyProvider.keyStoreFile", path, None, help="A Java key store.",
-        refused=f"a Java key store is read by Java only; {_NEW_KEY}",
+        refused=_NO_STORE,
     )  # fmt: skip
     key_store_password: str | None = option(
         "encryption.keyProvider.keyStorePasswordFile", path, None, help="Of a Java key store.",
-        aliases=("encryption.keyStorePasswordFile",), refused=f"a Java key store is read by Java only; {_NEW_KEY}",
+        aliases=("encryption.keyStorePasswordFile",), refused=_NO_STORE,
     )  # fmt: skip
     ring_bytes: int | None = option(
         "ring.bytes", at_least(size, 64 << 10), None, ours=True,
@@ -188,7 +193,11 @@ class LogOptions(Options):
         found = []
         for key in self.key_files:
             if key.endswith(".passwordFile"):
-                found.append((prefix + key, f"{prefix}{key} is of a Java key store, which only Java reads; {_NEW_KEY}"))
+                new = f"{prefix}{key.removesuffix('.passwordFile')}.file = /path/to/k1.key"
+                found.append(
+                    (prefix + key, f"{prefix}{key} is of a Java key store, read by Java only: remove the line, "
+                     f"make a new key with {_MAKE_KEY}, and write {new}")
+                )  # fmt: skip
             elif not _KEY_FILE.match(key):
                 found.append((prefix + key, f"{prefix}{key} is not known; write {prefix}{key.partition('.')[0]}.file"))
         for name in self.key_names:
