@@ -17,7 +17,7 @@ from hdfs.cluster import Cluster
 
 from shipper.testing.agent import Agent
 
-_PADDING = b"x" * 80
+_LINE_BYTES = 95
 _DIGITS = slice(5, 14)  # of the number in a line
 
 
@@ -31,6 +31,7 @@ class Outcome:
 
     kills: Counter[str] = field(default_factory=Counter)
     lines: int = 0
+    line_bytes: int = _LINE_BYTES
     load_s: float = 0.0
     files: list[int] = field(default_factory=list)
     waits_s: list[float] = field(default_factory=list)
@@ -40,7 +41,7 @@ class Outcome:
     def __str__(self) -> str:
         killed = ", ".join(f"{role} {count}" for role, count in sorted(self.kills.items()))
         longest = max(self.waits_s, default=0.0)
-        mb_s = self.lines * len(_line(0)) / 1e6 / max(self.load_s, 1e-9)
+        mb_s = self.lines * self.line_bytes / 1e6 / max(self.load_s, 1e-9)
         return (
             f"kills: {killed}; {self.lines} lines at {mb_s:.1f} MB/s in {len(self.files)} files of "
             f"{min(self.files, default=0)} to {max(self.files, default=0)} bytes; "
@@ -48,15 +49,16 @@ class Outcome:
         )
 
 
-def _line(number: int) -> bytes:
-    return b"line %09d %s\n" % (number, _PADDING)
+def _line(number: int, line_bytes: int) -> bytes:
+    return (b"line %09d " % number).ljust(line_bytes - 1, b"x") + b"\n"
 
 
 class Load:
     """A file that grows by so many lines a second until it is ended."""
 
-    def __init__(self, path: Path, lines_s: int) -> None:
+    def __init__(self, path: Path, lines_s: int, line_bytes: int = _LINE_BYTES) -> None:
         self.lines = 0
+        self._line_bytes = line_bytes
         self._path = path
         self._lines_s = lines_s
         self._ends = threading.Event()
@@ -73,7 +75,7 @@ class Load:
             began_s = time.monotonic()
             while not self._ends.wait(0.02):
                 due = int((time.monotonic() - began_s) * self._lines_s)
-                file.write(b"".join(map(_line, range(self.lines, due))))
+                file.write(b"".join(_line(number, self._line_bytes) for number in range(self.lines, due)))
                 self.lines = max(self.lines, due)
 
 
@@ -85,6 +87,7 @@ def campaign(
     *,
     conf: Path,
     lines_s: int = 5000,
+    line_bytes: int = _LINE_BYTES,
     uri: str = "",
     **sink: str,
 ) -> Outcome:
@@ -92,7 +95,7 @@ def campaign(
     chance = random.Random(seed)
     folder = cluster.folder()
     home.mkdir(parents=True, exist_ok=True)
-    outcome = Outcome()
+    outcome = Outcome(line_bytes=line_bytes)
     options = {"path": f"{uri or cluster.uri}{folder}", "rollSize": "0", "rollCount": "0", **sink}
     capacity = options.pop("capacity", "")
     properties = "\n".join([
@@ -103,7 +106,7 @@ def campaign(
         "a1.sinks.k1.type = hdfs", "a1.sinks.k1.channel = c1",
         *(f"a1.sinks.k1.hdfs.{key} = {value}" for key, value in options.items()), "",
     ])  # fmt: skip
-    load, load_began_s = Load(home / "input", lines_s), time.monotonic()
+    load, load_began_s = Load(home / "input", lines_s, line_bytes), time.monotonic()
     with Agent(home / "agent", properties, arguments=("-c", str(conf))) as agent:
         agent.start()
         for role in chance.sample(roles, len(roles)):
@@ -166,7 +169,7 @@ def _judge(cluster: Cluster, folder: str, lines: int, plain: bool, outcome: Outc
     outcome.files = [cluster.status(path)["length"] for path in paths]  # type: ignore[index]
     counts = np.zeros(lines, np.int64)
     for path, content in zip(paths, map(cluster.read, paths), strict=True) if plain else cluster.text(paths).items():
-        numbers, odd = _numbers(content)
+        numbers, odd = _numbers(content, outcome.line_bytes)
         if odd or (len(numbers) and numbers.max() >= lines):
             outcome.faults.append(f"{path} has {odd[:60]!r}")
             break
@@ -178,11 +181,10 @@ def _judge(cluster: Cluster, folder: str, lines: int, plain: bool, outcome: Outc
             outcome.faults.append(f"{len(some)} lines {what}, from {some[0]} to {some[-1]}")
 
 
-def _numbers(content: bytes) -> tuple[np.ndarray, bytes]:
+def _numbers(content: bytes, size: int) -> tuple[np.ndarray, bytes]:
     """The numbers of the lines; and the first line that the load did not write, b"" when there is none."""
-    size = len(_line(0))
     rows = np.frombuffer(content[: len(content) // size * size], np.uint8).reshape(-1, size)
-    wanted = np.frombuffer(_line(0), np.uint8)
+    wanted = np.frombuffer(_line(0, size), np.uint8)
     same = rows == wanted
     same[:, _DIGITS] = (rows[:, _DIGITS] >= ord("0")) & (rows[:, _DIGITS] <= ord("9"))
     odd = np.flatnonzero(~same.all(axis=1))

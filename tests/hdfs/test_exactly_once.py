@@ -45,11 +45,20 @@ def test_no_line_is_lost_or_comes_twice(number: int, way: str, web: bool, hdfs: 
 @pytest.mark.parametrize("way", ["rolls each second", "stays open"])
 def test_no_line_is_lost_or_comes_twice_at_the_full_size(way: str, hdfs: Cluster, tmp_path: Path) -> None:
     left, seed = KILLS, FIRST_SEED + 100
-    lines_s = LINES_S or (5000 if way == "rolls each second" else 200_000)  # 19 MB/s
+    lines_s, line_bytes = (5000, 95) if way == "rolls each second" else (40_000, 500)  # 20 MB/s
     while left:
         roles = ["sink", "group", "sink", "source", "group"][: min(left, 5)]
         conf = hdfs.conf_dir if seed % 2 else hdfs.conf_dir_without_web
-        outcome = campaign(hdfs, tmp_path / str(seed), seed, roles, conf=conf, lines_s=lines_s, **WAYS[way])
+        outcome = campaign(
+            hdfs,
+            tmp_path / str(seed),
+            seed,
+            roles,
+            conf=conf,
+            lines_s=LINES_S or lines_s,
+            line_bytes=line_bytes,
+            **WAYS[way],
+        )
         print(f"seed {seed}: {outcome}", flush=True)
         assert not outcome.faults, "\n".join([f"seed {seed}, see {tmp_path}", *outcome.faults])
         left, seed = left - len(roles), seed + 1
