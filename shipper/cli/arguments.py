@@ -270,6 +270,13 @@ def _directory(options: list[str] | None, system: str | None) -> Path | None:
     return Path(text) if text else None
 
 
+def missing_conf_dir(conf_dir: Path) -> str:
+    """What is said of a `-c` that names no directory; "" when it does. As in Flume, the agent runs without."""
+    if conf_dir.is_dir():
+        return ""
+    return f"-c {conf_dir}: there is no such directory, so no flume-env.sh and no Hadoop settings are read from it."
+
+
 def inherited_properties(conf_dir: Path | None, environment: Mapping[str, str], notes: list[str]) -> dict[str, str]:
     """`-D` flags that Java would get from `flume-env.sh` and the environment; the command line stands over them.
 

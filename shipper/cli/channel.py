@@ -177,9 +177,19 @@ def _one(which: str, run_dir: Path | None, state_dir: Path | None) -> Leftover:
         return fitting[0]
     if fitting:
         _fail(f"'{which}' may be {', '.join(_title(one) for one in fitting)}: write more of it")
+    if name := _running(which, run_dir):
+        _fail(f"agent {name} is running, and empties its channels itself: stop it first")
     if not found:
         _fail(cant_look(run_dir, state_dir) or "no channel holds events that no running agent owns")
     _fail(f"there is no leftover '{which}'; there are {', '.join(_title(one) for one in found)}")
+
+
+def _running(which: str, run_dir: Path | None) -> str:
+    """The name of an agent that runs and is called so, by its name or that of its directory; "" when there is none."""
+    from shipper.cli.stat import find_blocks
+
+    running = (block for block in find_blocks(run_dir) if block.is_running())
+    return next((b.agent for b in running if b.agent == which or b.path.parent.name.startswith(which)), "")
 
 
 def _unclaimed_files(state_dir: Path | None) -> list[tuple[str, str, str]]:

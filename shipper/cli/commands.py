@@ -39,13 +39,13 @@ def check_command(
     strict: Annotated[bool, typer.Option("--strict", help="Warnings are errors.")] = False,
 ) -> None:
     """Says everything that is wrong or doubtful in a configuration. 0: it runs; 1: it does not, or not all of it."""
-    from shipper.cli.arguments import inherited_properties
+    from shipper.cli.arguments import inherited_properties, missing_conf_dir
     from shipper.cli.check import check
 
     wanted = [*(files or ()), *(more_files or ())]
     if not wanted:
         raise typer.BadParameter("which file? shipper check FILE.properties")
-    notes: list[str] = []
+    notes = [missing] if conf_dir is not None and (missing := missing_conf_dir(conf_dir)) else []
     properties = inherited_properties(conf_dir, os.environ, notes)
     properties.update((key, value) for key, _, value in (text.partition("=") for text in system or ()))
     for note in notes:

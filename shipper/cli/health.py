@@ -11,7 +11,7 @@ from pathlib import Path
 
 from shipper.cli.live import lag_bytes, rates, short
 from shipper.cli.named_places import cant_look
-from shipper.cli.stat import LOOK_S, AgentStat, ended, look
+from shipper.cli.stat import LOOK_S, AgentStat, ended, look, running_names
 from shipper.metrics.block import Kind
 from shipper.metrics.health import Level, findings, read_notices
 from shipper.units import format_seconds
@@ -31,6 +31,8 @@ def health(name: str | None = None, run_dir: Path | None = None, look_s: float =
         return CRITICAL
     if not found:
         nobody = f"there is no trace of {f'an agent {name}' if name else 'a running agent'} of this user"
+        if others := running_names(run_dir):
+            nobody += f"; what runs is {', '.join(others)}"
         print(f"UNKNOWN - {(cant_look(run_dir) or nobody).replace('|', '/')}")
         return UNKNOWN
     code, line = max((judged(agent) for agent in found), key=lambda pair: pair[0])

@@ -89,7 +89,7 @@ def _carry_out(program: str, arguments: Sequence[str]) -> int:
         if command == "node":
             print(f"{program}: 'node' is the old name of 'agent'.", file=sys.stderr)
         return run_agent(rest, program)
-    if command == "help" and rest and rest[0] in COMMANDS and rest[0] != "version":
+    if command == "help" and rest and rest[0] not in ("version", "help"):
         return _carry_out(program, [rest[0], "--help"])
     if command in ("help", "--help", "-h"):
         print(usage(program))

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from shipper.cli import log
-from shipper.cli.arguments import AgentCommand, HelpWanted, UsageError, parse_agent
+from shipper.cli.arguments import AgentCommand, HelpWanted, UsageError, missing_conf_dir, parse_agent
 from shipper.errors import ConfigurationError, ShipperError
 
 CLEAN, CONFIGURATION, USAGE, GAVE_UP = 0, 1, 2, 3
@@ -85,6 +85,8 @@ def _run(command: AgentCommand, on_running: Callable[[], None] | None = None) ->
     for note in command.notes:
         log.say("INFO", "agent", note)
     if command.conf_dir is not None:
+        if missing := missing_conf_dir(command.conf_dir):
+            log.say("WARN", "agent", missing)
         os.environ["SHIPPER_CONF_DIR"] = str(command.conf_dir.resolve())  # for the workers: Hadoop's files lie there
     else:
         log.say("INFO", "agent", "No configuration directory is set (-c DIR), so no flume-env.sh is read.")

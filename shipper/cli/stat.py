@@ -82,7 +82,7 @@ def stat(name: str | None = None, run_dir: Path | None = None, as_json: bool = F
         if lines := ended(name, run_dir):
             print("\n".join(lines))
             return 0
-        print(no_sign("stat", name, places(run_dir), run_dir), file=sys.stderr)
+        print(no_sign("stat", name, running_names(run_dir), places(run_dir), run_dir), file=sys.stderr)
         return 1
     print("\n\n".join("\n".join(as_lines(agent)) for agent in found))
     return 0
@@ -171,6 +171,11 @@ def find_blocks(run_dir: Path | None = None) -> Iterator[MetricsBlock]:
                 yield MetricsBlock.view(path)
             except (OSError, DamagedData):
                 continue  # another user's, an older release's, or no block at all
+
+
+def running_names(run_dir: Path | None) -> list[str]:
+    """The names of all agents of this user that run."""
+    return sorted({block.agent for block in find_blocks(run_dir) if block.is_running()})
 
 
 def as_lines(found: AgentStat) -> list[str]:

@@ -34,8 +34,11 @@ def read_environment(conf_dir: Path, environment: Mapping[str, str] | None = Non
     try:
         with script.open("rb") as opened:
             text = opened.read(FILE_BYTES_MAX).decode("utf-8", "replace")
-    except (OSError, ValueError):
+    except FileNotFoundError:
         return {}, []
+    except (OSError, ValueError) as problem:
+        reason = problem.strerror if isinstance(problem, OSError) else problem
+        return {}, [f"{script} can't be read ({reason}): its -D flags do not count."]
     known = dict(os.environ if environment is None else environment)
     for name in JAVA_VARIABLES:
         known[name] = ""

@@ -151,6 +151,15 @@ def test_help_is_wanted_whatever_else_is_missing(line: str) -> None:
             parsed(line)
 
 
+@pytest.mark.permissions_count
+def test_a_flume_env_that_can_not_be_read_is_said(tmp_path: Path) -> None:
+    script = tmp_path / "flume-env.sh"
+    script.write_text("JAVA_OPTS=-Da=script\n")
+    script.chmod(0)
+    notes = parsed(f"{BASE} -c {tmp_path}").notes
+    assert notes == (f"{script} can't be read (Permission denied): its -D flags do not count.",)
+
+
 def test_the_flags_of_flume_env_count_below_the_command_line(tmp_path: Path) -> None:
     """The script's JAVA_OPTS, then the environment's, then -D on the command line, which wins."""
     (tmp_path / "flume-env.sh").write_text('export JAVA_OPTS="-Xmx20m -Da=script -Db=script -Dc=script"\n')

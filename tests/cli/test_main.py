@@ -131,6 +131,14 @@ def test_who_asks_about_an_agent_may_name_it_either_way(
     assert "agent a9 of this user" in "".join(said[0][1])
 
 
+def test_help_of_what_is_no_command_is_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["help", "stats"]) == 2
+    assert capsys.readouterr().err.startswith("shipper: there is no command 'stats'; did you mean 'stat'?")
+    assert main(["help", "avro-client"]) == 2
+    assert "is sent by an agent with a spooldir source" in capsys.readouterr().err
+    assert main(["help", "help"]) == 0
+
+
 def test_help_of_a_command_is_its_page(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["help", "stat"]) == 0
     assert "shipper stat " in capsys.readouterr().out

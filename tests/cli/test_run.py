@@ -107,6 +107,12 @@ def test_a_log_that_can_not_be_opened_is_exit_code_1(folder: Path) -> None:
     assert re.match(r"shipper: the log can't be opened: .*/proc/nowhere", done.stderr)
 
 
+def test_a_configuration_directory_that_is_not_there_is_said(folder: Path) -> None:
+    done = run(folder, "--dryrun", "-c", f"{folder}/nowhere")
+    assert done.returncode == 0
+    assert f"WARN  agent: -c {folder}/nowhere: there is no such directory" in done.stderr
+
+
 def test_what_has_no_effect_is_said_at_the_start(folder: Path) -> None:
     done = run(folder, "--dryrun", "-Xmx20m")
     assert "INFO  agent: -Xmx20m is for a Java machine and has no effect here." in done.stderr

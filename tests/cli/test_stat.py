@@ -87,6 +87,30 @@ def test_a_directory_that_can_not_be_looked_into_is_said(
         assert line.rstrip(".\n").endswith(f"can't look into --run-dir {tmp_path / name}: {reason}")
 
 
+def test_who_asks_for_an_agent_that_nobody_runs_is_told_who_does(
+    agent: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A name that was mistyped, `A1` for `a1`."""
+    for command, code in (("stat", 1), ("files", 1), ("health", 3)):
+        assert main([command, "A1", "--run-dir", str(tmp_path)]) == code
+        captured = capsys.readouterr()
+        assert (captured.out + captured.err).rstrip(".\n").endswith((" runs there is a1", " runs is a1")), command
+
+
+@pytest.mark.parametrize(
+    "command", [["export", "--to", "/nowhere"], ["discard", "--yes"], ["adopt", "-n", "x", "-f", "y"]]
+)
+def test_what_a_running_agent_has_is_not_called_nothing(
+    agent: Any, tmp_path: Path, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It has no leftovers, but it is what the person means."""
+    assert main(["channel", command[0], "a1", *command[1:], "--run-dir", str(tmp_path)]) == 1
+    assert (
+        capsys.readouterr().err
+        == "shipper channel: agent a1 is running, and empties its channels itself: stop it first\n"
+    )
+
+
 def test_an_agent_that_ended_shows_its_last_numbers_to_who_asks_by_name(
     agent: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
