@@ -80,7 +80,6 @@ def jumps(tmp_path: Path, channel: str, rounds: int) -> None:
         assert not any(map(mismatch, LedgerBook(book).total().channels.values()))
 
 
-@pytest.mark.timeout(180)
 def test_a_clock_that_jumps_neither_stalls_nor_loses_nor_repeats(tmp_path: Path) -> None:
     jumps(tmp_path, "memory", 5)
 

@@ -129,7 +129,6 @@ def survives(tmp_path: Path, deaths: int, stall_s: float) -> None:
         assert "Traceback" not in one.log()
 
 
-@pytest.mark.timeout(180)
 def test_deaths_for_want_of_memory_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
     survives(tmp_path, 2, 2)
 

@@ -10,16 +10,12 @@ import threading
 from collections import Counter
 from pathlib import Path
 
-import pytest
-
 from shipper.metrics.block import MetricsBlock
 from shipper.testing.agent import Agent
 from shipper.testing.ports import free_port
 
 CLIENTS = 16
 PAUSE_S = 0.002
-
-pytestmark = pytest.mark.timeout(120)
 
 
 class Client(threading.Thread):

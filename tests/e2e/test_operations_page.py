@@ -23,8 +23,6 @@ CONTAINERFILE = ROOT / "examples" / "service" / "Containerfile"
 PATIENCE_S = 30.0
 _END = "-- the end of what it printed --"
 
-pytestmark = pytest.mark.timeout(150)
-
 
 def commands() -> list[tuple[str, list[str]]]:
     """(command, the lines that it is said to print), in the order of the page."""

@@ -18,8 +18,6 @@ from tests.waiting import until_there
 LINES = 5000
 LINE = b"line number %06d\n"
 
-pytestmark = pytest.mark.timeout(120)
-
 
 @pytest.fixture
 def agent(tmp_path: Path) -> Iterator[Callable[[str], Agent]]:

@@ -20,7 +20,6 @@ def over_http(cluster: Cluster) -> str:
     return cluster.web.replace("http", "webhdfs")
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.nightly)])
 def test_over_http_no_line_is_lost_or_comes_twice(hdfs: Cluster, tmp_path: Path, kills: int) -> None:
     """Deaths of the sink's worker and of the agent, in files that roll; what a dead worker left only ends."""

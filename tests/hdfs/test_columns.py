@@ -99,7 +99,6 @@ def check(paths: list[Path], lines: int) -> None:
     assert not found - wanted, f"{(found - wanted).total()} lines came twice"
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("way", WAYS)
 def test_no_line_is_lost_or_comes_twice_over_kills(way: str, tmp_path: Path) -> None:
     lines = killed(tmp_path, f"file://{tmp_path}/out", FIRST_SEED, 4, **WAYS[way])
@@ -126,7 +125,6 @@ def test_no_line_is_lost_or_comes_twice_over_many_kills(way: str, tmp_path: Path
         check(sorted((home / "out").iterdir()), lines)
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("kind", SUFFIXES)
 def test_no_line_is_lost_or_comes_twice_on_a_cluster(kind: str, hdfs: Cluster, tmp_path: Path) -> None:
     folder = hdfs.folder()

@@ -28,7 +28,6 @@ WAYS = {
 }
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize(("number", "way", "web"), [(0, "rolls each second", True), (1, "stays open", False)])
 def test_no_line_is_lost_or_comes_twice(number: int, way: str, web: bool, hdfs: Cluster, tmp_path: Path) -> None:
     """Three deaths each; without a web port, files are cut by copying what counts."""

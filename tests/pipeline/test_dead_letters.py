@@ -290,7 +290,6 @@ def judge(after: World, wanted: list[bytes]) -> None:
     after.kill()
 
 
-@pytest.mark.timeout(300)
 def test_dying_at_any_store_leaves_each_refused_row_once(world: World, everything: Everything) -> None:
     """Behind every bytecode of a transaction, torn stores included."""
     world.put(b"bad 1", b"a")

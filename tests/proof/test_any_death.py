@@ -26,7 +26,6 @@ FIRST_SEED = int(os.environ.get("SHIPPER_SEED", "1"))
 _EACH_ROLE = 10
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("number", range(8))
 def test_no_line_is_lost_or_comes_twice(number: int, tmp_path: Path) -> None:
     """Two deaths of each role: 64 in all."""
@@ -37,7 +36,6 @@ def test_no_line_is_lost_or_comes_twice(number: int, tmp_path: Path) -> None:
     assert not outcome.faults, "\n".join([str(scenario), *outcome.faults])
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("number", range(2))
 def test_no_line_is_lost_or_comes_twice_with_a_file_channel(number: int, tmp_path: Path) -> None:
     """And the writer of the channel is killed, too."""

@@ -136,7 +136,6 @@ def rows(out: Path) -> int:
     return total
 
 
-@pytest.mark.timeout(300)
 def test_a_soak_of_seconds(tmp_path: Path) -> None:
     soak(tmp_path, 5, 0.15)
 

@@ -17,7 +17,6 @@ from tests.proof.scenario import SOURCES, TOPOLOGIES, Scenario
 FIRST_SEED = int(os.environ.get("SHIPPER_SEED", "1"))
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("number", range(2))
 def test_no_line_is_lost_or_comes_twice_with_a_channel_that_spills(number: int, tmp_path: Path) -> None:
     _campaign(number, tmp_path, [*ROLES, WRITER, WRITER])

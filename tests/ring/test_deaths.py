@@ -346,7 +346,6 @@ def _step_through(action: Callable[[], object], deaths: Deaths, segments: list[P
 
 
 @pytest.mark.skipif(not _ptrace_works(), reason="this machine does not allow ptrace")
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_dying_at_every_machine_instruction(ring: Make, deaths: Deaths, tmp_path: Path, wrapped: bool) -> None:
     """One put, one take and one letting go, stepped through; every memory state that there was is recovered from."""

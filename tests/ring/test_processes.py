@@ -133,7 +133,7 @@ def test_every_byte_goes_across_while_both_sides_are_killed(tmp_path: Path, chil
     The producer goes on at the number that the page says; the consumer writes what it took into a file before it
     commits, and cuts the file to what was committed when it comes back.
     """
-    numbers, out = 5000, tmp_path / "out"
+    numbers, out = 2000, tmp_path / "out"
     out.touch()
     home = tmp_path / "ring"
     home.mkdir()
@@ -164,7 +164,7 @@ def test_every_byte_goes_across_while_both_sides_are_killed(tmp_path: Path, chil
                 consumer.release(0)
 
     watch = Ring(home)
-    deadline_s = time.monotonic() + 60
+    deadline_s = time.monotonic() + 200
     producer, consumer = child(produce), child(consume)
     kills = 0
     while watch.consumers[0].lane.committed().rows < numbers:

@@ -175,7 +175,6 @@ def test_a_claim_that_names_nobody_is_taken(world: TailWorld, agents: Agents, co
     assert agents.run("a1", a) == []
 
 
-@pytest.mark.timeout(120)
 def test_two_real_agents_with_flumes_default_path_neither_lose_nor_repeat(tmp_path: Path) -> None:
     """One file, two agents, no word of a positionFile; killed and started again in turn."""
     logs = tmp_path / "logs"

@@ -17,8 +17,6 @@ from tests.workers.conftest import agent_of, file_roll, taildir, texts
 Make = Callable[..., Agent]
 SOURCES = ("r1", "r2", "r3")
 
-pytestmark = pytest.mark.timeout(120)
-
 #: Carried out by every Python that starts with it: the first template dies where `WHERE` says.
 DYING = """
 import os, signal, sys

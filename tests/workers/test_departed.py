@@ -30,7 +30,6 @@ def delivered(directory: Path) -> bytes:
     return b"".join(path.read_bytes() for path in directory.iterdir())
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize(("before", "after"), [(2, 1), (3, 2)])
 def test_files_of_workers_that_are_not_started_any_more_are_settled(
     agent: Callable[..., Agent], tmp_path: Path, before: int, after: int

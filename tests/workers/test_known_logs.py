@@ -18,7 +18,6 @@ Make = Callable[..., Agent]
 EVENTS = 5_000
 
 
-@pytest.mark.timeout(120)
 def test_a_log_that_no_channel_has_is_said_and_delivered_when_one_has_it_again(
     agent: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -20,8 +20,6 @@ from tests.workers.conftest import agent_of, file_roll, seq, taildir, texts
 
 Make = Callable[..., Agent]
 
-pytestmark = pytest.mark.timeout(120)
-
 TOTAL = 10**12
 
 

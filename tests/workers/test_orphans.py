@@ -39,7 +39,6 @@ def killed(one: Agent, out: Path, files: int) -> int:
     return delivered(out).count(b"\n") + 100_000
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("again", [False, True], ids=["", "killed again"])
 def test_files_of_a_renamed_sink_are_settled_by_its_successor(
@@ -76,7 +75,6 @@ def test_files_of_a_renamed_sink_are_settled_by_its_successor(
     assert one.log().count("is gone, are settled") == workers or again, "once"
 
 
-@pytest.mark.timeout(120)
 def test_a_sink_that_became_another_settles_what_it_was(agent: Callable[..., Agent], tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
@@ -90,7 +88,6 @@ def test_a_sink_that_became_another_settles_what_it_was(agent: Callable[..., Age
     assert one.stop() == 0, one.log()
 
 
-@pytest.mark.timeout(120)
 def test_files_that_nobody_can_settle_are_listed(
     agent: Callable[..., Agent], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -376,7 +376,6 @@ def sink_without_directory(directory: Path) -> str:
     return f"a1.sinks.k1.type = file_roll\na1.sinks.k1.sink.directory = {directory}\na1.sinks.k1.channel = c1\n"
 
 
-@pytest.mark.timeout(120)
 def test_lines_outlive_a_reboot(agent: Callable[..., Agent], tmp_path: Path) -> None:
     """Stopped with lines in the channel, the run directory gone, started: each of them once, the source reads none."""
     out = tmp_path / "missing" / "out"
@@ -398,7 +397,6 @@ def test_lines_outlive_a_reboot(agent: Callable[..., Agent], tmp_path: Path) -> 
     assert not list(one.run_dir.iterdir())
 
 
-@pytest.mark.timeout(120)
 def test_what_can_not_be_parked_is_delivered_by_the_next_start(agent: Callable[..., Agent], tmp_path: Path) -> None:
     out = tmp_path / "missing" / "out"
     (tmp_path / "in").mkdir()

@@ -24,8 +24,6 @@ from shipper.testing.agent import Agent
 from tests.workers.conftest import agent_of, file_roll, hdfs_lz4, lz4_texts, taildir, texts
 from tests.workers.test_kills import Writer, judge, line
 
-pytestmark = pytest.mark.timeout(300)
-
 SINKS = {"file_roll": (file_roll, texts), "hdfs lz4": (hdfs_lz4, lz4_texts)}
 
 

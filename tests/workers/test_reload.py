@@ -22,8 +22,6 @@ from tests.workers.conftest import agent_of, file_roll, has, seq, taildir, texts
 
 Make = Callable[..., Agent]
 
-pytestmark = pytest.mark.timeout(120)
-
 
 @pytest.fixture(autouse=True)
 def inputs(tmp_path: Path) -> None:

@@ -20,8 +20,6 @@ from tests.workers.conftest import agent_of, file_roll, seq
 
 Make = Callable[..., Agent]
 
-pytestmark = pytest.mark.timeout(120)
-
 
 @pytest.fixture
 def manager(tmp_path: Path) -> Iterator[socket.socket]:

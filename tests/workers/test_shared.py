@@ -13,8 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from shipper.cli.stat import process_bytes
 from shipper.config.plan import ComponentPlan, SourcePlan
 from shipper.testing.agent import Agent
@@ -26,8 +24,6 @@ from tests.workers.conftest import agent_of, file_roll, texts
 Make = Callable[..., Agent]
 SOURCES = 40
 LINES = 200
-
-pytestmark = pytest.mark.timeout(120)
 
 
 def source(name: str, *, light: bool = True, workers: int = 1) -> SourcePlan:

@@ -22,8 +22,6 @@ Make = Callable[..., Agent]
 TOTAL = 3000
 LINES = b"".join(b"%d\n" % number for number in range(TOTAL))
 
-pytestmark = pytest.mark.timeout(120)
-
 
 def hdfs(directory: Path) -> str:
     """A sink that tries again and again when its target is down."""

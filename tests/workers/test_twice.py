@@ -30,8 +30,6 @@ from tests.workers.test_kills import Writer, line
 from tests.workers.test_power import numbers, told_twice
 from tests.workers.test_spilling import kinds, spilling
 
-pytestmark = pytest.mark.timeout(120)
-
 LINES = 20_000
 
 
