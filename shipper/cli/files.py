@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from shipper.cli.named_places import no_sign
-from shipper.cli.stat import counted, find_blocks, places, running_names
+from shipper.cli.stat import counted, ended, find_blocks, places, running_names
 from shipper.files.progress import read_page
 from shipper.metrics.block import Kind, MetricsBlock
 from shipper.units import format_seconds, format_size
@@ -53,6 +53,9 @@ def files(name: str | None = None, run_dir: Path | None = None, as_json: bool = 
     elif found:
         print("\n\n".join("\n".join(as_lines(agent)) for agent in found))
     if not found:
+        if stopped := ended(name, run_dir):
+            print("\n".join(stopped), file=sys.stderr)
+            return 1
         print(no_sign("files", name, running_names(run_dir), places(run_dir), run_dir), file=sys.stderr)
         return 1
     return 0

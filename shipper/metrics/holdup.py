@@ -122,7 +122,7 @@ def _hold_up(before: Sample, now: Sample, channel: str) -> HoldUp:
             return held_up(f"{_waiting(worker, sinks, now.at_ms)}{_fill(channel, fill)}")
     if not sinks and numbers.get("size", 0):
         return held_up(f"{channel} holds {numbers['size']:,} events, and no sink takes from it")
-    return HoldUp(channel, False, _flowing(channel, fill, sources, sinks))
+    return HoldUp(channel, False, _flowing(channel, numbers.get("size", 0), fill, sources, sinks))
 
 
 #: More components than these are not spelt out in a sentence.
@@ -190,7 +190,7 @@ def _fill(channel: str, fill: float) -> str:
     return f"; {channel} is {fill:.0%} full"
 
 
-def _flowing(channel: str, fill: float, sources: Sequence[Spent], sinks: Sequence[Spent]) -> str:
+def _flowing(channel: str, rows: int, fill: float, sources: Sequence[Spent], sinks: Sequence[Spent]) -> str:
     everybody = (*sources, *sinks)
     if not everybody:
         return f"{channel}: nobody puts into it or takes from it"
@@ -203,7 +203,8 @@ def _flowing(channel: str, fill: float, sources: Sequence[Spent], sinks: Sequenc
         return f"{channel} {fill:.0%} full: {_who(worker, everybody)} is the slowest part, busy {share:.0%} of the time"
     if fill < 0.01 and sources and all(spent.get(State.WAITING_INPUT, 0.0) >= BUSY_SHARE for _, spent in sources):
         names = list(dict.fromkeys(worker.name for worker, _ in sources))
-        return f"{channel} empty: {_few(names)} {'wait' if len(names) > 1 else 'waits'} for input"
+        holds = f"holds {rows:,} {'event' if rows == 1 else 'events'}" if rows else "empty"
+        return f"{channel} {holds}: {_few(names)} {'wait' if len(names) > 1 else 'waits'} for input"
     busiest = sorted(everybody, key=lambda pair: -pair[1].get(State.BUSY, 0.0)) if len(everybody) > _MANY else everybody
     parts = _few([f"{_who(worker, everybody)} {spent.get(State.BUSY, 0.0):.0%}" for worker, spent in busiest])
     return f"{channel} {fill:.0%} full, flowing; busy: {parts}"

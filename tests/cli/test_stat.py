@@ -141,6 +141,8 @@ def test_an_agent_that_has_stopped_is_said_from_its_ledger(
     assert health("a1", tmp_path / "run", look_s=0.0) == 2
     assert capsys.readouterr().out == f"CRITICAL - {out}"
     assert stat("a2", tmp_path / "run", as_json=True, look_s=0.0) == 1
+    assert main(["files", "a1", "--run-dir", str(tmp_path / "run")]) == 1
+    assert capsys.readouterr().err == out
 
 
 def test_agents_are_found_below_the_place_of_run_directories(tmp_path: Path) -> None:

@@ -115,6 +115,7 @@ def test_nothing_to_do_is_no_hold_up() -> None:
     source = worker(Kind.SOURCE, "r1", waiting_input_ns=SECOND_NS)
     sink = worker(Kind.SINK, "k1", waiting_input_ns=SECOND_NS)
     assert sentence(source, sink) == (False, "c1 empty: r1 waits for input")
+    assert sentence(source, sink, size=2, capacity=1000) == (False, "c1 holds 2 events: r1 waits for input")
 
 
 def test_a_source_without_a_pause_is_the_slowest_part() -> None:
