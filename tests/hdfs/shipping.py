@@ -30,7 +30,7 @@ CALL_TIMEOUT_S = 3.0
 _LOOK_EVERY_S = 0.1  # a look at all files keeps the servers busy, and they have better things to do
 #: A loop may stand still for two calls, one that fails and one that takes back what came before it, and for what a
 #: machine with other work to do makes of that.
-_HELD_UP_MOST_S = 2 * CALL_TIMEOUT_S + 4.0
+_HELD_UP_MOST_S = 2 * CALL_TIMEOUT_S + 10.0
 
 
 class Shipment:

@@ -149,6 +149,7 @@ class Deaths:
             return tracer
 
         before = sys.gettrace()
+        sys._getframe().f_trace_opcodes = True  # else Python 3.12 traces none until the next time
         sys.settrace(tracer)  # type: ignore[arg-type]
         try:
             action()

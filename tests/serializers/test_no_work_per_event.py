@@ -5,8 +5,6 @@ What they loop over is distinct: sets of headers, kinds of characters to escape,
 
 from __future__ import annotations
 
-import sys
-from types import FrameType
 from typing import Any
 
 import pyarrow as pa
@@ -20,6 +18,7 @@ from shipper.serializers.header_and_text import HeaderAndTextOptions, HeaderAndT
 from shipper.serializers.json_lines import JsonLinesOptions, JsonLinesSerializer
 from shipper.serializers.text import TextOptions, TextSerializer
 from shipper.testing.fakes import ManualClock
+from shipper.testing.instructions import work_of
 
 SERIALIZERS = [
     (TextSerializer, TextOptions()),
@@ -35,21 +34,7 @@ SERIALIZERS = [
 
 def instructions(serializer: Serializer[Any], batch: EventBatch) -> int:
     """How many instructions of Python `serialize` executes."""
-    count = 0
-
-    def trace(frame: FrameType, event: str, argument: object) -> Any:
-        nonlocal count
-        frame.f_trace_opcodes = True
-        count += event == "opcode"
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        serializer.serialize(batch)
-    finally:
-        sys.settrace(before)
-    return count
+    return work_of(lambda: serializer.serialize(batch)).instructions
 
 
 def rows(count: int) -> EventBatch:
