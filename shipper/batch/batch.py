@@ -51,7 +51,7 @@ class EventBatch:
         origins: where the rows came from, in order; empty for sources that can't be replayed.
     """
 
-    __slots__ = ("_body", "_body_bytes", "_raw_body", "constants", "origins", "records", "rows", "trim")
+    __slots__ = ("_body", "_body_bytes", "_raw_body", "block_sum", "constants", "origins", "records", "rows", "trim")
 
     def __init__(
         self,
@@ -67,6 +67,8 @@ class EventBatch:
         self.trim = trim
         self.constants: dict[str, str | None] = dict(constants) if constants else {}
         self.origins = tuple(origins)
+        #: How many bytes of the block that the bodies share with their source have which CRC-32, when that is known.
+        self.block_sum: tuple[int, int] | None = None
         self._body: pa.BinaryArray | None = None
         self._body_bytes = -1
         self._raw_body: pa.BinaryArray | None = None
@@ -199,7 +201,9 @@ class EventBatch:
         for column in (HEADER + name, NULL_HEADER + name):
             if (index := records.schema.get_field_index(column)) >= 0:
                 records = records.remove_column(index)
-        return EventBatch(records, trim=self.trim, constants=constants, origins=self.origins)
+        bare = EventBatch(records, trim=self.trim, constants=constants, origins=self.origins)
+        bare.block_sum = self.block_sum if records is self.records else None
+        return bare
 
     # --- other batches from this one
 
@@ -211,7 +215,9 @@ class EventBatch:
 
     def with_origins(self, origins: Sequence[Origin]) -> EventBatch:
         """The same rows, with other origins."""
-        return EventBatch(self.records, trim=self.trim, constants=self.constants, origins=origins)
+        same = EventBatch(self.records, trim=self.trim, constants=self.constants, origins=origins)
+        same.block_sum = self.block_sum
+        return same
 
     def slice(self, start: int, rows: int | None = None) -> EventBatch:
         """Rows `start` to `start + rows` (to the end when None), sharing memory. Origins are not cut."""

@@ -14,8 +14,6 @@ from shipper.batch import kernels as pc
 from shipper.batch.line_scan import LineScan, Offsets
 from shipper.batch.schema import BODY_ONLY
 
-_DENSE_LINE_BYTES = 18
-
 
 def line_ends(block: memoryview | bytes | bytearray) -> Offsets:
     """Arrow offsets of the lines in a block that is whole already; see `LineScan.ends`."""
@@ -29,15 +27,19 @@ def rows_of(block: pa.Buffer | memoryview | bytes | bytearray, offsets: Offsets)
     return pa.RecordBatch.from_arrays([array], schema=BODY_ONLY)
 
 
-def strip_carriage_returns(block: memoryview | bytes | bytearray, offsets: Offsets) -> tuple[pa.RecordBatch, int]:
+def strip_carriage_returns(
+    block: memoryview | bytes | bytearray, offsets: Offsets, *, has_return: bool = True
+) -> tuple[pa.RecordBatch, int]:
     """The lines of `block` without `\\n` and one preceding `\\r`: (records, trim).
 
     No copy when no line ends in `\\r\\n` (trim 1) or every line does (trim 2); else the bodies are copied (trim 0).
+
+    Args:
+        has_return: False when it is known that no `\\r` stands in the block.
     """
     records = rows_of(block, offsets)
     ends = offsets[1:]
-    # Many short lines are quicker looked through at once than each at its end.
-    if len(ends) * _DENSE_LINE_BYTES > len(block) and not has_carriage_return(block):
+    if not has_return:
         return records, 1
     view = np.frombuffer(block, np.uint8)
     # A line of one byte is the bare newline; its "byte before" would belong to the line before it.
@@ -72,8 +74,3 @@ def rows_between(
     wanted = np.zeros(len(edges) - 1, np.bool_)
     wanted[0::2] = True
     return pa.RecordBatch.from_arrays([pc.filter(runs, pa.array(wanted))], schema=BODY_ONLY)
-
-
-def has_carriage_return(block: memoryview | bytes | bytearray) -> bool:
-    """True when a `\\r` stands anywhere in the block."""
-    return bool((np.frombuffer(block, np.uint8) == 13).any())

@@ -16,6 +16,7 @@ of Arrow's messages (Message.fbs, Schema.fbs of the Arrow format), once, when th
 from __future__ import annotations
 
 import struct
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -96,8 +97,16 @@ def lies_in(batch: EventBatch, memory: memoryview) -> bool:
     return bool(block.address == address + HEAD_BYTES)
 
 
-def complete(batch: EventBatch, memory: memoryview) -> int | None:
-    """Writes what belongs around the block of a batch that `lies_in` memory; the bytes used, or None: no room for it.
+class Completed(NamedTuple):
+    """A batch in place: the bytes used, those of its block, and the block's CRC-32 if it is known."""
+
+    used: int
+    block_bytes: int
+    checksum: int | None
+
+
+def complete(batch: EventBatch, memory: memoryview) -> Completed | None:
+    """Writes what belongs around the block of a batch that `lies_in` memory; None: no room for it.
 
     The block itself, which the batch shares, is not touched, so this can be done again.
     """
@@ -122,4 +131,5 @@ def complete(batch: EventBatch, memory: memoryview) -> int | None:
     start = HEAD_BYTES + offsets_at
     memory[start : start + offset_bytes] = memoryview(values.data).cast("B")
     memory[used - len(_END) : used] = _END
-    return used
+    summed_bytes, checksum = batch.block_sum or (-1, 0)
+    return Completed(used, block_bytes, checksum if summed_bytes == block_bytes else None)

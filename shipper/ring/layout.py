@@ -196,13 +196,28 @@ def frame_length(payload_bytes: int) -> int:
     return -(-(FRAME_HEADER_BYTES + payload_bytes) // FRAME_ALIGN) * FRAME_ALIGN
 
 
-def frame_header(frame: Frame) -> bytes:
-    """The header bytes of a frame, its checksum included."""
+class Known(NamedTuple):
+    """A part of a payload whose CRC-32 is known: where it begins, how long it is."""
+
+    start: int
+    size_bytes: int
+    checksum: int
+
+
+def frame_header(frame: Frame, known: Known | None = None) -> bytes:
+    """The header bytes of a frame, its checksum included; `known` is the part of the payload that is not looked at."""
     head = _FRAME_HEADER.pack(
         FRAME_MAGIC, VERSION, frame.flags, frame.position, frame.length, len(frame.payload), frame.rows, frame.put,
         frame.rows_after, frame.size_bytes_after, frame.units_after,
     )  # fmt: skip
-    checksum = isal_zlib.crc32(frame.payload, isal_zlib.crc32(head))
+    checksum = isal_zlib.crc32(head)
+    if known is None:
+        checksum = isal_zlib.crc32(frame.payload, checksum)
+    else:
+        start, size_bytes, found = known
+        checksum = isal_zlib.crc32(frame.payload[:start], checksum)
+        checksum = isal_zlib.crc32_combine(checksum, found, size_bytes)
+        checksum = isal_zlib.crc32(frame.payload[start + size_bytes :], checksum)
     tail = _FRAME_TAIL
     if frame.put_ms:
         stamp = _FRAME_TIME.pack(frame.put_ms, slot_checksum((frame.position, frame.put_ms)))

@@ -25,6 +25,7 @@ from shipper.ring.layout import (
     PRODUCER_EPOCH,
     PRODUCER_ROLE,
     Frame,
+    Known,
     LaneState,
     frame_header,
     frame_length,
@@ -135,11 +136,15 @@ class Producer:
         return self.lane.ring[start : start + payload_bytes]
 
     def publish(
-        self, payload_bytes: int, *, rows: int, size_bytes: int, units: int, put: int, flags: int = 0, put_ms: int = 0
-    ) -> int:
+        self, payload_bytes: int, *, rows: int, size_bytes: int, units: int, put: int, flags: int = 0, put_ms: int = 0,
+        known: Known | None = None,
+    ) -> int:  # fmt: skip
         """Completes the claimed frame with the first `payload_bytes` of its view; returns the frame's position.
 
         Afterwards the frame is staged: counted in `state`, invisible until the put page commits.
+
+        Args:
+            known: a part of the payload that somebody has summed already.
         """
         assert self._claim is not None, "publish without claim"
         position, _, pads = self._claim
@@ -154,7 +159,7 @@ class Producer:
         )
         after = self.state
         self._write(
-            Frame(position, length, rows, put, after.rows, after.size_bytes, after.units, flags, payload, put_ms)
+            Frame(position, length, rows, put, after.rows, after.size_bytes, after.units, flags, payload, put_ms), known
         )
         return position
 
@@ -181,9 +186,9 @@ class Producer:
         """True when the consumer said that it sleeps. Ask after the put page committed and a `full_fence`."""
         return bool(self.lane.words.load(CONSUMER_ASLEEP))
 
-    def _write(self, frame: Frame) -> None:
+    def _write(self, frame: Frame, known: Known | None = None) -> None:
         offset = frame.position % self.lane.capacity_bytes
-        self.lane.ring[offset : offset + FRAME_HEADER_BYTES] = frame_header(frame)
+        self.lane.ring[offset : offset + FRAME_HEADER_BYTES] = frame_header(frame, known)
 
 
 _EMPTY = memoryview(b"")

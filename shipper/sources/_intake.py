@@ -62,7 +62,7 @@ class Block(Generic[S]):
     def __init__(self, memory: memoryview, *, borrowed: bool = False) -> None:
         self.view = memory
         self.borrowed = borrowed
-        self.scan = LineScan(asks_ascii=True)
+        self.scan = LineScan(asks_ascii=True, sums=True)
         self.clear()
 
     def clear(self) -> None:

@@ -17,10 +17,14 @@ class ReceivedLines(Generic[S]):
         block: what the rows lie in; kept until they are done.
         records: the rows, without those that nobody may have.
         runs: those who sent them, and the number of rows up to the end of each run.
+        block_sum: of all that the block has (`EventBatch.block_sum`).
     """
 
-    def __init__(self, block: Block[S], records: pa.RecordBatch, runs: list[tuple[S, int]]) -> None:
+    def __init__(
+        self, block: Block[S], records: pa.RecordBatch, runs: list[tuple[S, int]], block_sum: tuple[int, int]
+    ) -> None:
         self.block = block
+        self._block_sum = block_sum
         self._records = records
         self._runs = runs
         self._run = 0
@@ -43,7 +47,9 @@ class ReceivedLines(Generic[S]):
         if not self.polled:
             return None
         whole = self.polled == self._records.num_rows
-        return EventBatch(self._records if whole else self._records.slice(self._first, self.polled), trim=1)
+        batch = EventBatch(self._records if whole else self._records.slice(self._first, self.polled), trim=1)
+        batch.block_sum = self._block_sum if whole else None
+        return batch
 
     def settle(self) -> list[tuple[S, int]]:
         """Whose rows were in the last batch, and how many; the next batch begins behind them."""

@@ -205,6 +205,7 @@ class NetcatSource(Source[NetcatOptions]):
         ascii_only = block.scan.is_ascii()
         offsets = block.scan.ends()
         data = block.view[: block.filled]
+        checksum = block.scan.checksum(data)
         if block.borrowed and len(offsets) > self._rows_max + 1:
             data = memoryview(bytes(data))  # the channel takes it in parts, and may write over it behind the first
         records = rows_of(data, offsets)
@@ -217,7 +218,8 @@ class NetcatSource(Source[NetcatOptions]):
             records = records.filter(pa.array(good))
             run_rows = np.cumsum(good)[run_rows - 1]
         senders = [sender for sender, _ in block.runs]
-        return ReceivedLines(block, records, list(zip(senders, run_rows.tolist(), strict=True)))
+        runs = list(zip(senders, run_rows.tolist(), strict=True))
+        return ReceivedLines(block, records, runs, (len(data), checksum))
 
     def judge_rest(self, client: LineClient) -> None:
         """Ends a client whose unfinished line is already as long as a whole one may be."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -25,14 +26,20 @@ def read_in_place(text: bytes, **parts: object) -> tuple[memoryview, EventBatch]
     return memory, EventBatch(records, trim=1, **parts)  # type: ignore[arg-type]
 
 
+def used_by(batch: EventBatch, memory: memoryview) -> int:
+    """Bytes of the frame that is made of it."""
+    done = in_place.complete(batch, memory)
+    assert done is not None
+    return done.used
+
+
 @pytest.mark.parametrize("lines", [[b"x"], [b""], [b"", b"", b"abc"], [b"a" * 65_000], [b"y" * 99] * 600])
 def test_what_is_read_back_is_what_arrow_would_have_carried(lines: list[bytes]) -> None:
     origin = Origin("tail:x:1:1.2.3", 5, 2**62, "anchor")
     memory, batch = read_in_place(
         b"".join(line + b"\n" for line in lines) + b"unfinished", constants={"host": "h", "n": None}, origins=(origin,)
     )
-    used = in_place.complete(batch, memory)
-    assert used is not None
+    used = used_by(batch, memory)
     back = wire.decode(memory[:used])
     assert back.records.equals(batch.records)
     back.records.validate(full=True)
@@ -42,7 +49,7 @@ def test_what_is_read_back_is_what_arrow_would_have_carried(lines: list[bytes]) 
 
 def test_any_arrow_reader_reads_it(tmp_path: Path) -> None:
     memory, batch = read_in_place(b"one\ntwo\n")
-    used = in_place.complete(batch, memory)
+    used = used_by(batch, memory)
     place = tmp_path / "frame.arrows"
     place.write_bytes(memory[:used])
     with pa.memory_map(str(place)) as mapped:
@@ -51,7 +58,7 @@ def test_any_arrow_reader_reads_it(tmp_path: Path) -> None:
 
 def test_the_buffers_of_a_frame_are_aligned_as_arrow_wants_them() -> None:
     memory, batch = read_in_place(b"abc\n" * 100)
-    back = wire.decode(memory[: in_place.complete(batch, memory)])
+    back = wire.decode(memory[: used_by(batch, memory)])
     _, offsets, block = back.raw_body.buffers()
     start = pa.py_buffer(memory).address
     assert [(buffer.address - start - in_place.HEAD_BYTES) % 64 for buffer in (offsets, block)] == [0, 0]
@@ -60,13 +67,13 @@ def test_the_buffers_of_a_frame_are_aligned_as_arrow_wants_them() -> None:
 
 def test_completing_twice_gives_the_same_frame() -> None:
     memory, batch = read_in_place(b"abc\n" * 100)
-    used = in_place.complete(batch, memory)
+    used = used_by(batch, memory)
     first = bytes(memory[:used])
     changed = batch.with_header("later", "constant")
     assert in_place.lies_in(changed, memory)
-    assert in_place.complete(changed, memory) == used
+    assert used_by(changed, memory) == used
     assert wire.decode(memory[:used]).constants == {"later": "constant"}
-    assert in_place.complete(batch, memory) == used
+    assert used_by(batch, memory) == used
     assert bytes(memory[:used]) == first
 
 
@@ -99,5 +106,17 @@ def test_only_the_whole_block_from_its_first_row_lies_in_place() -> None:
 
 def test_the_first_rows_of_a_block_can_stay_in_place_without_the_rest() -> None:
     memory, batch = read_in_place(b"abc\nde\nf\n")
-    used = in_place.complete(batch.slice(0, 2), memory)
+    used = used_by(batch.slice(0, 2), memory)
     assert wire.decode(memory[:used]).body.to_pylist() == [b"abc", b"de"]
+
+
+def test_a_sum_of_the_block_is_good_for_the_block_alone() -> None:
+    """A batch that was given other records, or fewer, has none."""
+    memory, batch = read_in_place(b"abc\nde\n")
+    batch.block_sum = 7, zlib.crc32(b"abc\nde\n")
+    assert in_place.complete(batch, memory) == (used_by(batch, memory), 7, zlib.crc32(b"abc\nde\n"))
+    later = batch.with_header("h", "v").with_origins([Origin("s", 0, 7)])
+    assert in_place.complete(later, memory) == (used_by(later, memory), 7, zlib.crc32(b"abc\nde\n"))
+    assert in_place.complete(batch.slice(0, 1), memory) == (used_by(batch.slice(0, 1), memory), 4, None)
+    batch.block_sum = 4, zlib.crc32(b"abc\n")
+    assert in_place.complete(batch, memory) == (used_by(batch, memory), 7, None)

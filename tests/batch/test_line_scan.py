@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import zlib
 
 import numpy as np
 import pytest
@@ -85,6 +86,39 @@ def test_one_byte_that_is_no_ascii_is_seen_wherever_it_is(place: int) -> None:
     text = bytearray(b"x" * 399_999 + b"\n")
     text[place] = 0xC3
     assert not scan_of(block_of(bytes(text)), len(text)).is_ascii()
+
+
+@pytest.mark.parametrize("place", [-1, 0, 63, 64, 262_143, 262_144, 399_998, 400_000])
+def test_one_carriage_return_is_seen_wherever_it_is(place: int) -> None:
+    """And one that stands behind what was seen is not."""
+    text = bytearray(b"x" * 399_999 + b"\n" + b"left over")
+    if place >= 0:
+        text[place] = 13
+    scan = LineScan(asks_return=True)
+    scan.begin(memoryview(text))
+    for end in (300_000, 400_000):
+        scan.see(end)
+    assert scan.has_return() == (0 <= place < 400_000)
+    scan.begin(memoryview(b"no more"))
+    scan.see(7)
+    assert not scan.has_return()
+
+
+@pytest.mark.parametrize("seen", [[5], [70_000], [PIECE_BYTES], [PIECE_BYTES, 2 * PIECE_BYTES, 600_000], [700_000]])
+def test_the_checksum_of_any_front_is_known(seen: list[int]) -> None:
+    """Also when the lines were told, and however much came at once."""
+    text = random.Random(1).randbytes(700_000)
+    scan = LineScan(sums=True)
+    scan.begin(block_of(text))
+    for end in seen:
+        scan.see(end)
+    scan.ends()
+    for length in {0, 1, seen[-1] // 2, seen[-1] - 64, seen[-1] - 1, seen[-1], *(end for end in seen)}:
+        if length >= 0:
+            assert scan.checksum(block_of(text[:length])) == zlib.crc32(text[:length])
+    scan.begin(block_of(b"another"))
+    scan.see(7)
+    assert scan.checksum(block_of(b"another")) == zlib.crc32(b"another")
 
 
 def test_what_lies_behind_the_lines_is_not_asked_about() -> None:

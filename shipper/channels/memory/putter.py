@@ -19,7 +19,7 @@ from shipper.batch.batch import EventBatch, Origin
 from shipper.channels.channel import PutOptions
 from shipper.channels.memory import overflow
 from shipper.ring.lane import Lane
-from shipper.ring.layout import OVERFLOW, frame_length
+from shipper.ring.layout import OVERFLOW, Known, frame_length
 from shipper.ring.producer import Producer
 from shipper.ring.puts import PutPage
 from shipper.ring.wait import Bell
@@ -302,11 +302,13 @@ class Putter:
         memory = producer.reserved
         if memory is None or not batch.rows:
             return None
-        if in_place.lies_in(batch, memory) and (used := in_place.complete(batch, memory)) is not None:
+        if in_place.lies_in(batch, memory) and (done := in_place.complete(batch, memory)) is not None:
             producer.claim_reserved()
+            known = None if done.checksum is None else Known(in_place.HEAD_BYTES, done.block_bytes, done.checksum)
             return producer.publish(
-                used, rows=batch.rows, size_bytes=batch.body_bytes, units=units, put=put, put_ms=self._now_ms()
-            )
+                done.used, rows=batch.rows, size_bytes=batch.body_bytes, units=units, put=put, put_ms=self._now_ms(),
+                known=known,
+            )  # fmt: skip
         self._copies = _COPIES_IN_A_ROW
         return None
 

@@ -28,6 +28,7 @@ class StreamLines:
         self._start = 0  # what lies before was taken
         self._end = 0  # what lies behind is free
         self._offsets: Offsets | None = None
+        self._has_return = True
         self._skipping = False
         self.cut_lines = 0
 
@@ -78,7 +79,7 @@ class StreamLines:
             offsets = found[: rows_max + 1]
             length = int(offsets[-1])
             data = memoryview(self._block)[self._start : self._start + length]
-            taken = self._rule.rows(data, offsets)
+            taken = self._rule.rows(data, offsets, has_return=self._has_return)
             self._drop(length)
             if self._line_bytes_max >= length:
                 return taken
@@ -108,7 +109,9 @@ class StreamLines:
     def _found(self) -> Offsets:
         if self._offsets is None:
             data = memoryview(self._block)[self._start : self._end]
-            self._offsets = self._rule.ends(data, LineScan.of(data))
+            scan = LineScan.of(data)
+            self._has_return = scan.has_return()
+            self._offsets = self._rule.ends(data, scan)
         return self._offsets
 
     def _make_room(self) -> None:

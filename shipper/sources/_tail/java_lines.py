@@ -7,7 +7,7 @@ import codecs
 import numpy as np
 import pyarrow as pa
 
-from shipper.batch.framing import has_carriage_return, line_ends, rows_between, rows_of, strip_carriage_returns
+from shipper.batch.framing import rows_between, rows_of, strip_carriage_returns
 from shipper.batch.line_scan import LineScan, Offsets
 from shipper.sources._charset import codec_name
 
@@ -39,13 +39,13 @@ class JavaLineRule:
         self._is_utf8 = self._codec.name == "utf-8"
 
     def ends(self, data: memoryview, scan: LineScan) -> Offsets:
-        return any_line_ends(data) if has_carriage_return(data) else scan.ends()
+        return any_line_ends(data) if scan.has_return() else scan.ends()
 
-    def rows(self, data: memoryview, offsets: Offsets) -> tuple[pa.RecordBatch, int]:
+    def rows(self, data: memoryview, offsets: Offsets, *, has_return: bool = True) -> tuple[pa.RecordBatch, int]:
         converted = self._converted(data)
         if converted is not None:
-            data, offsets = memoryview(converted), java_line_ends(converted)
-        return strip_any_line_ends(data, offsets)
+            data, offsets, has_return = memoryview(converted), java_line_ends(converted), True
+        return strip_any_line_ends(data, offsets) if has_return else (rows_of(data, offsets), 1)
 
     def last(self, data: memoryview) -> pa.RecordBatch:
         converted = self._converted(data)
@@ -76,7 +76,8 @@ def _is_utf8(data: memoryview) -> bool:
 
 def java_line_ends(block: memoryview | bytes) -> Offsets:
     """Offsets of the lines in a block that is whole already, by the rule of `readLine`."""
-    return any_line_ends(block) if has_carriage_return(block) else line_ends(block)
+    scan = LineScan.of(block)
+    return any_line_ends(block) if scan.has_return() else scan.ends()
 
 
 def any_line_ends(block: memoryview | bytes) -> Offsets:

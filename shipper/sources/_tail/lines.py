@@ -36,8 +36,8 @@ class LineRule(Protocol):
     def ends(self, data: memoryview, scan: LineScan) -> Offsets:
         """0, then the place behind each line end in `data`, all of which the scan has seen."""
 
-    def rows(self, data: memoryview, offsets: Offsets) -> tuple[pa.RecordBatch, int]:
-        """The lines between `offsets` as (records, trim)."""
+    def rows(self, data: memoryview, offsets: Offsets, *, has_return: bool = True) -> tuple[pa.RecordBatch, int]:
+        """The lines between `offsets` as (records, trim); `has_return` is False when no `\\r` stands in `data`."""
 
     def last(self, data: memoryview) -> pa.RecordBatch:
         """One row: a line that nobody will end."""
@@ -49,8 +49,8 @@ class NewlineRule:
     def ends(self, data: memoryview, scan: LineScan) -> Offsets:
         return scan.ends()
 
-    def rows(self, data: memoryview, offsets: Offsets) -> tuple[pa.RecordBatch, int]:
-        return strip_carriage_returns(data, offsets)
+    def rows(self, data: memoryview, offsets: Offsets, *, has_return: bool = True) -> tuple[pa.RecordBatch, int]:
+        return strip_carriage_returns(data, offsets, has_return=has_return)
 
     def last(self, data: memoryview) -> pa.RecordBatch:
         return rows_of(data, np.array([0, len(data)], np.int32))
@@ -60,7 +60,8 @@ class NewlineRule:
 class Lines:
     """Rows that were read: `first` is the offset of the first one in the file, `starts` those of all, relative to it.
 
-    `more` is False when the end of the file was seen behind them.
+    `more` is False when the end of the file was seen behind them; `checksum` is the CRC-32 of all their bytes as they
+    stand in the file, when the rows share these.
     """
 
     records: pa.RecordBatch
@@ -68,6 +69,7 @@ class Lines:
     first: int
     starts: Offsets
     more: bool
+    checksum: int | None = None
 
 
 def cut_long(records: pa.RecordBatch, trim: int, bytes_max: int) -> tuple[pa.RecordBatch, int, int]:
@@ -107,7 +109,7 @@ class LineReader:
         self._room = room
         self._own = memoryview(mmap.mmap(-1, block_bytes))  # costs no memory before it is read into
         self._before = memoryview(bytearray(ANCHOR_BYTES))
-        self._scan = LineScan()
+        self._scan = LineScan(asks_return=True, sums=True)
         self.cut_lines = 0
 
     def read(self, file: WatchedFile, rows_max: int, *, finish: bool = False) -> Lines | None:
@@ -125,6 +127,7 @@ class LineReader:
         while True:
             data = self._fill(file, block)
             more = len(data) == len(block)
+            has_return = self._scan.has_return()
             offsets = self._rule.ends(data, self._scan)
             if len(offsets) > 1:
                 if file.skipping:
@@ -134,7 +137,7 @@ class LineReader:
                     offsets, more = offsets[: rows_max + 1], True
                 elif enlarged and len(offsets) > 2:
                     offsets, more = offsets[:2], True  # the long line alone; the usual block is for what follows
-                return self._lines(file, data, offsets, more)
+                return self._lines(file, data, offsets, more, has_return)
             if file.skipping:
                 self._advance(file, data, len(data), skipping=True)
             elif len(data) >= self._line_bytes_max + LINE_END_BYTES:
@@ -177,16 +180,18 @@ class LineReader:
             anchor = block[max(0, filled - ANCHOR_BYTES) : filled]
         return block[:filled]
 
-    def _lines(self, file: WatchedFile, data: memoryview, offsets: Offsets, more: bool) -> Lines:
+    def _lines(self, file: WatchedFile, data: memoryview, offsets: Offsets, more: bool, has_return: bool) -> Lines:
         first = file.offset
         length = int(offsets[-1])
-        records, trim = self._rule.rows(data[:length], offsets)
+        front = data[:length]
+        records, trim = self._rule.rows(front, offsets, has_return=has_return)
+        checksum = self._scan.checksum(front)
         if self._line_bytes_max < length:
             records, trim, cut = cut_long(records, trim, self._line_bytes_max)
             self.cut_lines += cut
         self._advance(file, data, length)
         file.seen_to = first + len(data)
-        return Lines(records, trim, first, offsets[:-1], more)
+        return Lines(records, trim, first, offsets[:-1], more, checksum)
 
     def _piece(self, file: WatchedFile, data: memoryview, length: int, skipping: bool) -> Lines:
         """One row without a line end: the beginning of an over-long line, or the last words of a file."""

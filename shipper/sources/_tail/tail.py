@@ -352,6 +352,8 @@ class Tail:
         self._paced_s = 0.0 if lines.more else self._clock.monotonic_s() + _PACE_S
         origin = Origin(file.stream, lines.first, file.offset, file.mark_text)
         batch = EventBatch(lines.records, trim=lines.trim, constants=constants, origins=(origin,))
+        if lines.checksum is not None:
+            batch.block_sum = file.offset - lines.first, lines.checksum
         if settings.byte_offset_header is None:
             return batch
         offsets = pa.array(lines.starts.astype(np.int64) + lines.first)
