@@ -267,6 +267,8 @@ def _stop_deadline_s(texts: list[str]) -> float:
 
 def _directory(options: list[str] | None, system: str | None) -> Path | None:
     text = options[-1] if options else system
+    if text and (shown := os.fsencode(text).decode("utf-8", "replace")) != text:
+        raise UsageError(f"The directory {shown} is no valid UTF-8: give another one, or rename what is not.")
     return Path(text) if text else None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -56,6 +57,8 @@ def flume_ng(arguments: Sequence[str] | None = None) -> int:
 
 def _dispatch(program: str, arguments: Sequence[str]) -> int:
     """Carries the command out. Ctrl-C while it is still being imported is an end like any other."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="replace")  # a name that the terminal has no letters for is no reason to fail
     try:
         code = _carry_out(program, arguments)
         if sys.stdout is not None:

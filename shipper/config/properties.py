@@ -167,6 +167,12 @@ def _read(path: Path, problems: list[Problem]) -> bytes | None:
         reason = getattr(wrong, "strerror", None) or str(wrong)
         problems.append(Problem("error", f"The file can't be read: {reason}.", str(path)))
         return None
+    if not data and stat.S_ISFIFO(mode):
+        message = (
+            "This is a pipe with nothing left in it. Name a file; or one agent with -n, then it is read only once."
+        )
+        problems.append(Problem("error", message, str(path)))
+        return None
     if len(data) > FILE_BYTES_MAX:
         message = f"The file is longer than {FILE_BYTES_MAX >> 20} MiB, so it is no configuration."
         problems.append(Problem("error", message, str(path)))

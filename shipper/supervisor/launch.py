@@ -16,7 +16,7 @@ import orjson
 from shipper import log
 from shipper.config.plan import Plan
 from shipper.config.problem import Problem
-from shipper.errors import ComponentFailed
+from shipper.errors import ComponentFailed, ConfigurationError
 from shipper.supervisor.service import OURS
 from shipper.workers import kin
 from shipper.workers.spec import WorkerSpec
@@ -108,12 +108,18 @@ class Template:
 
         Raises:
             OtherBuild, ComponentFailed
+            ConfigurationError: the name of a file is no text.
         """
+        for file in files:
+            if _text(os.path.abspath(file)) != os.path.abspath(file):
+                raise ConfigurationError(
+                    f"the path {_text(os.path.abspath(file))} is no valid UTF-8: rename what is not"
+                )
         request = {
             "files": list(files),
             "agent": agent,
-            "system": dict(system),
-            "environment": dict(os.environ),
+            "system": {_text(key): _text(value) for key, value in system.items()},
+            "environment": {_text(key): _text(value) for key, value in os.environ.items()},
             "strict": strict,
         }
         self._send({"load": request})
@@ -169,3 +175,8 @@ class Template:
                 f"upgraded while the agent ran, or {sys.executable} finds two copies of it"
             )
         return answer
+
+
+def _text(name: str) -> str:
+    """What a person or a shell gave us as text: bytes that are no UTF-8 become U+FFFD, as in Java."""
+    return os.fsencode(name).decode("utf-8", "replace")

@@ -151,6 +151,13 @@ def test_help_is_wanted_whatever_else_is_missing(line: str) -> None:
             parsed(line)
 
 
+def test_a_directory_whose_name_is_no_text_is_refused() -> None:
+    """Where an agent lies is written down, as text."""
+    for option in ("--run-dir", "--state-dir"):
+        with pytest.raises(UsageError, match="The directory /bad\ufffd is no valid UTF-8"):
+            parse_agent([*BASE.split(), option, "/bad\udcff"])
+
+
 @pytest.mark.permissions_count
 def test_a_flume_env_that_can_not_be_read_is_said(tmp_path: Path) -> None:
     script = tmp_path / "flume-env.sh"

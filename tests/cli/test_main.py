@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -153,6 +154,29 @@ def test_output_that_can_not_be_written_is_one_line(arguments: str, output: str,
     shell = f'exec "{sys.executable}" -m shipper.cli.main {arguments} {output}'
     done = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (code, said)
+
+
+def test_a_file_may_be_a_pipe_that_is_read_once() -> None:
+    """As `<(...)` of a shell makes one: without the agent's name it would be read once more."""
+    lines = "a1.sources=r\\na1.channels=c\\na1.sinks=k\\na1.sources.r.type=seq\\na1.sources.r.channels=c\\n"
+    lines += "a1.channels.c.type=memory\\na1.sinks.k.type=null\\na1.sinks.k.channel=c\\n"
+    for name, code, said in (("-n a1", 0, "nothing to complain about"), ("", 1, "pipe with nothing left in it")):
+        shell = f"printf '{lines}' | '{sys.executable}' -m shipper.cli.main check {name} /dev/stdin"
+        done = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=False, timeout=60)
+        assert (done.returncode, done.stderr) == (code, "")
+        assert said in done.stdout
+
+
+def test_a_name_that_the_terminal_has_no_letters_for_is_shown_without_them(tmp_path: Path) -> None:
+    """As in a session without UTF-8."""
+    book = {"version": 1, "agent": "a1", "file": "/a\u4e16.properties", "run": "x", "closed": True, "before": {}}
+    (tmp_path / "ledger.json").write_text(json.dumps({**book, "last": {"channels": {}}}))
+    done = subprocess.run(
+        [sys.executable, "-m", "shipper.cli.main", "ledger", "--state-dir", str(tmp_path)], capture_output=True,
+        text=True, check=False, env={**os.environ, "PYTHONIOENCODING": "latin-1"}, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "agent a1  has stopped  /a?.properties" in done.stdout
 
 
 @pytest.mark.parametrize("arguments", [["version"], ["agent", "--help"], ["describe", "hdfs"]])

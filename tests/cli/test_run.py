@@ -107,6 +107,19 @@ def test_a_log_that_can_not_be_opened_is_exit_code_1(folder: Path) -> None:
     assert re.match(r"shipper: the log can't be opened: .*/proc/nowhere", done.stderr)
 
 
+def test_a_file_whose_name_is_no_text_is_refused_and_a_variable_is_not(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever else lies in the environment of a person's session has no effect on an agent."""
+    monkeypatch.setenv("OTHERS", "\udcff")
+    assert run(folder, "--dryrun").returncode == 0
+    bad = folder / "a\udcff.properties"
+    bad.write_bytes((folder / "a1.properties").read_bytes())
+    done = run(folder, "--dryrun", "-f", str(bad))
+    assert done.returncode == 1
+    assert f"the path {folder}/a\ufffd.properties is no valid UTF-8" in done.stderr
+
+
 def test_a_configuration_directory_that_is_not_there_is_said(folder: Path) -> None:
     done = run(folder, "--dryrun", "-c", f"{folder}/nowhere")
     assert done.returncode == 0
