@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "operations.md").read_text()
 UNIT = ROOT / "examples" / "service" / "shipper@.service"
 CONTAINERFILE = ROOT / "examples" / "service" / "Containerfile"
-PATIENCE_S = 30.0
+PATIENCE_S = 100.0
 _END = "-- the end of what it printed --"
 
 
