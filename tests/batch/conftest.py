@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from shipper.batch.batch import EventBatch, Origin
 from shipper.batch.schema import FIELD
-
-settings.register_profile("shipper", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("shipper")
 
 #: Everything that can be written as UTF-8; control characters and astral ones come up often.
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
