@@ -133,7 +133,7 @@ def adopt_command(
     state_dir: _StateDir = None,
 ) -> None:
     """Gives the events of a leftover to another agent: its next start delivers them."""
-    from shipper.config.bind import agent_names
+    from shipper.config.bind import agent_names, load
     from shipper.instance.instance import find
 
     found = _one(which, run_dir, state_dir)
@@ -144,6 +144,13 @@ def adopt_command(
         _fail(f"there is no file {file}: an agent is known by its name and its first configuration file")
     if (there := agent_names([file])) and name not in there:
         _fail(f"there is no agent {name} in {file}, which has {', '.join(there)}: nobody would deliver the events")
+    plan, _ = load([file], name)
+    there = [one.name for one in plan.channels] if plan is not None else []
+    if there and (absent := {channel or held.channel for held in found.channels}.difference(there)):
+        _fail(
+            f"agent {name} of {file} has no channel {', '.join(sorted(absent))}: nobody would deliver the events. It "
+            f"has {', '.join(there)}: name the one for them with --channel"
+        )
     target.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _Told(f"adopt {_title(found)}"), leftovers.claimed(_state_of(found, state_dir), found.name):
         target.claim()

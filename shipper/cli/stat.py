@@ -112,13 +112,16 @@ def _parked(name: str | None) -> list[str]:
     from shipper.instance import leftovers
     from shipper.instance.instance import state_places
 
+    # What was adopted lies in the directory of the agent that delivers it, and says whose it was.
     return [
-        f"agent {name} of {one.file} has stopped; "
+        f"agent {name}{'' if one.adopted else f' of {one.file}'} has stopped; "
         f"{counted(sum(held.events for held in one.channels), 'event', 'events')}"
-        f" of {', '.join(held.channel for held in one.channels)} parked: its next start delivers them"
+        f" of {', '.join(held.channel for held in one.channels)} {'adopted' if one.adopted else 'parked'}: "
+        "its next start delivers them"
         for one in leftovers.find([], state_places())
-        if one.agent == name and one.kind == leftovers.PARKED and one.channels
-    ]
+        if one.kind == leftovers.PARKED and one.channels
+        and name == (one.name.rpartition("-")[0] if one.adopted else one.agent)
+    ]  # fmt: skip
 
 
 def in_books(name: str | None, run_dir: Path | None) -> list[dict[str, Any]]:

@@ -55,6 +55,11 @@ class Leftover:
     since_s: float
     running: bool = False
 
+    @property
+    def adopted(self) -> bool:
+        """True when it is `name` that delivers it at its next start, and not the agent that left it."""
+        return self.place.name.startswith("adopted-")
+
 
 def find(run_places: Iterable[Path], state_places: Iterable[Path]) -> list[Leftover]:
     """All leftovers in these places."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from shipper.cli.main import main
+from shipper.cli.stat import ended
 from shipper.instance import parking
 from shipper.instance.ledger import mismatch
 from shipper.instance.ledger_book import LedgerBook
@@ -140,6 +141,26 @@ def test_an_agent_that_is_not_in_the_file_adopts_nothing(tmp_path: Path, capsys:
     assert shipper(tmp_path, "adopt", old.instance.name, "-n", "a2", "-f", str(moved)) == 1
     assert f"there is no agent a2 in {moved}, which has a1" in capsys.readouterr().err
     assert shipper(tmp_path, "adopt", old.instance.name, "-n", "a1", "-f", str(moved)) == 0
+
+
+def test_an_agent_adopts_nothing_for_a_channel_that_it_does_not_have(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its next start would not deliver them. Once they are adopted, they are no longer said to be the old agent's."""
+    old = left(tmp_path, "parked", b"one")
+    other = tmp_path / "other.properties"
+    other.write_text(CONFIGURATION.replace("a1.", "b1.").replace("c1", "c2"))
+    adopt = ("adopt", old.instance.name, "-n", "b1", "-f", str(other))
+    for more, absent in (((), "c1"), (("--channel", "c9"), "c9")):
+        assert shipper(tmp_path, *adopt, *more) == 1
+        said = capsys.readouterr().err
+        assert f"agent b1 of {other} has no channel {absent}: nobody would" in said and "It has c2: name" in said
+    assert shipper(tmp_path, *adopt, "--channel", "c2") == 0
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
+    assert ended("a1", tmp_path / "run") == []
+    assert ended("b1", tmp_path / "run") == [
+        "agent b1 has stopped; 1 event of c2 adopted: its next start delivers them"
+    ]
 
 
 def test_an_unknown_leftover_names_those_that_are_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
