@@ -66,10 +66,11 @@ class SeenFile:
         self.kind = kind
         self.data = b""
         self.taken_back: list[int] = []
+        self._rest = b""  # a block of lz4 may end within a line
         self._state = (0, 0)
 
     def look(self, path: Path) -> bytes:
-        """The text that is new."""
+        """The lines that are new."""
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
             state = (status.st_size, status.st_mtime_ns)
@@ -82,7 +83,7 @@ class SeenFile:
             assert self.kind != "gzip", f"{path}: {len(known)} bytes were seen, of which not all are there any more"
             common = _common(known, data)
             self.taken_back.append(len(known) - common)
-            known = b""
+            known = self._rest = b""
         try:
             text, end = whole(self.kind, data, len(known))
         except Exception as trouble:  # with what is needed to find out why, for the file may be another at the end
@@ -91,7 +92,8 @@ class SeenFile:
                 f"and then comes {data[len(known) : len(known) + 24].hex()}"
             ) from trouble
         self.data = data[:end]
-        return text
+        lines, newline, self._rest = (self._rest + text).rpartition(b"\n")
+        return lines + newline
 
 
 def _common(one: bytes, other: bytes) -> int:
