@@ -102,20 +102,17 @@ class MetricsServer:
                 host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )[0]
             self._listener = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, protocol)
+        except UnicodeError:  # so does Python say that a name has an empty part, or one that is too long
+            raise _cant_serve(host, port, OSError(errno.EINVAL, "no name of a host can be written so")) from None
         except OSError as problem:
-            raise ComponentFailed(f"can't serve metrics on {host}:{port}: {problem.strerror or problem}") from problem
+            raise _cant_serve(host, port, problem) from problem
         try:
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self._listener.bind(address)
             self._listener.listen(CONNECTIONS_MAX)
         except OSError as problem:
             self._listener.close()
-            hint = (
-                "; another agent may serve there: give this one another -Dflume.monitoring.port"
-                if problem.errno == errno.EADDRINUSE
-                else ""
-            )
-            raise ComponentFailed(f"can't serve metrics on {host}:{port}: {problem.strerror}{hint}") from problem
+            raise _cant_serve(host, port, problem) from problem
         self.host, self.port = self._listener.getsockname()[:2]
         self._epoll = select.epoll(flags=select.EPOLL_CLOEXEC)
         self._epoll.register(self._listener.fileno(), select.EPOLLIN)
@@ -281,3 +278,11 @@ def _asks_for_text(accept: str) -> bool:
     """True when the client names Prometheus's formats and not JSON. A browser or curl names neither."""
     kinds = [part.partition(";")[0].strip().lower() for part in accept.split(",")]
     return ("text/plain" in kinds or "application/openmetrics-text" in kinds) and "application/json" not in kinds
+
+
+def _cant_serve(host: str, port: int, problem: OSError) -> ComponentFailed:
+    hint = {
+        errno.EADDRINUSE: "another agent may serve there: give this one another -Dflume.monitoring.port",
+        errno.EACCES: "give it a -Dflume.monitoring.port of 1024 or above",
+    }.get(problem.errno or 0, "give -Dflume.monitoring.host an address of this machine, or 0.0.0.0 for all of them")
+    return ComponentFailed(f"can't serve metrics on {host}:{port}: {problem.strerror or problem}; {hint}")

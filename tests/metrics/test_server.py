@@ -262,8 +262,11 @@ def test_a_port_in_use_is_said_with_what_to_do(served: Served) -> None:
 
 def test_a_host_of_another_machine_is_said() -> None:
     answers = Answers(lambda: JSON, lambda: TEXT, lambda: (True, ""))
-    with pytest.raises(ComponentFailed, match=r"can't serve metrics on 192\.0\.2\.1:41414"):
-        MetricsServer(answers, host="192.0.2.1")
+    for host in ("192.0.2.1", "127..0.1"):
+        with pytest.raises(
+            ComponentFailed, match=rf"can't serve metrics on {host}:41414: .*flume\.monitoring\.host an"
+        ):
+            MetricsServer(answers, host=host)
 
 
 def test_it_listens_on_loopback_unless_told_otherwise(served: Served) -> None:
