@@ -6,25 +6,17 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from shipper.testing.holds import holds
+
 _LOOK_EVERY_S = 0.005
 
 
 def until(condition: Callable[[], object], what: str = "it happens", timeout_s: float = 30) -> None:
-    """Waits until the condition is true; an AssertionError when it does not come true in time.
-
-    A file that is renamed between its listing and its reading makes it untrue.
-    """
+    """Waits until the condition `holds`; an AssertionError when it does not in time."""
     deadline_s = time.monotonic() + timeout_s
-    while not _holds(condition):
+    while not holds(condition):
         assert time.monotonic() < deadline_s, f"not within {timeout_s:g} s: {what}"
         time.sleep(_LOOK_EVERY_S)
-
-
-def _holds(condition: Callable[[], object]) -> bool:
-    try:
-        return bool(condition())
-    except FileNotFoundError:
-        return False
 
 
 def until_there(path: Path) -> str:

@@ -24,6 +24,7 @@ from pathlib import Path
 from types import TracebackType
 
 from shipper.supervisor.signals import SAME_WORD_S
+from shipper.testing.holds import holds
 from shipper.testing.mortal import dies_with_us
 
 _MEMORY = Path("/dev/shm")
@@ -199,14 +200,14 @@ class Agent:
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
     def until(self, condition: Callable[[], object], what: str = "the condition holds", timeout_s: float = 45) -> None:
-        """Waits until the condition is true; it is not while a file that it listed gets another name before it is read.
+        """Waits until the condition `holds`.
 
         Raises:
             AgentFailed: it did not come true in time, or the agent ended before.
         """
         deadline_s = time.monotonic() + timeout_s * _PATIENCE
-        while not _holds(condition):
-            if self._process is not None and self._process.poll() is not None and not _holds(condition):
+        while not holds(condition):
+            if self._process is not None and self._process.poll() is not None and not holds(condition):
                 raise AgentFailed(f"{what}: it ended with {self._process.returncode}\n{self.log()}")
             if time.monotonic() > deadline_s:
                 raise AgentFailed(f"{what}: not within {timeout_s} s\n{self.log()}")
@@ -227,13 +228,6 @@ class Agent:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         shutil.rmtree(self.run_dir, ignore_errors=True)
-
-
-def _holds(condition: Callable[[], object]) -> bool:
-    try:
-        return bool(condition())
-    except FileNotFoundError:
-        return False
 
 
 def _lives(pid: int) -> bool:

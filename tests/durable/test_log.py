@@ -30,6 +30,7 @@ from shipper.durable.log import Log
 from shipper.durable.reader import Reader, disown
 from shipper.durable.settings import Entry, LogSettings
 from shipper.errors import ConfigurationError
+from tests.durable.reading import bodies
 
 LANES = ("k1.0", "k2.0")
 FIRST, SECOND = map(lane_id, LANES)
@@ -70,15 +71,6 @@ def reader_of(log: Log, lane: int = FIRST, sink: int = 5, *, keys: Keys | None =
     reader = Reader(Board.open(log.settings.board), log.settings.data_dirs, lane, sink, keys=keys)
     assert reader.try_hold()
     return reader
-
-
-def bodies(reader: Reader) -> list[bytes]:
-    """All that waits."""
-    found = []
-    while (record := reader.peek()) is not None:
-        found.append(bytes(record.body))
-        reader.step()
-    return found
 
 
 # --- reading

@@ -22,6 +22,7 @@ from shipper.durable.log import Log
 from shipper.durable.reader import Reader
 from shipper.durable.settings import Entry, LogSettings
 from shipper.durable.window import Window
+from tests.durable.reading import bodies
 
 LANE = lane_id("k1.0")
 BLOCK = 4096
@@ -86,15 +87,6 @@ def life(tmp_path: Path) -> Iterator[Life]:
     made = Life(tmp_path)
     yield made
     made.close()
-
-
-def bodies(reader: Reader) -> list[bytes]:
-    """All that waits."""
-    found = []
-    while (record := reader.peek()) is not None:
-        found.append(bytes(record.body))
-        reader.step()
-    return found
 
 
 def test_what_keeps_up_needs_no_disk(life: Life) -> None:
