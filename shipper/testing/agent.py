@@ -156,13 +156,20 @@ class Agent:
 
     def worker(self, label: str) -> int:
         """Process id of a worker; waits until there is one."""
-        self.until(lambda: label in self.workers(), f"{label} runs")
-        return self.workers()[label]
+        found: dict[str, int] = {}
+
+        def runs() -> bool:
+            found.update(self.workers())
+            return label in found
+
+        self.until(runs, f"{label} runs")
+        return found[label]
 
     def kill(self, label: str | None = None) -> int:
         """SIGKILL for a worker, or the supervisor when `label` is None; the process id that was. It is dead then."""
         pid = self.worker(label) if label else self.pid
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
         if label is None:
             assert self._process is not None
             self._process.wait()

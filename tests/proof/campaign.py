@@ -69,12 +69,14 @@ def run(scenario: Scenario, home: Path, roles: list[str]) -> Outcome:
         load.start()
         one.start()
         held = home / "out" / "k2" if scenario.topology == "competing" and modes_bind else None
+        refuses = False
         for role in victims:
             if held is not None and chance.random() < 0.5:
-                held.chmod(0o555 if chance.random() < 0.5 else 0o755)
+                refuses = chance.random() < 0.5
+                held.chmod(0o555 if refuses else 0o755)
             if chance.random() < 0.8:
                 threading.Event().wait(chance.random() * 0.6)
-            _kill(one, scenario, role, chance)
+            _kill(one, scenario, role, chance, refuses)
             outcome.kills[role] += 1
         if held is not None:
             held.chmod(0o755)
@@ -111,16 +113,18 @@ def run(scenario: Scenario, home: Path, roles: list[str]) -> Outcome:
     return outcome
 
 
-def _kill(one: Agent, scenario: Scenario, role: str, chance: random.Random) -> None:
+def _kill(one: Agent, scenario: Scenario, role: str, chance: random.Random, refuses: bool) -> None:
+    """With a target that refuses, its sink may not come up: who is there is killed, and nobody waits for all."""
     if role in ("source", "sink", "writer"):
-        one.kill(chance.choice(scenario.labels(role)))
+        there, labels = one.workers(), scenario.labels(role)
+        one.kill(chance.choice([label for label in labels if label in there] or labels))
         return
     if role == "group":
         one.send(signal.SIGKILL, everybody=True)
         one.ended()
     else:
         one.kill()
-    one.start(wait=chance.random() < 0.5)
+    one.start(wait=chance.random() < 0.5 and not refuses)
 
 
 def _rests(scenario: Scenario, watcher: Watcher, load: Load) -> bool:
