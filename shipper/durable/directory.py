@@ -118,6 +118,11 @@ def translated(problem: OSError, directory: Path) -> ConfigurationError | Compon
         )
     if problem.errno in (errno.ENOTDIR, errno.EEXIST):
         return ConfigurationError(f"the channel's directory {directory} is not a directory, or lies below a file")
+    if problem.errno in (errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP):
+        return ConfigurationError(
+            f"the channel's directory {directory} can't be made: {reason}. Give its checkpointDir and its dataDirs "
+            f"other places"
+        )
     if problem.errno in (errno.ENOSPC, errno.EDQUOT):
         return ComponentFailed(
             f"no room at {directory} ({reason}): not even the few kilobytes that a channel needs to start. Its events "

@@ -164,9 +164,9 @@ class _Survey:
                 refuse_newer([stored])
             assert not isinstance(stored, NewerVersion)
             if stored is None and not has_segments(disk, data_dirs):
+                places = " and ".join(dict.fromkeys(map(str, (checkpoint_dir, *data_dirs))))
                 raise ConfigurationError(
-                    f"no channel lies in {checkpoint_dir} and {', '.join(map(str, data_dirs))}: give the checkpointDir "
-                    f"and the dataDirs of the channel"
+                    f"no channel lies in {places}: give the checkpointDir and the dataDirs of the channel"
                 )
             self.files, newer, self.damaged = load_all(disk, data_dirs)
             self.in_use = disk.locked(checkpoint_dir / LOCK_NAME)

@@ -428,6 +428,11 @@ def test_a_directory_that_may_not_be_written_is_said(settings: LogSettings) -> N
         settings.checkpoint_dir.chmod(0o700)
 
 
+def test_a_directory_that_can_not_be_made_is_said(settings: LogSettings) -> None:
+    with pytest.raises(ConfigurationError, match=r"/proc/x/c can't be made: No such file .* checkpointDir"):
+        Log.open(replace(settings, checkpoint_dir=Path("/proc/x/c")), LANES, lambda body: [])
+
+
 def test_a_file_where_a_directory_should_be_is_said(settings: LogSettings) -> None:
     settings.data_dirs[1].parent.mkdir(parents=True, exist_ok=True)
     settings.data_dirs[1].write_bytes(b"")
@@ -436,7 +441,7 @@ def test_a_file_where_a_directory_should_be_is_said(settings: LogSettings) -> No
 
 
 def test_no_log_is_said(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="no channel lies in"):
+    with pytest.raises(ConfigurationError, match=f"no channel lies in {tmp_path}: give"):
         offline.inspect(tmp_path, [tmp_path])
 
 
