@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pyarrow as pa
@@ -58,6 +59,17 @@ def test_the_parts_together_are_the_data(name: str) -> None:
     assert len(runs) == 2
     kind = {"bzip2": "bz2"}.get(name, name)
     assert b"".join(pa.CompressedInputStream(pa.BufferReader(run), kind).read() for run in runs) == data
+
+
+@pytest.mark.usefixtures("liblzo2")
+def test_blocks_of_lzo_that_are_packed_at_the_same_time_do_not_mix() -> None:
+    from shipper.files._lzo import pack_blocks
+
+    parts = [bytes([number]) * 1000 + os.urandom(1000) * 2000 for number in range(8)]
+    wanted = [pack_blocks(part) for part in parts]
+    with ThreadPoolExecutor(4) as several:
+        for _ in range(5):
+            assert list(several.map(pack_blocks, parts)) == wanted
 
 
 def test_a_part_that_fails_is_the_callers_failure() -> None:
