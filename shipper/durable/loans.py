@@ -39,5 +39,5 @@ class Loans:
 
     def _back(self, key: int) -> None:
         _, buffer = self._lent.pop(key)
-        if len(self._free) < _KEPT_MAX:
-            self._free.append(buffer)
+        self._free.append(buffer)
+        del self._free[:-_KEPT_MAX]  # the newest ones are as large as what comes now

@@ -317,8 +317,8 @@ class Log:
                 self._active.close()
             self._keeper.close()
             self.board.close()
-            self._window.close()
             self._claim.give_back()
+            self._window.close()
 
     # --- inside
 

@@ -151,4 +151,5 @@ class Window:
     def close(self) -> None:
         """Lets go of the memory."""
         self._memory.release()
-        self._mapping.close()
+        with contextlib.suppress(BufferError):  # an error that is on its way keeps the piece that it is about
+            self._mapping.close()

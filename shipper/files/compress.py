@@ -24,8 +24,9 @@ from __future__ import annotations
 import bz2
 import functools
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pyarrow as pa
 from isal import isal_zlib
@@ -39,8 +40,33 @@ from shipper.serializers.serializer import Bytes
 LZ4_BLOCK_BYTES = 261_100
 SNAPPY_BLOCK_BYTES = 218_422
 
-_GZIP_WINDOW, _ZLIB_WINDOW = 31, 15
+_GZIP_WINDOW, _ZLIB_WINDOW, _RAW_WINDOW = 31, 15, -15
+_GZIP_BEGIN = bytes.fromhex("1f8b08000000000000ff")
+_GZIP_END = struct.Struct("<II")
 _BLOCK = struct.Struct(">II")
+
+
+class Part(NamedTuple):
+    """A packed part of a run, and the CRC-32 and the length of what it was."""
+
+    packed: bytes
+    checksum: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Parts:
+    """How one run is made of parts, which may be packed at the same time: the run is as whole as if it had none.
+
+    Attributes:
+        multiple_bytes: each part but the last has a multiple of so many bytes.
+        pack: a part; True when it is the last.
+        run: of all packed parts, in order.
+    """
+
+    multiple_bytes: int
+    pack: Callable[[Bytes, bool], Part]
+    run: Callable[[Sequence[Part]], bytes]
 
 
 @dataclass(frozen=True)
@@ -53,6 +79,7 @@ class Codec:
         suffix: what Hadoop's readers know its files by, with the dot.
         pack: the data as a complete run: nothing for nothing. The data is not kept.
         begin, end: what stands before the first run of a file and behind the last one.
+        parts: None where a run can only be made in one go.
     """
 
     name: str
@@ -61,6 +88,7 @@ class Codec:
     pack: Callable[[Bytes], bytes]
     begin: bytes = b""
     end: bytes = b""
+    parts: Parts | None = None
 
 
 def find_codec(name: str) -> Codec:
@@ -92,6 +120,30 @@ codec_name = Kind("name of a codec", lambda value: find_codec(value).name)
 
 def _gzip(data: Bytes) -> bytes:
     return bytes(isal_zlib.compress(data, 1, _GZIP_WINDOW)) if len(data) else b""
+
+
+def _gzip_part(data: Bytes, last: bool) -> Part:
+    deflate = isal_zlib.compressobj(1, isal_zlib.DEFLATED, _RAW_WINDOW)
+    packed = deflate.compress(data) + deflate.flush(isal_zlib.Z_FINISH if last else isal_zlib.Z_SYNC_FLUSH)
+    return Part(packed, isal_zlib.crc32(data), len(data))
+
+
+def _gzip_run(parts: Sequence[Part]) -> bytes:
+    """One member of all parts: each but the last ends at a byte, so deflate's bits go on behind it."""
+    checksum = size_bytes = 0
+    for part in parts:
+        checksum = isal_zlib.crc32_combine(checksum, part.checksum, part.size_bytes)
+        size_bytes += part.size_bytes
+    end = _GZIP_END.pack(checksum, size_bytes & 0xFFFFFFFF)
+    return b"".join([_GZIP_BEGIN, *(part.packed for part in parts), end])
+
+
+def _of_blocks(pack: Callable[[Bytes], bytes], block_bytes: int) -> Parts:
+    return Parts(
+        block_bytes,
+        lambda data, last: Part(pack(data), 0, len(data)),
+        lambda parts: b"".join(part.packed for part in parts),
+    )
 
 
 def _deflate(data: Bytes) -> bytes:
@@ -130,12 +182,18 @@ def _arrow_codec(name: str, level: int | None = None) -> pa.Codec:
 
 
 CODECS = (
-    Codec("gzip", "org.apache.hadoop.io.compress.GzipCodec", ".gz", _gzip),
+    Codec("gzip", "org.apache.hadoop.io.compress.GzipCodec", ".gz", _gzip, parts=Parts(1, _gzip_part, _gzip_run)),
     Codec("bzip2", "org.apache.hadoop.io.compress.BZip2Codec", ".bz2", _bzip2),
     Codec("deflate", "org.apache.hadoop.io.compress.DeflateCodec", ".deflate", _deflate),
     Codec("default", "org.apache.hadoop.io.compress.DefaultCodec", ".deflate", _deflate),
-    Codec("lz4", "org.apache.hadoop.io.compress.Lz4Codec", ".lz4", _lz4),
-    Codec("snappy", "org.apache.hadoop.io.compress.SnappyCodec", ".snappy", _snappy),
+    Codec("lz4", "org.apache.hadoop.io.compress.Lz4Codec", ".lz4", _lz4, parts=_of_blocks(_lz4, LZ4_BLOCK_BYTES)),
+    Codec(
+        "snappy",
+        "org.apache.hadoop.io.compress.SnappyCodec",
+        ".snappy",
+        _snappy,
+        parts=_of_blocks(_snappy, SNAPPY_BLOCK_BYTES),
+    ),
     Codec("zstd", "org.apache.hadoop.io.compress.ZStandardCodec", ".zst", _zstd),
 )
 _LZO = (

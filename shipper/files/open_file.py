@@ -1,8 +1,8 @@
 """One file that is being written: its bytes, and how many of them count.
 
-What a transaction adds is gathered, and a codec sees all of it at once: it becomes one member of the file, or a few if
-it is large. In three steps: `write` and `finish` gather, `pack` makes the bytes, so that it is known how long the file
-will be, and `push` hands them to the store. Dying before `push` nobody has seen any of them.
+What a transaction adds is gathered, and a codec sees all of it at once: it becomes one member of the file. In three
+steps: `write` and `finish` gather, `pack` makes the bytes, so that it is known how long the file will be, and `push`
+hands them to the store. Dying before `push` nobody has seen any of them.
 
 `progress()` says how far the file gets; what a transaction added is taken back by `cut_back()`, down to what the
 journal's record of it says.
@@ -106,14 +106,13 @@ class OpenFile:
         self.finished = True
 
     def pack(self) -> None:
-        """What was gathered gets the form that it will have in the file: whole members if there is a codec."""
+        """What was gathered gets the form that it will have in the file, as one member if there is a codec."""
         codec, packers = self._recipe.codec, self._recipe.packers
         packed: list[Bytes] = self._pieces
         if self._pieces and codec is not None:
             data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-            packed = [*packers.pack(codec, data)] if packers is not None else [codec.pack(data)]
-            if not self.length:
-                packed[0] = codec.begin + packed[0]
+            run = packers.pack(codec, data) if packers is not None else codec.pack(data)
+            packed = [run if self.length else codec.begin + run]
         if self.finished and codec is not None and codec.end and (packed or self.length) and not self._has_end:
             packed = [*packed, codec.end]
             self._has_end = True

@@ -123,6 +123,8 @@ def _window(spec: WorkerSpec) -> Window:
     found = place.stat().st_size if place.exists() else 0
     limit = cgroup_limit_bytes()
     most = min(SIZE_BYTES, (free_memory_bytes(place.parent) + found) // 8, SIZE_BYTES if limit is None else limit // 32)
+    if _WINDOW_LEAST_BYTES <= found <= SIZE_BYTES and found % BLOCK_BYTES == 0:
+        most = found  # running sinks have it open
     return Window.make(place, max(most - most % BLOCK_BYTES, _WINDOW_LEAST_BYTES))
 
 

@@ -22,6 +22,7 @@ from shipper.durable.log import Log
 from shipper.durable.reader import Reader
 from shipper.durable.settings import Entry, LogSettings
 from shipper.durable.window import Window
+from shipper.errors import ComponentFailed
 from tests.durable.reading import bodies
 
 LANE = lane_id("k1.0")
@@ -182,6 +183,32 @@ class Refusing(Disk):
         super().write(handle, views, offset)
 
 
+class Broken(Disk):
+    """A disk that takes no record."""
+
+    def write(self, handle: int, views: Sequence[memoryview | bytes], offset: int) -> None:
+        if offset >= BLOCK and any(len(view) >= BLOCK for view in views) and views[0][:4] == b"RCRD":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        super().write(handle, views, offset)
+
+
+def test_a_log_whose_disk_has_failed_can_be_closed_on_the_way_out(life: Life) -> None:
+    """What is said is what happened, and the next one may have the directories."""
+    log = life.open(Broken())
+
+    def run() -> None:
+        try:
+            life.put(b"x" * 5000)
+        finally:
+            log.close()
+
+    with pytest.raises(ComponentFailed, match="the disk failed twice in a row"):
+        run()
+    life.open()
+    life.put(b"one")
+    assert bodies(life.reader()) == [b"one"]
+
+
 @pytest.mark.parametrize("when", ["at once", "at the first block"])
 def test_a_file_system_that_can_only_write_through_its_cache_is_written_so(life: Life, when: str) -> None:
     some = [b"one", os.urandom(100_000)]
@@ -246,6 +273,18 @@ def test_a_buffer_comes_back_with_the_last_view_of_it() -> None:
     assert part == b"1" * 50_000
     del part
     assert there < {address(view) for view in [*again, loans.lend(80_000)]}
+
+
+def test_buffers_of_a_size_that_comes_no_more_make_room_for_others() -> None:
+    loans = Loans()
+    small = [loans.lend(100_000) for _ in range(6)]
+    del small
+    places = set()
+    for _ in range(20):
+        large = loans.lend(1 << 20)
+        places.add(address(large))
+        del large
+    assert len(places) == 1
 
 
 def address(view: memoryview) -> int:

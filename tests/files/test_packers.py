@@ -1,88 +1,100 @@
-"""Packers: what is large is packed in parts at the same time, and comes in order."""
+"""Packers: what is large is packed in parts at the same time, and is one run as if it had been packed in one go."""
 
 from __future__ import annotations
 
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+import zlib
+from collections.abc import Callable
 
-import pyarrow as pa
 import pytest
 
-from shipper.files.compress import Codec, find_codec
+from shipper.files.compress import Codec, Part, Parts, find_codec
 from shipper.files.packers import Packers
 
 MIB = 1 << 20
 
 
-def marked(data: object) -> bytes:
-    """A run that says how long its data is and how it begins."""
-    text = bytes(memoryview(data))  # type: ignore[arg-type]
-    return b"%d:%c " % (len(text), text[0])
+def codec_of(pack: Callable[[memoryview, bool], bytes], multiple_bytes: int = 1) -> Codec:
+    """A codec whose runs are in brackets."""
+    parts = Parts(
+        multiple_bytes,
+        lambda data, last: Part(pack(memoryview(data), last), 0, len(data)),
+        lambda parts: b"<" + b"".join(part.packed for part in parts) + b">",
+    )
+    return Codec("marked", "", ".x", lambda data: b"alone", parts=parts)
 
 
-MARKED = Codec("marked", "", ".x", marked)
+def mark(data: memoryview, last: bool) -> bytes:
+    return b"%d:%c%s" % (len(data), data[0], b"." if last else b" ")
 
 
 def test_parts_are_packed_at_the_same_time_and_come_in_order() -> None:
-    """Each waits for the other one: were they packed one after the other, none would ever be."""
+    """Each waits for the other ones: were they packed one after the other, none would ever be."""
     meeting = threading.Barrier(3, timeout=30)
 
-    def pack(data: object) -> bytes:
+    def pack(data: memoryview, last: bool) -> bytes:
         meeting.wait()
-        return marked(data)
+        return mark(data, last)
 
-    packers = Packers(3)
+    packers = Packers(3, cores=8)
     data = b"a" * MIB + b"b" * MIB + b"c" * MIB
-    assert packers.pack(replace(MARKED, pack=pack), data) == [b"1048576:a ", b"1048576:b ", b"1048576:c "]
+    assert packers.pack(codec_of(pack), data) == b"<1048576:a 1048576:b 1048576:c.>"
     packers.close()
 
 
-@pytest.mark.parametrize(("threads", "size_bytes", "parts"), [(4, 2 * MIB - 1, 1), (4, 2 * MIB, 2), (2, 9 * MIB, 2)])
-def test_a_part_is_worth_a_thread(threads: int, size_bytes: int, parts: int) -> None:
+@pytest.mark.parametrize(
+    ("threads", "cores", "size_bytes", "parts"),
+    [(4, 8, 2 * MIB - 1, 1), (4, 8, 2 * MIB, 2), (2, 8, 9 * MIB, 2), (10, 3, 9 * MIB, 3), (None, 8, 9 * MIB, 4)],
+)
+def test_a_part_is_worth_a_thread_and_a_thread_a_core(
+    threads: int | None, cores: int, size_bytes: int, parts: int
+) -> None:
     """What is small is packed by the caller alone, and no thread is begun for it."""
     before = threading.active_count()
-    packers = Packers(threads)
-    assert len(packers.pack(MARKED, bytes(size_bytes))) == parts
-    assert threading.active_count() - before == parts - 1
+    packers = Packers(threads, cores=cores)
+    run = packers.pack(codec_of(mark), bytes(size_bytes))
+    assert (run == b"alone") if parts == 1 else (run.count(b":") == parts)
+    begun = threading.active_count() - before  # one that is done already takes the next part as well
+    assert begun == 0 if parts == 1 else 1 <= begun < parts
     packers.close()
     assert threading.active_count() == before
 
 
-@pytest.mark.parametrize("name", ["gzip", "zstd", "bzip2"])
-def test_the_parts_together_are_the_data(name: str) -> None:
-    data = os.urandom(1000) * 3000
-    packers = Packers(2)
-    runs = packers.pack(find_codec(name), data)
+def test_a_codec_without_parts_is_asked_once() -> None:
+    packers = Packers(4, cores=4)
+    assert packers.pack(Codec("alone", "", ".x", lambda data: b"%d" % len(data)), bytes(9 * MIB)) == b"9437184"
     packers.close()
-    assert len(runs) == 2
-    kind = {"bzip2": "bz2"}.get(name, name)
-    assert b"".join(pa.CompressedInputStream(pa.BufferReader(run), kind).read() for run in runs) == data
 
 
-@pytest.mark.usefixtures("liblzo2")
-def test_blocks_of_lzo_that_are_packed_at_the_same_time_do_not_mix() -> None:
-    from shipper.files._lzo import pack_blocks
+@pytest.mark.parametrize("size_bytes", [2 * MIB, 3 * MIB + 1, 9 * MIB + 12345])
+def test_a_gzip_run_of_parts_is_one_member(size_bytes: int) -> None:
+    data = (os.urandom(1000) * (size_bytes // 1000 + 1))[:size_bytes]
+    packers = Packers(3, cores=3)
+    run = packers.pack(find_codec("gzip"), data)
+    packers.close()
+    member = zlib.decompressobj(31)
+    assert member.decompress(run) == data
+    assert member.eof
+    assert not member.unused_data
 
-    parts = [bytes([number]) * 1000 + os.urandom(1000) * 2000 for number in range(8)]
-    wanted = [pack_blocks(part) for part in parts]
-    with ThreadPoolExecutor(4) as several:
-        for _ in range(5):
-            assert list(several.map(pack_blocks, parts)) == wanted
+
+@pytest.mark.parametrize("name", ["lz4", "snappy"])
+def test_a_run_of_blocks_is_the_same_however_it_is_packed(name: str) -> None:
+    """No block is smaller for it, but the last."""
+    codec, data = find_codec(name), os.urandom(1000) * 5000
+    packers = Packers(3, cores=3)
+    assert packers.pack(codec, data) == codec.pack(data)
+    packers.close()
 
 
 def test_a_part_that_fails_is_the_callers_failure() -> None:
-    def pack(data: object) -> bytes:
-        if marked(data).endswith(b"b "):
+    def pack(data: memoryview, last: bool) -> bytes:
+        if last:
             raise MemoryError
         return b""
 
-    packers = Packers(2)
+    packers = Packers(2, cores=2)
     with pytest.raises(MemoryError):
-        packers.pack(replace(MARKED, pack=pack), b"a" * MIB + b"b" * MIB)
+        packers.pack(codec_of(pack), bytes(2 * MIB))
     packers.close()
-
-
-def test_without_a_number_there_is_one_for_each_core_up_to_four() -> None:
-    assert Packers().threads == min(len(os.sched_getaffinity(0)), 4)

@@ -1,8 +1,8 @@
 """The take side of a file channel: one sink worker's transactions over the lanes of the log.
 
 The commit of a transaction is one stored word of the channel's board. Lanes change hands as `channels/_leases.py` says.
-What was taken is a view of the log's file, where the kernel keeps it: checked once, and valid as long as somebody holds
-it.
+What was taken is a copy out of the log's window, or a view of its file: checked once, and valid as long as somebody
+holds it.
 """
 
 from __future__ import annotations
