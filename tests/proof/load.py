@@ -9,7 +9,8 @@ import shutil
 import threading
 from pathlib import Path
 
-from tests.proof.lines import Stream
+from shipper.sources._tail.identity import HEAD_BYTES
+from tests.proof.lines import Stream, line
 from tests.proof.scenario import Scenario
 from tests.proof.watcher import Watcher
 
@@ -21,8 +22,9 @@ _DELETES = 0.2
 class Load(threading.Thread):
     """Writes until it is ended; what it does next depends on the seed alone.
 
-    A shipper can't read what nobody could: a name outside the group is rotated away only when its file was seen (a line
-    of it came out), and a second copy is made only when the one before was read. Everything else happens at any time.
+    A shipper can't read what nobody could: a name outside the group is rotated away only when its file was seen (so
+    much of it came out that its copy is known by it), and a second copy is made only when the one before was read.
+    Everything else happens at any time.
     """
 
     def __init__(self, scenario: Scenario, home: Path, watcher: Watcher) -> None:
@@ -85,8 +87,10 @@ class Load(threading.Thread):
         return (now == 0 or self._came_out(stream, now - 1)) and self._begun(stream, now)
 
     def _begun(self, stream: Stream, index: int) -> bool:
+        """True when so much of a file came out that a copy beside the group is known by it, whoever died since."""
         seen, wanted = self._watcher.seen, stream.wanted(index)
-        return any(not wanted.isdisjoint(seen.get((channel, stream.name), ())) for channel in self._scenario.routes)
+        came_out = (wanted & seen.get((channel, stream.name), set()) for channel in self._scenario.routes)
+        return any(sum(len(line(stream.name, n, stream.thinned)) for n in found) >= HEAD_BYTES for found in came_out)
 
     def _came_out(self, stream: Stream, index: int | None) -> bool:
         return came_out(self._scenario, self._watcher, stream, index)
