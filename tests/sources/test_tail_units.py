@@ -207,3 +207,34 @@ def test_a_file_written_anew_between_two_pieces_of_a_read_gives_what_was_read_an
     with pytest.raises(FileChanged):
         reader.read(file, 1_000_000)
     os.close(file.fd)
+
+
+def test_where_few_rows_are_wanted_little_more_than_these_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a block that holds many times as many; and a line that is longer than all before it comes whole."""
+    path = tmp_path / "a.log"
+    lines = [b"line %06d %s\n" % (number, b"x" * 130) for number in range(20_000)]
+    lines[15_000] = b"long " + b"y" * 700_000 + b"\n"
+    path.write_bytes(b"".join(lines))
+    file = WatchedFile(key_of(-1, path.stat()), "f", str(path), GlobGroup("g", str(path), {}))
+    file.fd = os.open(path, os.O_RDONLY)
+    reader = LineReader(NewlineRule(), 4 << 20, 1 << 20)
+    real, brought = os.preadv, [0]
+
+    def counted(*asked: object) -> int:
+        count = real(*asked)  # type: ignore[arg-type]
+        brought[0] += count
+        return count
+
+    monkeypatch.setattr(os, "preadv", counted)
+    found: list[bytes] = []
+    while (read := reader.read(file, 1000)) is not None:
+        assert read.records.num_rows <= 1000
+        found += read.records.column(0).to_pylist()
+        if len(found) == 1000:
+            brought[0] = 0  # the first read knows nothing of the lines
+        if len(found) == 15_000:
+            assert brought[0] < 14_000 * len(lines[0]) * 1.2
+    assert found == lines
+    os.close(file.fd)

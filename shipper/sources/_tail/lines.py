@@ -28,6 +28,7 @@ from shipper.sources._tail.identity import ANCHOR_BYTES, HEAD_BYTES
 from shipper.sources._tail.watched import WatchedFile
 
 LINE_END_BYTES = 2  # what may stand behind a line of the greatest length
+_LEAST_BYTES = 64 << 10
 
 
 class LineRule(Protocol):
@@ -110,6 +111,7 @@ class LineReader:
         self._own = memoryview(mmap.mmap(-1, block_bytes))  # costs no memory before it is read into
         self._before = memoryview(bytearray(ANCHOR_BYTES))
         self._scan = LineScan(asks_return=True, sums=True)
+        self._row_bytes = block_bytes
         self.cut_lines = 0
 
     def read(self, file: WatchedFile, rows_max: int, *, finish: bool = False) -> Lines | None:
@@ -123,7 +125,8 @@ class LineReader:
         """
         if file.seen_to - file.offset >= self._block_bytes and not finish and self._unfinished(file):
             return None
-        block, enlarged = self._room(self._block_bytes) or self._own, False
+        whole, enlarged = self._room(self._block_bytes) or self._own, False
+        block = whole[: self._enough(rows_max)]
         while True:
             data = self._fill(file, block)
             more = len(data) == len(block)
@@ -145,6 +148,9 @@ class LineReader:
                     continue
                 self.cut_lines += 1
                 return self._piece(file, data, self._line_bytes_max, skipping=True)
+            elif more and len(block) < len(whole):
+                block = whole
+                continue
             elif more:
                 enlarged = True
                 block = memoryview(bytearray(min(4 * len(data), self._line_bytes_max + LINE_END_BYTES)))
@@ -155,6 +161,10 @@ class LineReader:
                     return self._piece(file, data, len(data), skipping=False)
             if not more:
                 return None
+
+    def _enough(self, rows_max: int) -> int:
+        """Bytes that hold so many rows like the last ones, and some more: what is read beyond is read again."""
+        return min(max(rows_max * self._row_bytes * 17 // 16, _LEAST_BYTES), self._block_bytes)
 
     def _fill(self, file: WatchedFile, block: memoryview) -> memoryview:
         """What stands behind the file's offset, as much as the block holds; what stands before it is still there.
@@ -184,6 +194,7 @@ class LineReader:
         first = file.offset
         length = int(offsets[-1])
         front = data[:length]
+        self._row_bytes = length // (len(offsets) - 1) + 1
         records, trim = self._rule.rows(front, offsets, has_return=has_return)
         checksum = self._scan.checksum(front)
         if self._line_bytes_max < length:
