@@ -5,8 +5,8 @@ of them, and is continued by another process that knows nothing of the first::
 
     gzip      one member a pack           ISA-L level 1, without a time or a name
     deflate   one zlib stream a pack      Hadoop reads all of them; a plain zlib reader stops after the first
-    bzip2     one stream a pack           level 9, as Hadoop
-    zstd      one frame a pack            level 1
+    bzip2     streams                     level 9, as Hadoop
+    zstd      frames                      level 1
     lz4       blocks: raw size, packed size (big-endian u32 each), raw LZ4 block
     snappy    blocks, the same with raw snappy
     lzo lzop  where liblzo2 is installed (`_lzo.py`)
@@ -39,6 +39,8 @@ from shipper.serializers.serializer import Bytes
 #: raw bytes in a block: 262,144 less what incompressible data may grow by (n / 255 + 16, n / 6 + 32)
 LZ4_BLOCK_BYTES = 261_100
 SNAPPY_BLOCK_BYTES = 218_422
+#: what bzip2 packs at a time at level 9: a part of so many bytes has no block that is smaller
+BZIP2_BLOCK_BYTES = 899_981
 
 _GZIP_WINDOW, _ZLIB_WINDOW, _RAW_WINDOW = 31, 15, -15
 _GZIP_BEGIN = bytes.fromhex("1f8b08000000000000ff")
@@ -138,7 +140,8 @@ def _gzip_run(parts: Sequence[Part]) -> bytes:
     return b"".join([_GZIP_BEGIN, *(part.packed for part in parts), end])
 
 
-def _of_blocks(pack: Callable[[Bytes], bytes], block_bytes: int) -> Parts:
+def _of_runs(pack: Callable[[Bytes], bytes], block_bytes: int = 1) -> Parts:
+    """Where runs behind each other are read as one."""
     return Parts(
         block_bytes,
         lambda data, last: Part(pack(data), 0, len(data)),
@@ -183,18 +186,20 @@ def _arrow_codec(name: str, level: int | None = None) -> pa.Codec:
 
 CODECS = (
     Codec("gzip", "org.apache.hadoop.io.compress.GzipCodec", ".gz", _gzip, parts=Parts(1, _gzip_part, _gzip_run)),
-    Codec("bzip2", "org.apache.hadoop.io.compress.BZip2Codec", ".bz2", _bzip2),
+    Codec(
+        "bzip2", "org.apache.hadoop.io.compress.BZip2Codec", ".bz2", _bzip2, parts=_of_runs(_bzip2, BZIP2_BLOCK_BYTES)
+    ),
     Codec("deflate", "org.apache.hadoop.io.compress.DeflateCodec", ".deflate", _deflate),
     Codec("default", "org.apache.hadoop.io.compress.DefaultCodec", ".deflate", _deflate),
-    Codec("lz4", "org.apache.hadoop.io.compress.Lz4Codec", ".lz4", _lz4, parts=_of_blocks(_lz4, LZ4_BLOCK_BYTES)),
+    Codec("lz4", "org.apache.hadoop.io.compress.Lz4Codec", ".lz4", _lz4, parts=_of_runs(_lz4, LZ4_BLOCK_BYTES)),
     Codec(
         "snappy",
         "org.apache.hadoop.io.compress.SnappyCodec",
         ".snappy",
         _snappy,
-        parts=_of_blocks(_snappy, SNAPPY_BLOCK_BYTES),
+        parts=_of_runs(_snappy, SNAPPY_BLOCK_BYTES),
     ),
-    Codec("zstd", "org.apache.hadoop.io.compress.ZStandardCodec", ".zst", _zstd),
+    Codec("zstd", "org.apache.hadoop.io.compress.ZStandardCodec", ".zst", _zstd, parts=_of_runs(_zstd)),
 )
 _LZO = (
     Codec("lzo", "com.hadoop.compression.lzo.LzoCodec", ".lzo_deflate", _lzo.pack_blocks),

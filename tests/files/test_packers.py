@@ -44,21 +44,47 @@ def test_parts_are_packed_at_the_same_time_and_come_in_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("threads", "cores", "size_bytes", "parts"),
-    [(4, 8, 2 * MIB - 1, 1), (4, 8, 2 * MIB, 2), (2, 8, 9 * MIB, 2), (10, 3, 9 * MIB, 3), (None, 8, 9 * MIB, 4)],
+    ("threads", "cores", "size_bytes", "parts", "begun"),
+    [
+        (4, 8, 2 * MIB - 1, 0, 0),
+        (4, 8, 2 * MIB, 2, 1),
+        (2, 8, 9 * MIB, 9, 1),
+        (10, 3, 9 * MIB, 9, 2),
+        (None, 8, 9 * MIB, 9, 3),
+        (4, 1, 9 * MIB, 0, 0),
+    ],
 )
 def test_a_part_is_worth_a_thread_and_a_thread_a_core(
-    threads: int | None, cores: int, size_bytes: int, parts: int
+    threads: int | None, cores: int, size_bytes: int, parts: int, begun: int
 ) -> None:
     """What is small is packed by the caller alone, and no thread is begun for it."""
     before = threading.active_count()
     packers = Packers(threads, cores=cores)
     run = packers.pack(codec_of(mark), bytes(size_bytes))
-    assert (run == b"alone") if parts == 1 else (run.count(b":") == parts)
-    begun = threading.active_count() - before  # one that is done already takes the next part as well
-    assert begun == 0 if parts == 1 else 1 <= begun < parts
+    assert (run.count(b":") == parts) if parts else (run == b"alone")
+    # a thread of the pool that has nothing to do takes the next work before another one is begun
+    assert min(begun, 1) <= threading.active_count() - before <= begun
     packers.close()
     assert threading.active_count() == before
+
+
+def test_a_thread_that_is_held_up_packs_fewer_parts() -> None:
+    """Were the parts dealt out beforehand, its share of them would wait for it: here all others are packed first."""
+    held, others = threading.Event(), threading.Semaphore(0)
+
+    def pack(data: memoryview, last: bool) -> bytes:
+        if data[0] == ord("h"):
+            assert all(others.acquire(timeout=30) for _ in range(5))
+            held.set()
+        else:
+            others.release()
+        return mark(data, last)
+
+    packers = Packers(2, cores=2)
+    run = packers.pack(codec_of(pack), b"h" * MIB + b"o" * 5 * MIB)
+    assert held.is_set()
+    assert run == b"<1048576:h " + b"1048576:o " * 4 + b"1048576:o.>"
+    packers.close()
 
 
 def test_a_codec_without_parts_is_asked_once() -> None:
@@ -88,13 +114,23 @@ def test_a_run_of_blocks_is_the_same_however_it_is_packed(name: str) -> None:
     packers.close()
 
 
-def test_a_part_that_fails_is_the_callers_failure() -> None:
+@pytest.mark.parametrize("fails", [ord("a"), ord("b")])
+def test_a_part_that_fails_is_the_callers_failure_and_nobody_packs_on_behind_it(fails: int) -> None:
+    """The data is the caller's again: whoever is at a part is waited for."""
+    both = threading.Barrier(2, timeout=30)
+    ended: list[int] = []
+
     def pack(data: memoryview, last: bool) -> bytes:
-        if last:
+        if data[0] in b"ab":
+            both.wait()
+        if data[0] == fails:
             raise MemoryError
+        ended.append(data[0])
         return b""
 
     packers = Packers(2, cores=2)
     with pytest.raises(MemoryError):
-        packers.pack(codec_of(pack), bytes(2 * MIB))
+        packers.pack(codec_of(pack), b"a" * MIB + b"b" * MIB + b"c" * 6 * MIB)
+    seen = list(ended)
     packers.close()
+    assert ended == seen

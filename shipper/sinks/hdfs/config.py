@@ -124,8 +124,8 @@ class HdfsOptions(Options):
     bucket_done_lateness_s: float = option("hdfs.bucketDoneLateness", at_least(seconds, 0), 300.0, ours=True,
         help="Seconds for which events of a time that is over are waited for; with hdfs.bucketDone.")  # fmt: skip
     threads_pool_size: int | None = option("hdfs.threadsPoolSize", at_least(integer, 1), None,
-        help="Threads that compress what one transaction adds to a file, in parts of 1 MiB and more (gzip, lz4, "
-        "snappy); one a core at most, and without this key at most 4.")  # fmt: skip
+        help="Threads that compress what one transaction adds to a file, in parts of a MiB (gzip, lz4, "
+        "snappy, zstd, bzip2); one a core at most, and without this key at most 4.")  # fmt: skip
     roll_timer_pool_size: int | None = option("hdfs.rollTimerPoolSize", at_least(integer, 1), None,
         help="No effect: files are rolled by time in the loop that writes them, without threads.")  # fmt: skip
     min_block_replicas: int | None = option("hdfs.minBlockReplicas", at_least(integer, 0), None,
