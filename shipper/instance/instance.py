@@ -179,7 +179,8 @@ def run_place(wanted: Path | None, environment: Mapping[str, str] = os.environ, 
     if wanted is not None:
         return Place(wanted.absolute(), f"{typed} says so", "whoever owns that directory")
     if given := environment.get("RUNTIME_DIRECTORY"):
-        return Place(Path(given.split(":")[0]), "$RUNTIME_DIRECTORY says so", "the service manager, at stop")
+        removed_by = "the service manager at a stop, unless RuntimeDirectoryPreserve=yes"
+        return Place(Path(given.split(":")[0]), "$RUNTIME_DIRECTORY says so", removed_by)
     system = Path("/run/shipper")
     if _is_memory(Path("/run")) and _writable(system):
         return Place(system, "it can be written", "a reboot")
