@@ -22,6 +22,7 @@ from shipper.config.field import (
     text,
     words,
 )
+from shipper.digest import digest_of
 from shipper.errors import ComponentFailed, ConfigurationError, DamagedData, Refused, RetryLater, ShipperError
 from shipper.files.closed import Bucket, ClosedFile, ClosedListener
 from shipper.interceptors.interceptor import Interceptor
@@ -36,7 +37,8 @@ from shipper.sources.source import Source, SourceContext, Waiter
 __all__ = [
     "REQUIRED", "Bucket", "Bytes", "Clock", "ClosedFile", "ClosedListener", "ComponentFailed", "ConfigurationError",
     "Counters", "DamagedData", "EventBatch", "Headers", "Interceptor", "Options", "Origin", "Processor", "Refused",
-    "RetryLater", "Route", "Selector", "Serializer", "ShipperError", "Sink", "SinkContext", "Source", "SourceContext",
-    "SystemClock", "Waiter", "at_least", "choice", "columns", "commas", "decimal", "flag", "integer", "java_map_order",
-    "likely", "mapping", "milliseconds", "option", "path", "rows_by_headers", "seconds", "size", "text", "words",
+    "RetryLater", "Route", "Selector", "Serializer", "ShipperError", "Sink", "SinkContext", "Source",
+    "SourceContext", "SystemClock", "Waiter", "at_least", "choice", "columns", "commas", "decimal", "digest_of",
+    "flag", "integer", "java_map_order", "likely", "mapping", "milliseconds", "option", "path", "rows_by_headers",
+    "seconds", "size", "text", "words",
 ]  # fmt: skip

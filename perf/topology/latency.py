@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from inotify_simple import INotify, flags
 
 from perf.harness.agent import Agent
 from perf.harness.command import Settings, run
 from perf.harness.results import Goal, Result
 from perf.harness.transfer import Places, files_below
 from perf.topology._files import file_roll, tail
+from shipper.sources._tail.inotify import CREATE, MODIFY, Inotify
 
 LINES_S = 1000
 _GOAL_MEDIAN_MS = 3.0
@@ -91,12 +91,12 @@ def _write(path: Path, count: int) -> None:
 
 def _watch(directory: Path, count: int, tell: Connection) -> None:
     """Sends how late each line was, in ms, when it has seen all."""
-    watch = INotify()
-    watch.add_watch(str(directory), flags.CREATE | flags.MODIFY)
+    watch = Inotify()
+    watch.add(str(directory), CREATE | MODIFY)
     found: list[np.ndarray[Any, Any]] = []
     seen, descriptor, rest = 0, -1, b""
     while seen < count:
-        select.select([watch.fileno()], [], [], 0.1)
+        select.select([watch.fileno], [], [], 0.1)
         now_ns = time.monotonic_ns()
         if descriptor < 0:
             files = files_below(directory)
@@ -110,7 +110,7 @@ def _watch(directory: Path, count: int, tell: Connection) -> None:
         if len(written):
             found.append((now_ns - written) / 1e6)
             seen += len(written)
-        watch.read(timeout=0)
+        watch.read()
     tell.send(np.concatenate(found))
 
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -91,6 +90,8 @@ def filtered(value: str, names: list[str], ask: Callable[[str, str], str | None]
 
 def external(command: str, charset: str = "UTF-8", timeout_s: float = COMMAND_TIMEOUT_S) -> Filter:
     """A filter that runs `command KEY`: the first line it prints, None when it ends with anything but 0."""
+    import subprocess  # 0.5 MB of every agent, for the few that have such a filter
+
     words = command.split()
 
     def ask(key: str) -> str | None:

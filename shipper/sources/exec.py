@@ -10,11 +10,10 @@ printed is put before the worker ends; what was read and not yet put is lost if 
 from __future__ import annotations
 
 import glob
-import hashlib
 import os
 from collections.abc import Sequence
 
-from shipper.api import ComponentFailed, EventBatch, Origin, Source, SourceContext
+from shipper.api import ComponentFailed, EventBatch, Origin, Source, SourceContext, digest_of
 from shipper.sources._exec.command_output import CommandOutput
 from shipper.sources._exec.options import ExecOptions
 from shipper.sources._tail.command import TailCommand
@@ -137,4 +136,4 @@ class _TailedFiles:
 
 def _positions_name(files: Sequence[str]) -> str:
     """What positions belong to: the files that the command names."""
-    return "exec-" + hashlib.sha256("\0".join(sorted(files)).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return "exec-" + digest_of("\0".join(sorted(files)).encode("utf-8", "surrogateescape"))

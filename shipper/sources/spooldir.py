@@ -14,7 +14,6 @@ The file is long because the life of a spooled file, from its opening to its ret
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import math
 import os
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from shipper import whole_file
-from shipper.api import DamagedData, EventBatch, Origin, Source, SourceContext
+from shipper.api import DamagedData, EventBatch, Origin, Source, SourceContext, digest_of
 from shipper.sources._spool.config import SpooldirOptions
 from shipper.sources._spool.directory import Candidate, Rules, SpoolDirectory
 from shipper.sources._spool.memory import PROGRESS_NAME, Memory
@@ -74,7 +73,7 @@ class SpooldirSource(Source[SpooldirOptions]):
         root, tracker = self._places.root, self._places.tracker
         self._retirement = self._choose_retirement(tracker)
         identity = f"{os.path.realpath(root)}\0{os.path.realpath(tracker)}"
-        name = hashlib.sha256(os.fsencode(identity)).hexdigest()[:16]
+        name = digest_of(os.fsencode(identity))
         self._stream = f"spool:{name}:{context.worker}:"
         self._files_opened = 0
         self._memory = Memory(context.positions, f"spool:{name}:", tracker, context.say)

@@ -8,7 +8,6 @@ which bytes are a line are Flume's.
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from shipper.api import (
     Source,
     SourceContext,
     at_least,
+    digest_of,
     flag,
     integer,
     mapping,
@@ -235,4 +235,4 @@ class TaildirSource(Source[TaildirOptions]):
 
 def positions_name(position_file: str) -> str:
     """What positions belong to: the real path of the position file, as a short name."""
-    return hashlib.sha256(os.fsencode(os.path.realpath(position_file))).hexdigest()[:16]
+    return digest_of(os.fsencode(os.path.realpath(position_file)))

@@ -37,7 +37,7 @@ from shipper.supervisor.service import Service
 from shipper.supervisor.signals import Signals
 from shipper.supervisor.watched import WatchedFiles
 from shipper.units import format_size
-from shipper.workers import kin
+from shipper.workers import heap, kin
 from shipper.workers.grid import build
 
 CLEAN, CONFIGURATION, GAVE_UP = 0, 1, 3
@@ -191,6 +191,7 @@ class Supervisor:
                 self._say_outdated()
             if not announced and fleet.ready():
                 announced = True
+                heap.tidy()
                 log.pass_on("INFO", "agent", f"{self._command.agent} is running")
             if not told and (announced or fleet.has_tried()):
                 told = True

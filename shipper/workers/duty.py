@@ -13,6 +13,7 @@ from typing import Protocol
 
 from shipper.metrics.counters import Counters
 from shipper.ring.wait import Doorbell
+from shipper.workers import heap
 from shipper.workers.control import Control, Order, Phase
 
 
@@ -46,6 +47,7 @@ class Duty:
         self._bell = Doorbell(bell)
         self._since_ns = time.monotonic_ns()
         self._said = ""
+        self._rest = heap.Rest()
 
     @property
     def fileno(self) -> int:
@@ -82,10 +84,14 @@ class Duty:
 
     def _sleep(self, account: str, timeout_s: float, fds: Sequence[int] = ()) -> Sequence[int]:
         began_ns = time.monotonic_ns()
-        self._counters.add("busy_ns", began_ns - self._since_ns)
+        busy_ns = began_ns - self._since_ns
+        self._counters.add("busy_ns", busy_ns)
         ready = self._bell.wait(timeout_s, fds)
         self._since_ns = time.monotonic_ns()
-        self._counters.add(account, self._since_ns - began_ns)
+        asleep_ns = self._since_ns - began_ns
+        self._counters.add(account, asleep_ns)
+        if self._rest.slept(busy_ns, asleep_ns, woken=asleep_ns < timeout_s * 1e9):
+            heap.tidy()
         self.progress()
         return ready
 

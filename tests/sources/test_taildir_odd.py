@@ -270,7 +270,7 @@ def test_when_watches_are_used_up_the_sweep_goes_on_and_it_is_said_once(world, m
     def refuse(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(watch_module.inotify_simple.INotify, "add_watch", refuse)
+    monkeypatch.setattr(watch_module.inotify.Inotify, "add", refuse)
     world.write("app.log", "a\n")
     source = world.start()
     assert world.read(source) == ["a"]

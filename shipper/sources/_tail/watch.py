@@ -13,15 +13,11 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import inotify_simple
+from shipper.sources._tail import inotify
 
-_FLAGS = inotify_simple.flags
-_MASK = (
-    _FLAGS.MODIFY | _FLAGS.ATTRIB | _FLAGS.CREATE | _FLAGS.DELETE | _FLAGS.MOVED_FROM | _FLAGS.MOVED_TO
-    | _FLAGS.DELETE_SELF | _FLAGS.MOVE_SELF | _FLAGS.ONLYDIR
-)  # fmt: skip
-_NAMES_CHANGED = _FLAGS.CREATE | _FLAGS.DELETE | _FLAGS.MOVED_FROM | _FLAGS.MOVED_TO | _FLAGS.ATTRIB
-_DIRECTORY_GONE = _FLAGS.DELETE_SELF | _FLAGS.MOVE_SELF | _FLAGS.IGNORED | _FLAGS.UNMOUNT
+_NAMES_CHANGED = inotify.CREATE | inotify.DELETE | inotify.MOVED_FROM | inotify.MOVED_TO | inotify.ATTRIB
+_MASK = inotify.MODIFY | _NAMES_CHANGED | inotify.DELETE_SELF | inotify.MOVE_SELF | inotify.ONLYDIR
+_DIRECTORY_GONE = inotify.DELETE_SELF | inotify.MOVE_SELF | inotify.IGNORED | inotify.UNMOUNT
 _READS_MOST = 8  # of up to some thousand events each; what comes meanwhile waits for the next look
 _NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "afs", "lustre", "fuse", "virtiofs")
 
@@ -62,17 +58,17 @@ class DirectoryWatch:
         self._paths: dict[int, str] = {}
         self._watches: dict[str, int] = {}
         self._blind: set[str] = set()
-        self._inotify: inotify_simple.INotify | None = None
+        self._inotify: inotify.Inotify | None = None
         if enabled:
             try:
-                self._inotify = inotify_simple.INotify(nonblocking=True)
+                self._inotify = inotify.Inotify()
             except OSError as problem:
                 self._say_blind("any directory", problem)
 
     @property
     def fileno(self) -> int:
         """What to wait for."""
-        return -1 if self._inotify is None else int(self._inotify.fileno())
+        return -1 if self._inotify is None else self._inotify.fileno
 
     @property
     def complete(self) -> bool:
@@ -88,7 +84,7 @@ class DirectoryWatch:
             self._say("info", f"{directory} is on {kind}, which tells of no changes: looking at it now and then")
             return
         try:
-            watch = self._inotify.add_watch(directory, _MASK)
+            watch = self._inotify.add(directory, _MASK)
         except OSError as problem:
             if problem.errno not in (errno.ENOENT, errno.ENOTDIR):
                 self._blind.add(directory)
@@ -104,10 +100,10 @@ class DirectoryWatch:
             return changes
         leaving: dict[int, str] = {}
         for _ in range(_READS_MOST):
-            if not (events := self._inotify.read(timeout=0)):
+            if not (events := self._inotify.read()):
                 break
             for watch, mask, cookie, name in events:
-                if mask & _FLAGS.Q_OVERFLOW:
+                if mask & inotify.Q_OVERFLOW:
                     changes.overflow = True
                     continue
                 directory = self._paths.get(watch)
@@ -115,18 +111,18 @@ class DirectoryWatch:
                     continue
                 if mask & _DIRECTORY_GONE:
                     changes.directories = True
-                    self._forget(watch, directory, removed=bool(mask & _FLAGS.IGNORED))
+                    self._forget(watch, directory, removed=bool(mask & inotify.IGNORED))
                     continue
                 path = os.path.join(directory, name)
-                if mask & _FLAGS.MODIFY:
+                if mask & inotify.MODIFY:
                     changes.written.add(path)
-                elif mask & _NAMES_CHANGED and not mask & _FLAGS.ISDIR:
+                elif mask & _NAMES_CHANGED and not mask & inotify.ISDIR:
                     changes.named.add(path)
-                    if mask & _FLAGS.MOVED_FROM:
+                    if mask & inotify.MOVED_FROM:
                         leaving[cookie] = path
-                    elif mask & _FLAGS.MOVED_TO:
+                    elif mask & inotify.MOVED_TO:
                         changes.moved.append((leaving.pop(cookie, ""), path))
-                elif mask & _FLAGS.ISDIR:
+                elif mask & inotify.ISDIR:
                     changes.directories = True
         return changes
 
@@ -143,7 +139,7 @@ class DirectoryWatch:
         self._watches.pop(directory, None)
         if not removed and self._inotify is not None:
             try:
-                self._inotify.rm_watch(watch)
+                self._inotify.remove(watch)
             except OSError:  # the kernel was quicker
                 pass
 
