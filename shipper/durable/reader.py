@@ -7,7 +7,7 @@ meanwhile. Where the next one stands is found by `search.py`.
 Damage costs the records that it touches. How many rows that were is known exactly as soon as another record of the lane
 comes, which says how many there were before it.
 
-The file is long because holding, taking and losing are one cursor.
+Who may take is said in `shared/hold.py`. The file is long because taking and losing are one cursor.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from shipper.durable.layout import RecordHeader, about
 from shipper.durable.search import Search
 from shipper.durable.window import Window
 from shipper.errors import DamagedData
+from shipper.shared.hold import HoldWords, TakeSide
 from shipper.shared.words import full_fence
 
 _LOST_MAX = 100
@@ -55,21 +56,20 @@ class Record(NamedTuple):
     put_ms: int = 0
 
 
+def hold_words(board: Board, index: int) -> HoldWords:
+    """Where a board says who takes from a lane."""
+    at = lane_at(index)
+    return HoldWords(
+        board.segment, 1 + index, board.words, at + READER_EPOCH, at + READER_ASLEEP, at + HOLDER, at + WANTED
+    )
+
+
 def disown(board: Board, lane: int, sink: int) -> bool:
-    """Frees a lane whose holder `sink` is dead and could not be settled: others may take from it now.
-
-    What it delivered and did not commit comes twice. Only the supervisor may. False when it is not so.
-    """
-    index = board.index(lane)
-    holder = lane_at(index) + HOLDER
-    if board.words.load(holder) != sink or not board.segment.try_lock(_role(index)):
-        return False
-    board.words.publish(holder, 0)
-    board.segment.unlock(_role(index))
-    return True
+    """Frees a lane whose holder `sink` is dead and could not be settled: see `HoldWords.disown`."""
+    return hold_words(board, board.index(lane)).disown(sink)
 
 
-class Reader:
+class Reader(TakeSide):
     """One process's take side of one lane.
 
     Args:
@@ -81,7 +81,6 @@ class Reader:
         window: of the log; may be shared by the readers of one process. None = all is read from the files.
 
     Attributes:
-        held: this process may take.
         lost_rows, lost_bytes: rows of this lane that are damaged or missing and were stepped over (bytes as they were
             counted when they were put), since this object was made. A rewind takes back what is not committed.
         lost: for the person: what, where and why, the newest 100.
@@ -93,16 +92,12 @@ class Reader:
     ) -> None:  # fmt: skip
         self.board = board
         self.lane = lane
-        self.sink = sink
         self.index = board.index(lane)
-        self.held = False
+        super().__init__(hold_words(board, self.index), sink)
         self.lost: deque[str] = deque(maxlen=_LOST_MAX)
-        self._at = lane_at(self.index)
-        self._words = board.words
         self._search = Search(board, Catalog(disk or Disk(), data_dirs, board.log_id, keys), lane, window)
         self._lost_committed = (0, 0)
         self._lost = (0, 0)
-        self._epoch = 0
         self._head = board.head(self.index)
         self._after = self._head
         self._seq = self._head.seq
@@ -118,56 +113,6 @@ class Reader:
     def lost_bytes(self) -> int:
         """See the class."""
         return self._lost[1]
-
-    # --- holding
-
-    @property
-    def holder(self) -> int:
-        """Id of the sink worker that holds the lane, or held it when it died; 0 when the lane is free."""
-        return self._words.load(self._at + HOLDER)
-
-    def try_hold(self) -> bool:
-        """Takes the lane if it is free, or was this sink's own before. True when this process holds it now."""
-        if self.held:
-            return True
-        segment, role = self.board.segment, _role(self.index)
-        if self.holder not in (0, self.sink) or not segment.try_lock(role):
-            return False
-        if self.holder not in (0, self.sink):  # somebody was faster, and died since
-            segment.unlock(role)
-            return False
-        words = self._words
-        self._epoch = words.load(self._at + READER_EPOCH) + 1
-        words.publish(self._at + READER_EPOCH, self._epoch)
-        words.publish(self._at + HOLDER, self.sink)
-        if self.wanted:
-            words.publish(self._at + WANTED, 0)
-        self.held = True
-        self._head = self.board.head(self.index)
-        self.rewind()
-        return True
-
-    def let_go(self) -> None:
-        """Frees the lane for another sink. Only between transactions, when nothing of this sink is unsettled."""
-        if self.held:
-            self.rewind()
-            self._words.publish(self._at + HOLDER, 0)
-            self.board.segment.unlock(_role(self.index))
-            self.held = False
-
-    @property
-    def wanted(self) -> bool:
-        """True when the lane's home sink asked for it."""
-        return bool(self._words.load(self._at + WANTED))
-
-    def want(self) -> None:
-        """Asks the present holder for the lane. Only its home sink may."""
-        self._words.publish(self._at + WANTED, 1)
-
-    def sleeping(self, asleep: bool) -> None:
-        """Says whether the writer is to ring when there is something to read."""
-        self._words.publish(self._at + READER_ASLEEP, int(asleep))
-        full_fence()
 
     # --- taking
 
@@ -338,9 +283,13 @@ class Reader:
         """Lets go of the files. A lane that is held stays named as held: let go first when the stop is clean."""
         self._peeked = self._peeked_header = None
         self._search.close()
-        if self.held:
-            self.board.segment.unlock(_role(self.index))
-            self.held = False
+        self._unlock()
+
+    # --- inside
+
+    def _begin(self) -> None:
+        self._head = self.board.head(self.index)
+        self.rewind()
 
     # --- inside: counting
 
@@ -402,7 +351,3 @@ class Reader:
     def _say(self, text: str) -> None:
         if text not in self.lost:
             self.lost.append(text)
-
-
-def _role(index: int) -> int:
-    return 1 + index

@@ -179,16 +179,15 @@ def run_place(wanted: Path | None, environment: Mapping[str, str] = os.environ, 
     if wanted is not None:
         return Place(wanted.absolute(), f"{typed} says so", "whoever owns that directory")
     if given := environment.get("RUNTIME_DIRECTORY"):
-        removed_by = "the service manager at a stop, unless RuntimeDirectoryPreserve=yes"
-        return Place(Path(given.split(":")[0]), "$RUNTIME_DIRECTORY says so", removed_by)
+        at_stop = "a stop of the unit, unless RuntimeDirectoryPreserve=yes"
+        return Place(Path(given.split(":")[0]), "$RUNTIME_DIRECTORY says so", at_stop)
     system = Path("/run/shipper")
     if _is_memory(Path("/run")) and _writable(system):
         return Place(system, "it can be written", "a reboot")
-    own = SHARED_MEMORY / f"shipper-{os.getuid()}"
     removed_by = "a reboot, or the end of the container"
     if os.getuid() and Path("/run/systemd/system").exists():
         removed_by += ", or your logout where logind's RemoveIPC is on"
-    return Place(own, "shared memory of this user", removed_by)
+    return Place(SHARED_MEMORY / f"shipper-{os.getuid()}", "shared memory of this user", removed_by)
 
 
 def state_place(wanted: Path | None, environment: Mapping[str, str] = os.environ, typed: str = "--state-dir") -> Place:

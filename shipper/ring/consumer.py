@@ -1,10 +1,6 @@
 """The take side of a lane: peek, step, release; or rewind, and the same frames come again.
 
-A consumer holds its lane by a lock that dies with the process, and by the HOLDER word, which does not: a lane whose
-holder died is taken over by that same sink (which settles its target first), or by another one only after it was
-`disowned`.
-
-The file is long because holding, taking and committing are one cursor.
+Who may take is said in `shared/hold.py`.
 """
 
 from __future__ import annotations
@@ -33,25 +29,26 @@ from shipper.ring.layout import (
 )
 from shipper.ring.puts import PutPage
 from shipper.ring.tally import HANDED_OVER, read_take, write_take
+from shipper.shared.hold import HoldWords, TakeSide
 from shipper.shared.tally import TakeTally
 from shipper.shared.words import LINE_BYTES, full_fence
 
 
+def hold_words(lane: Lane) -> HoldWords:
+    """Where a lane says who takes from it."""
+    return HoldWords(lane.segment, CONSUMER_ROLE, lane.words, CONSUMER_EPOCH, CONSUMER_ASLEEP, HOLDER, WANTED)
+
+
 def disown(lane: Lane, sink: int) -> bool:
-    """Frees a lane whose holder `sink` is dead and could not be settled: others may take from it now.
+    """Frees a lane whose holder `sink` is dead and could not be settled, and counts it: see `HoldWords.disown`."""
 
-    What it delivered and did not commit comes twice. Only the supervisor may. False when it is not so.
-    """
-    if lane.words.load(HOLDER) != sink or not lane.segment.try_lock(CONSUMER_ROLE):
-        return False
-    # Dying between the two: counted, and done at the next start; the count says "may have", not "has".
-    lane.words.publish(HANDED_OVER, lane.words.load(HANDED_OVER) + 1)
-    lane.words.publish(HOLDER, 0)
-    lane.segment.unlock(CONSUMER_ROLE)
-    return True
+    def count() -> None:
+        lane.words.publish(HANDED_OVER, lane.words.load(HANDED_OVER) + 1)
+
+    return hold_words(lane).disown(sink, count)
 
 
-class Consumer:
+class Consumer(TakeSide):
     """One process's take side of one lane.
 
     Args:
@@ -62,17 +59,15 @@ class Consumer:
     """
 
     def __init__(self, lane: Lane, page: PutPage, index: int, sink: int) -> None:
+        super().__init__(hold_words(lane), sink)
         self.lane = lane
         self.page = page
         self.index = index
-        self.sink = sink
-        self.held = False
         #: True when another sink committed here before this one took the lane, and died before it had said that what
         #: it wrote is durable.
         self.inherits = False
         self.lost_bytes = 0
         self.keep_damaged: Callable[[Path, int, tuple[memoryview, ...]], None] | None = None
-        self._epoch = 0
         self._slot, self._tally = read_take(lane)
         self._cursor = self._slot.position
         self._peeked: Frame | None = None
@@ -80,57 +75,6 @@ class Consumer:
         self._tally_after = self._tally
         self._seen_put = -1
         self._tail = 0
-
-    # --- holding
-
-    @property
-    def holder(self) -> int:
-        """Id of the sink worker that holds the lane, or held it when it died; 0 when the lane is free."""
-        return self.lane.words.load(HOLDER)
-
-    def try_hold(self) -> bool:
-        """Takes the lane if it is free, or was this sink's own before. True when this process holds it now."""
-        if self.held:
-            return True
-        if self.holder not in (0, self.sink) or not self.lane.segment.try_lock(CONSUMER_ROLE):
-            return False
-        if self.holder not in (0, self.sink):  # somebody was faster, and died since
-            self.lane.segment.unlock(CONSUMER_ROLE)
-            return False
-        words = self.lane.words
-        self._epoch = words.load(CONSUMER_EPOCH) + 1
-        words.publish(CONSUMER_EPOCH, self._epoch)
-        words.publish(HOLDER, self.sink)
-        if self.wanted:
-            words.publish(WANTED, 0)
-        self.held = True
-        self._slot, self._tally = read_take(self.lane)
-        self._seen_put = -1
-        self.inherits = self._slot.sink not in (0, self.sink) and self.lane.durable() < self._slot.position
-        self.rewind()
-        return True
-
-    def let_go(self) -> None:
-        """Frees the lane for another sink. Only between transactions, when nothing of this sink is unsettled."""
-        if self.held:
-            self.rewind()
-            self.lane.words.publish(HOLDER, 0)
-            self.lane.segment.unlock(CONSUMER_ROLE)
-            self.held = False
-
-    @property
-    def wanted(self) -> bool:
-        """True when the lane's home sink asked for it."""
-        return bool(self.lane.words.load(WANTED))
-
-    def want(self) -> None:
-        """Asks the present holder for the lane. Only its home sink may."""
-        self.lane.words.publish(WANTED, 1)
-
-    def sleeping(self, asleep: bool) -> None:
-        """Says whether the producer is to ring when it has put something."""
-        self.lane.words.publish(CONSUMER_ASLEEP, int(asleep))
-        full_fence()
 
     # --- taking
 
@@ -280,6 +224,12 @@ class Consumer:
         self._peeked = None
 
     # --- inside
+
+    def _begin(self) -> None:
+        self._slot, self._tally = read_take(self.lane)
+        self._seen_put = -1
+        self.inherits = self._slot.sink not in (0, self.sink) and self.lane.durable() < self._slot.position
+        self.rewind()
 
     def _refresh(self) -> int:
         number = self.page.number()
