@@ -151,6 +151,10 @@ class PutSide(Protocol):
     def room(self, block_bytes: int) -> memoryview | None:
         """Memory for a block that becomes part of a channel where it lies; None when there is none now, or no use."""
 
+    @property
+    def room_comes(self) -> str:
+        """The channel that had no `room` only because its sinks have not taken enough yet; "" = waiting is no use."""
+
     def full_because(self, channel: str) -> str:
         """Which bound of a channel the last put met that had no room."""
 

@@ -22,6 +22,8 @@ from shipper.selectors.selector import Route, Selector
 from shipper.shared.tally import Intake
 
 _ROOM_SLEEP_S = 0.05
+#: For so long a block that is not read yet is kept waiting for room; then it is read all the same, and can be refused.
+_ROOM_WAIT_S = 0.5
 #: What a source finds out about what it reads, in the order of `Intake`; what it gives up itself follows.
 _FINDINGS = ("truncated_lines", "decode_errors", "files_lost")
 
@@ -99,6 +101,28 @@ class Ingest:
             self._waiting_for("")
         self.withdraw()
         return False
+
+    def awaited_room(self, block_bytes: int) -> memoryview | None:
+        """`PutSide.room` for who has so much to read at once: waits a moment for the sinks to make room for it.
+
+        A block that is read while its channel is full has to wait in memory of its own, and to be copied from there.
+        """
+        side = self._side
+        memory = side.room(block_bytes)
+        if memory is not None or not (channel := side.room_comes):
+            return memory
+        deadline_s = self._clock.monotonic_s() + min(_ROOM_WAIT_S, self._keep_alive_s)
+        self._waiting_for(f"room in {channel}: its ring is full")
+        self._sleeps(True)  # from here on a sink rings, so it has to be asked for once more before sleeping
+        try:
+            while (memory := side.room(block_bytes)) is None and side.room_comes:
+                if self._stopping() or self._clock.monotonic_s() >= deadline_s:
+                    break
+                self._wait_for_room(_ROOM_SLEEP_S)
+        finally:
+            self._sleeps(False)
+            self._waiting_for("")
+        return memory
 
     def deadline_s(self) -> float:
         """When a piece that finds no room now has waited long enough (monotonic)."""

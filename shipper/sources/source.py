@@ -58,6 +58,7 @@ class SourceContext:
         room: memory for a block of at most so many bytes, where it costs the channel no copy; None when there is none
             now. It is the source's until it asks for the next, or a batch of its was committed; only a batch of the
             whole block, from its first byte on, stays where it is.
+        awaited_room: the same for who has a whole block to read now: where the channel is full, it waits a moment.
         say: one line for the person, the same text at most once in 30 s: `say("warning", "...")`.
     """
 
@@ -75,6 +76,7 @@ class SourceContext:
     tells_durable: bool = False
     forget: Callable[[str], None] = lambda stream: None
     room: Callable[[int], memoryview | None] = lambda block_bytes: None
+    awaited_room: Callable[[int], memoryview | None] = lambda block_bytes: None
     say: Callable[[str, str], None] = lambda level, line: None
     agent: str = ""
     file: str = ""

@@ -42,7 +42,13 @@ ROWS_MAX = 1 << 20
 
 
 class SourceDuty(Waiter, Protocol):
-    """What a source needs of the worker that it runs in: the whole `Duty`, or a turn in a shared one."""
+    """What a source needs of the worker that it runs in: the whole `Duty`, or a turn in a shared one.
+
+    Attributes:
+        sleeps: False where others would have to wait while this source does.
+    """
+
+    sleeps: bool
 
     def wait_for_room(self, timeout_s: float) -> None:
         """Sleeps because a channel is full."""
@@ -139,16 +145,17 @@ def _source_parts(
     def waiting_for(reason: str) -> None:
         entry.state(State.WAITING_ROOM if reason else State.BUSY, reason)
 
-    context = SourceContext(
-        name=spec.name, clock=clock, waiter=duty, counters=entry.counters, state_dir=state_dir, worker=spec.index,
-        workers=spec.count, rows_max=min(rows_max), batch_bytes=min(spec.batch_bytes, side.block_bytes_most),
-        strict=strict, positions=positions.streams, tells_durable=True, forget=positions.forget, say=say,
-        room=side.room, agent=spec.common.agent, file=spec.common.file,
-    )  # fmt: skip
     ingest = Ingest(
         interceptors, selector, side, entry.counters,
         duty.wait_for_room, rows_max=min(rows_max), keep_alive_s=min(keep_alives), stopping=duty.stopping,
         waiting_for=waiting_for, say=say,
+    )  # fmt: skip
+    context = SourceContext(
+        name=spec.name, clock=clock, waiter=duty, counters=entry.counters, state_dir=state_dir, worker=spec.index,
+        workers=spec.count, rows_max=min(rows_max), batch_bytes=min(spec.batch_bytes, side.block_bytes_most),
+        strict=strict, positions=positions.streams, tells_durable=True, forget=positions.forget, say=say,
+        room=side.room, awaited_room=ingest.awaited_room if duty.sleeps else side.room,
+        agent=spec.common.agent, file=spec.common.file,
     )  # fmt: skip
     return SourceParts(source, side, ingest, positions, context)
 

@@ -39,6 +39,8 @@ class Duty:
         bell: path of its bell.
     """
 
+    sleeps = True
+
     def __init__(self, control: Control, worker: int, entry: Entry, bell: Path) -> None:
         self._control = control
         self._worker = worker

@@ -51,6 +51,8 @@ class Turn:
         unhurried_s: it may be asked so much earlier when that costs no wake-up.
     """
 
+    sleeps = False
+
     def __init__(self, duty: Duty) -> None:
         self._duty = duty
         self._ready: frozenset[int] = frozenset()

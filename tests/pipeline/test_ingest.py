@@ -133,6 +133,69 @@ def test_the_word_to_stop_ends_the_wait(left: Make) -> None:
     assert len(half.waiter.waited_s) == 1
 
 
+class TestRoomForABlock:
+    """A block that is not read yet waits for its place in the ring: read before, it would have to be copied."""
+
+    BLOCK = 200_000
+    RING = {"ring.bytes": "1m"}  # noqa: RUF012
+
+    def full(self, left: Make, properties: dict[str, str] | None = None, **others: object) -> Left:
+        """A ring without room for a block."""
+        half = left(self.RING | (properties or {}), **others)
+        for _ in range(9):
+            assert half.memory.put(bytes(100_000))
+        return half
+
+    def test_a_ring_with_room_is_not_waited_for(self, left: Make) -> None:
+        half = left(self.RING)
+        room = half.ingest.awaited_room(self.BLOCK)
+        assert room is not None and len(room) == self.BLOCK
+        assert half.waiter.waited_s == [] and half.said == []
+
+    def test_it_comes_when_the_sinks_have_taken_enough(self, left: Make) -> None:
+        half = self.full(left)
+        asleep = []
+        lane = half.memory.put_side().putters["c1"].producers[0].lane
+
+        def taken() -> None:
+            asleep.append(lane.words.load(896))
+            if len(asleep) == 3:
+                half.memory.drain()
+
+        half.waiter.on_wait = taken
+        room = half.ingest.awaited_room(self.BLOCK)
+        assert room is not None and len(room) == self.BLOCK
+        assert asleep == [1, 1, 1], "the sink is to ring"
+        assert lane.words.load(896) == 0
+        assert half.said == ["room in c1: its ring is full", ""]
+
+    @pytest.mark.parametrize(("keep_alive_s", "waits_s"), [(3.0, 0.5), (0.1, 0.1), (0.0, 0.0)])
+    def test_after_half_a_second_or_keep_alive_it_is_read_all_the_same(
+        self, left: Make, keep_alive_s: float, waits_s: float
+    ) -> None:
+        half = self.full(left, keep_alive_s=keep_alive_s)
+        assert half.ingest.awaited_room(self.BLOCK) is None
+        assert waits_s <= sum(half.waiter.waited_s) < waits_s + 0.1
+        assert half.said[-1] == ""
+
+    def test_the_word_to_stop_ends_it(self, left: Make) -> None:
+        half = self.full(left)
+        half.waiter.on_wait = lambda: half.stop.__setitem__(0, True)
+        assert half.ingest.awaited_room(self.BLOCK) is None
+        assert len(half.waiter.waited_s) == 1
+
+    @pytest.mark.parametrize("on_full", ["dropNewest", "dropOldest"])
+    def test_a_channel_that_drops_when_it_is_full_is_not_waited_for(self, left: Make, on_full: str) -> None:
+        half = self.full(left, {"onFull": on_full})
+        assert half.ingest.awaited_room(self.BLOCK) is None
+        assert half.waiter.waited_s == []
+
+    def test_a_block_that_no_ring_of_this_size_ever_has_room_for_is_not_waited_for(self, left: Make) -> None:
+        half = left(self.RING)
+        assert half.ingest.awaited_room(1 << 20) is None
+        assert half.waiter.waited_s == []
+
+
 def test_a_batch_that_is_tried_again_is_received_once(left: Make) -> None:
     half = left({"capacity": "4"}, keep_alive_s=0)
     fill(half)

@@ -209,6 +209,29 @@ def test_a_file_written_anew_between_two_pieces_of_a_read_gives_what_was_read_an
     os.close(file.fd)
 
 
+@pytest.mark.parametrize(("size_bytes", "waits"), [(100_000, False), (2_000_000, True)])
+def test_room_is_waited_for_only_where_a_whole_block_is_to_be_read(
+    size_bytes: int, waits: bool, tmp_path: Path
+) -> None:
+    """The few lines that a quiet log has got fit into a ring that has no room for a block."""
+    path = tmp_path / "a.log"
+    path.write_bytes(b"a line of a log\n" * (size_bytes // 16))
+    file = WatchedFile(key_of(-1, path.stat()), "f", str(path), GlobGroup("g", str(path), {}))
+    file.fd = os.open(path, os.O_RDONLY)
+    lent: list[memoryview] = []
+
+    def awaited(block_bytes: int) -> memoryview:
+        lent.append(memoryview(bytearray(block_bytes)))
+        return lent[-1]
+
+    reader = LineReader(NewlineRule(), 1 << 20, 1 << 20, lambda _: None, awaited)
+    lines = reader.read(file, 1_000_000)
+    assert lines is not None and set(lines.records.column(0).to_pylist()) == {b"a line of a log\n"}
+    assert len(lent) == waits
+    assert not waits or bytes(lent[0][:16]) == b"a line of a log\n", "it is read to where it came from"
+    os.close(file.fd)
+
+
 def test_where_few_rows_are_wanted_little_more_than_these_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -168,6 +168,12 @@ class PutSide:
         return next(iter(self.putters.values())).room(block_bytes)
 
     @property
+    def room_comes(self) -> str:
+        """The channel that had no `room` only because its sinks have not taken enough yet; "" = waiting is no use."""
+        name, putter = next(iter(self.putters.items()))
+        return name if putter.room_comes else ""
+
+    @property
     def block_bytes_most(self) -> int:
         """How large a block of a source may be to be put at once into any of the channels, with room for more."""
         return min(putter.block_bytes_most for putter in self.putters.values())

@@ -83,6 +83,8 @@ class Putter:
         self._copies = 0
         self.full_because = ""
         self.is_full = self.is_at_capacity = False
+        #: The last `room` gave none because the ring is full, and nothing but waiting is to be done about that.
+        self.room_comes = False
         self._wanting: Producer | None = None
         self._tried: Producer | None = None
         self._turn = 0
@@ -97,6 +99,7 @@ class Putter:
 
         Only where there is one lane: which one rows go to is not known before their origin is.
         """
+        self.room_comes = False
         if len(self.producers) > 1:
             return None
         if self._copies:  # what is read here can't stay where it is; from time to time see whether it can now
@@ -107,7 +110,10 @@ class Putter:
         if frame_length(needed) * 4 > producer.lane.capacity_bytes:
             return None
         memory = producer.reserve(needed)
-        return None if memory is None else in_place.room(memory, block_bytes)
+        if memory is None:
+            self.room_comes = self.options.on_full == "block"
+            return None
+        return in_place.room(memory, block_bytes)
 
     def stage(self, batch: EventBatch, put: int, index: int | None = None) -> tuple[Producer, int] | None:
         """Writes the rows behind the tail of a lane: (its producer, the frame's position), or None: no room now.

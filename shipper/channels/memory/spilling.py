@@ -96,6 +96,11 @@ class SpillingPutter:
         """Memory for a block that can become a frame where it lies; None when there is none now, or no use for it."""
         return (self._disk if self._spills else self._memory).room(block_bytes)
 
+    @property
+    def room_comes(self) -> bool:
+        """False: where memory is full, rows go to the disk."""
+        return False
+
     def stage(self, batch: EventBatch, put: int) -> tuple[Producer, int] | None:
         """Writes the rows behind the tail of a lane: (its producer, the frame's position), or None: no room now."""
         self._disk_full_s, disk_full_s = -1.0, self._disk_full_s

@@ -94,7 +94,7 @@ class LineReader:
     Args:
         block_bytes: how much one read brings; about the size of a batch.
         line_bytes_max: what is longer is cut there and the rest dropped; `cut_lines` counts them.
-        room: memory for a block in the channel, of at most so many bytes; None when there is none now.
+        room, awaited_room: memory for a block in the channel (`SourceContext`).
     """
 
     def __init__(
@@ -103,11 +103,13 @@ class LineReader:
         block_bytes: int,
         line_bytes_max: int,
         room: Callable[[int], memoryview | None] = lambda _: None,
+        awaited_room: Callable[[int], memoryview | None] = lambda _: None,
     ) -> None:
         self._rule = rule
         self._line_bytes_max = line_bytes_max
         self._block_bytes = block_bytes
         self._room = room
+        self._awaited_room = awaited_room
         self._own = memoryview(mmap.mmap(-1, block_bytes))  # costs no memory before it is read into
         self._before = memoryview(bytearray(ANCHOR_BYTES))
         self._scan = LineScan(asks_return=True, sums=True)
@@ -125,7 +127,7 @@ class LineReader:
         """
         if file.seen_to - file.offset >= self._block_bytes and not finish and self._unfinished(file):
             return None
-        whole, enlarged = self._room(self._block_bytes) or self._own, False
+        whole, enlarged = self._whole(file), False
         block = whole[: self._enough(rows_max)]
         while True:
             data = self._fill(file, block)
@@ -161,6 +163,13 @@ class LineReader:
                     return self._piece(file, data, len(data), skipping=False)
             if not more:
                 return None
+
+    def _whole(self, file: WatchedFile) -> memoryview:
+        """Where the next block is read to. Only for a whole one the channel's room is waited for: small ones fit."""
+        room = self._room(self._block_bytes)
+        if room is None and os.fstat(file.fd).st_size - file.offset >= self._block_bytes:
+            room = self._awaited_room(self._block_bytes)
+        return self._own if room is None else room
 
     def _enough(self, rows_max: int) -> int:
         """Bytes that hold so many rows like the last ones, and some more: what is read beyond is read again."""

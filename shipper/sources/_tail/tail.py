@@ -61,7 +61,9 @@ class Tail:
             cache_listing=settings.cache_listing,
         )  # fmt: skip
         self._copies = Copies(self._files, context.clock, settings.rotate_wait_s, self._queue)
-        self._reader = LineReader(settings.rule, context.batch_bytes, settings.line_bytes_max, context.room)
+        self._reader = LineReader(
+            settings.rule, context.batch_bytes, settings.line_bytes_max, context.room, context.awaited_room
+        )
         self._rows_max = min(context.rows_max, settings.batch_rows or context.rows_max)
         self._by_stream: dict[str, WatchedFile] = {}
         self._ready: deque[WatchedFile] = deque()
