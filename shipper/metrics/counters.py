@@ -41,6 +41,7 @@ NAMES: Final = (
     "files_closing",          # files that have ended and are being closed
     "files_leased",           # files that wait until somebody else's lease on them is recovered
     "file_retries",           # times the rename or the close of a file failed and was tried again
+    "files_thin",             # files that ended early because their blocks were on too few DataNodes
 )  # fmt: skip
 
 INDEX: Final = {name: index for index, name in enumerate(NAMES)}

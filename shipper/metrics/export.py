@@ -41,6 +41,7 @@ _FILE_GAUGES: Final = {
 }
 _FILE_TOTALS: Final = {
     "file_retries": "Times that a file could not be closed or renamed, and was tried again.",
+    "files_thin": "Files that ended early because their blocks were on too few DataNodes.",
     "report_retries": "Times that a listener could not take a closed file.",
     "buckets_done": "Markers of finished buckets made.",
     "rows_late": "Events that came for a bucket after its marker was made.",

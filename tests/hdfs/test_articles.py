@@ -24,11 +24,12 @@ def article(reference: Path, cluster: Cluster, logs: Path) -> str:
 
 @pytest.fixture(scope="session")
 def loghub(reference: Path) -> dict[str, bytes]:
-    """Eight logs of real programs, 2,000 lines each; their lines end in CRLF."""
+    """Eight logs of real programs, 2,000 lines each; their lines end in CRLF. The last one of most gets its
+    end here, for which `tail -F` would wait."""
     folder = reference.parent / "data" / "loghub"
     if not folder.is_dir():
         pytest.skip("the logs are not here")
-    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.log"))}
+    return {path.name: path.read_bytes().rstrip(b"\r\n") + b"\r\n" for path in sorted(folder.glob("*.log"))}
 
 
 @pytest.mark.timeout(3600)

@@ -109,12 +109,23 @@ def test_safe_mode(hdfs_to_break: Cluster, tmp_path: Path) -> None:
 
 @pytest.mark.nightly
 def test_datanode_killed(hdfs_to_break: Cluster, tmp_path: Path) -> None:
-    """One of three; the file goes on, on others."""
+    """One of three, of which the file has two."""
     hdfs_to_break.start(3)
     with shipping(tmp_path, hdfs_to_break, conf=hdfs_to_break.conf({"dfs.replication": "2"})) as shipment:
         hdfs_to_break.kill_datanode(holder(hdfs_to_break, shipment))
         shipment.more()
         shipment.until_arrived()
+        shipment.settle()
+
+
+@pytest.mark.nightly
+def test_datanode_of_all_killed(hdfs_to_break: Cluster, tmp_path: Path) -> None:
+    """One of three, and no file does without it until the NameNode takes it for dead."""
+    hdfs_to_break.start(3)
+    with shipping(tmp_path, hdfs_to_break, conf=hdfs_to_break.conf({"dfs.replication": "3"})) as shipment:
+        hdfs_to_break.kill_datanode()
+        shipment.more()
+        shipment.until_says(SAID["datanode_of_all_killed"])
         shipment.settle()
 
 

@@ -129,7 +129,8 @@ class HdfsOptions(Options):
     roll_timer_pool_size: int | None = option("hdfs.rollTimerPoolSize", at_least(integer, 1), None,
         help="No effect: files are rolled by time in the loop that writes them, without threads.")  # fmt: skip
     min_block_replicas: int | None = option("hdfs.minBlockReplicas", at_least(integer, 0), None,
-        help="No effect: the client replaces a lost DataNode, and does not tell how many are left.")  # fmt: skip
+        help="A file ends when the block that is being written is on fewer DataNodes, as the NameNode's web port has "
+        "it; at most 30 in a row. With 0, 1 or without this key none does (in Flume: dfs.replication).")  # fmt: skip
     raw_local: bool | None = option("hdfs.useRawLocalFileSystem", flag, None,
         help="No effect: local files never have .crc files, and every batch reaches them.")  # fmt: skip
     append_support: bool | None = option("hdfs.append.support", flag, None,
@@ -145,6 +146,11 @@ class HdfsOptions(Options):
     def over_http(self) -> bool:
         """True when only HTTP leads to the cluster."""
         return scheme_of(self.path) == "webhdfs"
+
+    @property
+    def ends_thin_files(self) -> bool:
+        """True when files end for want of DataNodes. One is always there, or nothing can be written."""
+        return (self.min_block_replicas or 0) > 1 and not self.over_http and self.columns_format is None
 
     @property
     def columns_format(self) -> ColumnsFormat | None:
@@ -303,7 +309,7 @@ class HdfsOptions(Options):
     def _without_use(self) -> list[tuple[str, str]]:
         """Options that were given and belong to the other types of files."""
         columnar = self.columns_format is not None
-        others = ("serializer", "serializer_options", "write_format") if columnar else (
+        others = ("serializer", "serializer_options", "write_format", "min_block_replicas") if columnar else (
             "columns", "columns_body", "columns_headers", "columns_invalid", "target_file_bytes", "row_group_bytes",
             "stage_bytes",
         )  # fmt: skip
@@ -332,15 +338,19 @@ class HdfsOptions(Options):
         declared = self._declared
         found = [
             f"{declared[name].key} is set: {declared[name].help}"
-            for name in ("roll_timer_pool_size", "min_block_replicas", "raw_local",
-                         "append_support") if getattr(self, name) is not None
-        ]  # fmt: skip
+            for name in ("roll_timer_pool_size", "raw_local", "append_support")
+            if getattr(self, name) is not None
+        ]
         if not on_cluster:
             found += [
                 f"{declared[name].key} is set: no effect on a local file system"
-                for name in ("call_timeout_s", "kerberos_principal", "kerberos_keytab", "proxy_user")
+                for name in ("call_timeout_s", "kerberos_principal", "kerberos_keytab", "proxy_user",
+                             "min_block_replicas")
                 if getattr(self, name) is not None
-            ]
+            ]  # fmt: skip
+        elif self.over_http and self.min_block_replicas is not None:
+            found.append("hdfs.minBlockReplicas is set: no effect over webhdfs://, where each transaction opens the "
+                         "file anew")  # fmt: skip
         return found
 
     @property

@@ -12,20 +12,18 @@ on with (`goes_on`).
 
 from __future__ import annotations
 
-import asyncio
-import errno
 import json
 import urllib.parse
 from collections.abc import Callable, Sequence
 
 from shipper.files.store import FileStatus
+from shipper.sinks.hdfs.exchange import exchange
 from shipper.sinks.hdfs.file_system import FileSystem
 from shipper.sinks.hdfs.hadoop_settings import HadoopSettings
 from shipper.sinks.hdfs.troubles import passes
 
 _SEIZED = ".seized.tmp"
-_HEAD_MAX = 64 << 10
-_GO_ON, _WANTS_MORE = "100", "307"
+_WANTS_MORE = "307"
 #: Of Java's exceptions, those that are errors of Python's.
 _ERRORS = {"FileNotFoundException": FileNotFoundError, "FileAlreadyExistsException": FileExistsError}
 #: A file that somebody has open, or had open until a moment ago.
@@ -176,12 +174,12 @@ class HttpCluster(FileSystem):
             refusal: Exception = ConnectionRefusedError("connection refused")
             for server in tuple(self._servers):
                 try:
-                    status, where, answer = await _exchange(server, method, target)
+                    status, where, answer = await exchange(server, method, target)
                     if status == _WANTS_MORE:
                         data_node = urllib.parse.urlsplit(where)
                         address = (data_node.hostname or "", data_node.port or 80)
                         rest = f"{data_node.path}?{data_node.query}"
-                        status, _, answer = await _exchange(address, method, rest, content or b"")
+                        status, _, answer = await exchange(address, method, rest, content or b"")
                 except ConnectionRefusedError as problem:
                     refusal = problem
                     continue
@@ -195,29 +193,6 @@ class HttpCluster(FileSystem):
             raise refusal
 
         return await self.within(call, path, again=again)
-
-
-async def _exchange(server: tuple[str, int], method: str, target: str, content: bytes = b"") -> tuple[str, str, bytes]:
-    """One request on a connection of its own: the status, the address that it sends us to, the content."""
-    reader, writer = await asyncio.open_connection(*server, limit=_HEAD_MAX)
-    try:
-        # HTTP/1.0: the answer comes as it is, and ends with the connection.
-        head = f"{method} {target} HTTP/1.0\r\nHost: {server[0]}:{server[1]}\r\nContent-Length: {len(content)}\r\n"
-        writer.write(f"{head}Content-Type: application/octet-stream\r\n\r\n".encode())
-        writer.write(content)
-        await writer.drain()
-        status = _GO_ON
-        while status == _GO_ON:  # DataNodes say so without being asked
-            first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-            status = first.split(" ")[1]
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-        size = headers.get("content-length", "")
-        answer = await (reader.readexactly(int(size)) if size.isdigit() else reader.read())
-        return status, headers.get("location", ""), answer
-    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, IndexError) as problem:
-        raise ConnectionResetError(errno.ECONNRESET, f"{server[0]}:{server[1]} gave no whole answer") from problem
-    finally:
-        writer.close()
 
 
 def _refused_at_once(problem: BaseException) -> bool:

@@ -81,6 +81,10 @@ def _cluster(options: HdfsOptions, settings: HadoopSettings, url: str, say: Call
         f"settings from {settings.folder}" if settings.folder else "no core-site.xml was found (-c, HADOOP_CONF_DIR)"
     )
     say("info", f"writes to {url}; {where}; a call may take {timeout_s:g} s (hdfs.callTimeout)")
+    if options.ends_thin_files and (settings.replication or 0) in range(1, options.min_block_replicas or 0):
+        say("warning", f"hdfs.minBlockReplicas = {options.min_block_replicas} and dfs.replication = "
+            f"{settings.replication}: no block is ever on so many DataNodes, and 30 files of each bucket end "
+            "early")  # fmt: skip
     try:
         return HdfsStore(file_system, WebPort(settings.web_addresses(url), user))
     except OSError as problem:

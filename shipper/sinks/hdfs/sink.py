@@ -40,6 +40,8 @@ from shipper.files.store import Store, trouble
 from shipper.files.timezones import local_zone
 from shipper.sinks.hdfs.config import HdfsOptions
 from shipper.sinks.hdfs.opening import open_store
+from shipper.sinks.hdfs.store import HdfsStore
+from shipper.sinks.hdfs.thin_files import ThinFiles
 
 #: Compressed files get better and fewer members when rows are gathered for a moment; over HTTP each flush costs one.
 _LINGER_S = 1.0
@@ -127,6 +129,11 @@ class HdfsSink(RollingSink[HdfsOptions]):
                 listeners, keeps_buckets=options.bucket_done is not None,
             )  # fmt: skip
         self.begin(Outlet(store, plan, names, context, self._closed), options.path, staged)
+        self._thin: ThinFiles | None = None
+        if isinstance(store, HdfsStore) and options.ends_thin_files:
+            self._thin = ThinFiles(
+                store.replicas, store.web.where, options.min_block_replicas or 0, options.max_open_files, context
+            )
         if self._closed is not None and (name := options.bucket_done) is not None:
             self._periods = Periods(templates[0], zone, options.rounding)
             self._markers = DoneMarkers(
@@ -168,9 +175,10 @@ class HdfsSink(RollingSink[HdfsOptions]):
             self._markers.caught_up(before_ms)
 
     def tick(self) -> bool:
+        ended = self._thin is not None and self.files.end(self._thin.over(self.files.records))
         if self._markers is None:
-            return super().tick()
-        ended = self.files.end(self._markers.over())
+            return super().tick() or ended
+        ended = self.files.end(self._markers.over()) or ended
         ended = super().tick() or ended
         self._markers.tick(self.files.records)
         return ended

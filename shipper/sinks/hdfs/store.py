@@ -17,7 +17,7 @@ import asyncio
 import concurrent.futures
 import errno
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
 from shipper.files.extent import Extent
@@ -66,13 +66,14 @@ class HdfsStore:
 
     Args:
         cluster: it is connected here.
-        web: its web ports, for cutting files.
+        web: its web ports, for cutting files, and for what they know of blocks.
     """
 
     cuts: Literal[False] = False
 
     def __init__(self, cluster: FileSystem, web: WebPort) -> None:
         self._cluster = cluster
+        self.web = web
         self._right = Right(cluster, web)
         self._beside = Beside()
         self._files: dict[str, HdfsFile] = {}  # that are open, or on their way to be closed
@@ -156,6 +157,10 @@ class HdfsStore:
 
     def set_permission(self, path: str, mode: int) -> None:
         self._beside.call(self._cluster.set_permission(path, mode))
+
+    def replicas(self, paths: Sequence[str]) -> concurrent.futures.Future[Mapping[str, int | None]]:
+        """Begins to ask on how many DataNodes files are: see `WebPort.replicas`."""
+        return self._beside.begin(self.web.replicas(paths))
 
     def leased(self) -> Collection[str]:
         return self._right.waiting.copy()

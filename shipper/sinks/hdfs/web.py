@@ -1,19 +1,21 @@
-"""The NameNode's web port (WebHDFS), for the one thing that the client can't do: cut a file.
+"""The NameNode's web port (WebHDFS), for what the client can't do: cut a file, and tell on how many DataNodes it is.
 
-It may be closed, or want a login that we don't have: then files are cut by copying what counts. Whether it is the same
-cluster is seen by the file itself: length and times must be what the RPC port says.
+It may be closed, or want a login that we don't have: then files are cut by copying what counts, and nobody knows how
+many DataNodes are left. Whether it is the same cluster is seen by the file itself: its length must be what the RPC port
+says.
 """
 
 from __future__ import annotations
 
 import asyncio
-import http.client
 import json
 import os
 import pwd
 import urllib.parse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from shipper.sinks.hdfs.exchange import exchange
 
 _TIMEOUT_S = 10.0
 _PAUSE_S = 0.25
@@ -31,6 +33,11 @@ class WebPort:
         self._addresses = list(addresses)
         self._user = user
 
+    @property
+    def where(self) -> str:
+        """The addresses, for a person."""
+        return ", ".join(f"{host}:{port}" for host, port in self._addresses)
+
     async def cut(self, path: str, there: int, length: int, timeout_s: float) -> bool:
         """Cuts a closed file of `there` bytes down to `length`. False when it can't be done here: nothing happened.
 
@@ -39,36 +46,59 @@ class WebPort:
         """
         until_s = asyncio.get_running_loop().time() + timeout_s
         for address in self._addresses:
-            found = await asyncio.to_thread(self._ask, address, "GET", path, "GETFILESTATUS")
+            found = await self._ask(address, "GET", path, "GETFILESTATUS")
             if found is None or found.get("FileStatus", {}).get("length") != there:
                 continue
-            done = await asyncio.to_thread(self._ask, address, "POST", path, "TRUNCATE", newlength=length)
+            done = await self._ask(address, "POST", path, "TRUNCATE", newlength=length)
             if done is None or "boolean" not in done:
                 continue
             while not (done or {}).get("boolean"):  # once more to the same length: true when the last block is settled
                 if asyncio.get_running_loop().time() > until_s:
                     raise TimeoutError
                 await asyncio.sleep(_PAUSE_S)
-                done = await asyncio.to_thread(self._ask, address, "POST", path, "TRUNCATE", newlength=length)
-            self._addresses.sort(key=lambda one: one != address)  # the one that is active comes first next time
+                done = await self._ask(address, "POST", path, "TRUNCATE", newlength=length)
+            self._prefer(address)
             return True
         return False
 
-    def _ask(
+    async def replicas(self, paths: Sequence[str]) -> Mapping[str, int | None]:
+        """On how many DataNodes the block of each file is that is being written; None: it has none, or is not there.
+
+        One is asked for after the other. When nobody answers, the rest is left out.
+        """
+        found: dict[str, int | None] = {}
+        for path in paths:
+            answered = False
+            for address in tuple(self._addresses):
+                answer = await self._ask(address, "GET", path, "GET_BLOCK_LOCATIONS", length=1)  # the last one is told
+                answered = answered or answer is not None
+                if isinstance(blocks := (answer or {}).get("LocatedBlocks"), dict):
+                    self._prefer(address)
+                    # Of a block that is complete not all DataNodes may have told yet.
+                    last = None if blocks.get("isLastBlockComplete") else blocks.get("lastLocatedBlock")
+                    found[path] = len(last["locations"]) if last else None
+                    break
+            if not answered:
+                break
+            found.setdefault(path, None)
+        return found
+
+    def _prefer(self, address: tuple[str, int]) -> None:
+        """The one that is active comes first next time."""
+        self._addresses.sort(key=lambda one: one != address)
+
+    async def _ask(
         self, address: tuple[str, int], method: str, path: str, verb: str, **more: object
     ) -> dict[str, Any] | None:
         """The answer, None when there is none that helps."""
         query = urllib.parse.urlencode({"op": verb, "user.name": self._user, **more})
-        connection = http.client.HTTPConnection(*address, timeout=_TIMEOUT_S)
         try:
-            connection.request(method, f"/webhdfs/v1{urllib.parse.quote(path)}?{query}")
-            answer = connection.getresponse()
-            found = json.loads(answer.read(1 << 20))
-            return found if isinstance(found, dict) else None
-        except (OSError, http.client.HTTPException, ValueError):
+            async with asyncio.timeout(_TIMEOUT_S):
+                _, _, answer = await exchange(address, method, f"/webhdfs/v1{urllib.parse.quote(path)}?{query}")
+            found = json.loads(answer)
+        except (OSError, ValueError):  # TimeoutError is an OSError
             return None
-        finally:
-            connection.close()
+        return found if isinstance(found, dict) else None
 
 
 def user_name(url: str) -> str:
