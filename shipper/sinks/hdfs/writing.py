@@ -16,9 +16,13 @@ from shipper.files.store import Explained
 from shipper.serializers.serializer import Bytes
 from shipper.sinks.hdfs.file_system import Writer
 
+#: Between two closings. A hundred of them at once keep the servers and the thread beside the loop from the flush of the
+#: next transaction, now and when they are asked again half a second later.
+_CLOSINGS_APART_S = 0.002
+
 
 class Touched:
-    """The files of a store that have something to flush.
+    """The files of a store that have something to flush, or to close.
 
     Args:
         closes: begins to close a file that has nothing to flush.
@@ -27,6 +31,12 @@ class Touched:
     def __init__(self, closes: Callable[[HdfsFile], None]) -> None:
         self.closes = closes
         self._files: set[HdfsFile] = set()
+        self._turn = asyncio.Lock()
+
+    async def turn(self) -> None:
+        """Until it is this closing's turn."""
+        async with self._turn:
+            await asyncio.sleep(_CLOSINGS_APART_S)
 
     def add(self, file: HdfsFile) -> None:
         self._files.add(file)
@@ -118,6 +128,7 @@ class HdfsFile:
         return self._closing
 
     async def _close(self) -> bool:
+        await self._touched.turn()
         if self._sound:
             try:
                 await self._writer.close()
