@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,12 @@ from hdfs.cluster import Cluster
 from hdfs.shipping import Shipment
 from hdfs.test_buckets import Running
 from hdfs.test_faults import holder
+from hdfs.web import user_name
 
 from shipper.api import EventBatch
+from shipper.sinks.hdfs.hadoop_settings import read_settings
 from shipper.sinks.hdfs.thin_files import IN_A_ROW_MAX
+from shipper.sinks.hdfs.web import WebPort
 
 _PATIENCE_S = 60
 
@@ -77,6 +81,44 @@ def test_where_the_web_port_is_closed_that_is_said_and_no_file_ends(
     assert running.context.counters.get("open_files") == 1
     running.sink.close()
     assert running.context.counters.get("files_thin") == 0
+
+
+def test_nothing_is_known_of_a_block_that_is_complete(
+    hdfs: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its DataNodes tell of it one after the other: just after a close fewer are known than there are."""
+    monkeypatch.setenv("HADOOP_CONF_DIR", str(hdfs.conf_dir))
+    folder = hdfs.folder()
+    running = Running(f"{hdfs.uri}{folder}", tmp_path)
+    running.deliver(EventBatch.of([b"a"]))
+    [path] = hdfs.files(folder)
+    assert told(hdfs.web, path, f"{folder}/none", "/") == {path: 1, f"{folder}/none": None, "/": None}
+    running.sink.close()
+    [path] = hdfs.files(folder)
+    assert told(hdfs.web, path) == {path: None}
+
+
+@pytest.mark.nightly
+def test_the_active_one_of_two_namenodes_tells(
+    hdfs_pair: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HADOOP_CONF_DIR", str(hdfs_pair.conf_dir))
+    folder = hdfs_pair.folder()
+    running = Running(f"{hdfs_pair.uri}{folder}", tmp_path)
+    running.deliver(EventBatch.of([b"a"]))
+    [path] = hdfs_pair.files(folder)
+    active, standby = hdfs_pair.bean("NameNodeStatus", 0)["State"], hdfs_pair.bean("NameNodeStatus", 1)["State"]
+    assert (active, standby) == ("active", "standby")
+    ports = read_settings(hdfs_pair.conf_dir).web_addresses(hdfs_pair.uri)
+    assert len(ports) == 2
+    assert asyncio.run(WebPort(ports[::-1], user_name()).replicas([path])) == {path: 1}
+    running.sink.close()
+
+
+def told(web: str, *paths: str) -> Mapping[str, int | None]:
+    """What the web port tells of these."""
+    host, _, port = web.rpartition("/")[2].partition(":")
+    return asyncio.run(WebPort([(host, int(port))], user_name()).replicas(paths))
 
 
 def look(running: Running, over: Callable[[], bool]) -> None:
