@@ -37,7 +37,7 @@ def test_a_file_that_lost_a_data_node_ends_and_the_next_one_is_on_others(
         [first] = shipment.files()
         hdfs_to_break.kill_datanode(holder(hdfs_to_break, shipment))
         shipment.more()
-        shipment.until_says("a file ends early, because its block is on 1 DataNodes and not on 2")
+        shipment.until_says("a file ends early, because its block is on 1 of 2 DataNodes")
         shipment.more()
         shipment.until_arrived()
         [second] = [path for path in shipment.files() if path.endswith(".tmp")]

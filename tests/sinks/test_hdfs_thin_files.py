@@ -54,7 +54,7 @@ def test_a_file_on_too_few_data_nodes_ends(tmp_path: Path) -> None:
     bucket.count = 1
     assert bucket.look() == ["d/p"]
     assert bucket.context.counters.get("files_thin") == 1
-    assert [level for level, line in bucket.said if "its block is on 1 DataNodes and not on 2" in line] == ["warning"]
+    assert [level for level, line in bucket.said if "its block is on 1 of 2 DataNodes" in line] == ["warning"]
 
 
 def test_a_file_that_could_not_be_ended_is_named_again_and_counted_once(tmp_path: Path) -> None:

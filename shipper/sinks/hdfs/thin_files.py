@@ -7,7 +7,7 @@ one has ended for another reason and was not thin.
 
 Flume asks its own writer before each event. Our client does not tell, but the NameNode does: of a block that is being
 written it names the DataNodes that the writer has left. It is asked beside the loop, about files that have got more
-since it was asked about them, one after the other; a second after that begins the next round.
+since it was asked about them, one after the other; a round begins a second after the one before, or when that is over.
 """
 
 from __future__ import annotations
@@ -122,8 +122,8 @@ class ThinFiles:
             row.files += 1
             if row.files <= IN_A_ROW_MAX:
                 self._counters.add("files_thin")
-                self._say("warning", f"a file ends early, because its block is on {count} DataNodes and not on "
-                          f"{self._replicas} (hdfs.minBlockReplicas); look at hdfs dfsadmin -report")  # fmt: skip
+                self._say("warning", f"a file ends early, because its block is on {count} of {self._replicas} "
+                          "DataNodes (hdfs.minBlockReplicas); look at hdfs dfsadmin -report")  # fmt: skip
             elif row.files == IN_A_ROW_MAX + 1:
                 self._say("error", f"{key}: {IN_A_ROW_MAX} files in a row ended because their blocks were on fewer "
                           f"DataNodes than hdfs.minBlockReplicas = {self._replicas}; no more end for it until one is "
