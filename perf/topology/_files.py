@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from perf.harness.transfer import Places
+from perf.harness.transfer import Places, files_below
 
 
 def tail(places: Places, **more: object) -> dict[str, object]:
@@ -61,6 +61,11 @@ def hdfs(places: Places, **more: object) -> dict[str, object]:
         "sinks.k1.hdfs.rollSize": 128 << 20,
         **under("sinks.k1.hdfs.", more),
     }
+
+
+def staged(places: Places) -> bool:
+    """True while rows are staged that are not in files that have their names."""
+    return any(path.suffix in (".open", ".whole") for path in files_below(places.state))
 
 
 def time_and_host() -> dict[str, object]:

@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 from perf.harness.command import Settings, run
 from perf.harness.results import Goal
 from perf.harness.rivals import ZSTD
-from perf.harness.transfer import Places, Transfer, files_below, measure
-from perf.topology._files import hdfs, tail
+from perf.harness.transfer import Transfer, measure
+from perf.topology._files import hdfs, staged, tail
 
 _IDLE_S = 1
 
@@ -39,7 +39,7 @@ def benchmark(settings: Settings) -> None:
                 line_bytes=line_bytes,
                 rival=ZSTD,
                 by_cpu=True,
-                ended=_ended,
+                ended=lambda places: not staged(places),
                 read_back=_text_of,
                 goals=(
                     Goal("MB_per_core_s", 250, "MB/s of input per core"),
@@ -48,11 +48,6 @@ def benchmark(settings: Settings) -> None:
                 on_disk=on_disk,
             )
             measure(settings, transfer)
-
-
-def _ended(places: Places) -> bool:
-    """True when no stage is left, so that all rows are in files that have their names."""
-    return not any(path.suffix in (".open", ".whole") for path in files_below(places.state))
 
 
 def _text_of(path: Path) -> Iterator[bytes]:

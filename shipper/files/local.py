@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
@@ -42,6 +43,22 @@ class LocalFile:
         while written < wanted:  # a signal, a quota or 2 GiB in one call: the rest, until an error says why not
             written += os.write(self._descriptor, memoryview(data)[written:])
 
+    def write_past(self, data: Bytes) -> int:
+        """Appends the beginning of some blocks, past the page cache; the bytes that were written.
+
+        None where that can't be done. Why more can't be written, `write` of what is left says.
+
+        Args:
+            data: begins with a block of the disk, in memory and in the file, and ends with one.
+        """
+        try:
+            fcntl.fcntl(self._descriptor, fcntl.F_SETFL, os.O_APPEND | os.O_DIRECT)
+            return os.write(self._descriptor, data)
+        except OSError:
+            return 0
+        finally:
+            fcntl.fcntl(self._descriptor, fcntl.F_SETFL, os.O_APPEND)
+
     def take_back(self) -> int | None:
         return None
 
@@ -70,12 +87,12 @@ class LocalStore:
     def create(self, path: str) -> LocalFile:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
-            return LocalFile(os.open(path, flags, 0o666))
+            return self._opened(os.open(path, flags, 0o666), path, 0)
         except FileNotFoundError:
             if not self._makes_folders:
                 raise
             self.mkdirs(os.path.dirname(path))
-        return LocalFile(os.open(path, flags, 0o666))
+        return self._opened(os.open(path, flags, 0o666), path, 0)
 
     def append(self, path: str, extent: Extent) -> LocalFile:
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -86,10 +103,14 @@ class LocalStore:
                 raise Changed(errno.ENOENT, "another file has that name now", path)
             if found.st_size > length:
                 os.ftruncate(descriptor, length)
-            return LocalFile(descriptor)
+            return self._opened(descriptor, path, length)
         except BaseException:
             os.close(descriptor)
             raise
+
+    def _opened(self, descriptor: int, path: str, length: int) -> LocalFile:
+        """A file that has so many bytes."""
+        return LocalFile(descriptor)
 
     def holds(self, files: Sequence[tuple[str, Extent]]) -> bool:
         return all(_holds(path, extent) for path, extent in files)

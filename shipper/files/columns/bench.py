@@ -12,6 +12,8 @@ from shipper.files.columns.work import Work
 #: Files of a round at most: a sync of many costs little more than a sync of one.
 _ROUND_FILES = 64
 _AGAIN_S = 5.0
+#: A round takes a fraction of a second, unless the place where the files go makes it wait.
+_STILL_S = 1.0
 
 
 class Job(Protocol):
@@ -52,6 +54,7 @@ class Bench:
         self._ended: list[Work] = []
         self._job: Job | None = None
         self._moved = threading.Event()
+        self._moved_s = 0.0
 
     @property
     def stuck(self) -> bool:
@@ -79,18 +82,19 @@ class Bench:
                 self._ready[work] = None
             begins = self._job is None and bool(self._ready)
         if begins:
+            self._moved_s = self._now_s()
             self._job = self._start(self._run)
         with self._lock:
             ended, self._ended = self._ended, []
         return ended
 
     def pace(self, most_s: float) -> bool:
-        """Waits until something was done, at most so long. False when nothing is being done."""
+        """Waits until something was done, at most so long. False when nothing is being done, or for a second now."""
         if self._job is None or self._job.done:
             return False
         self._moved.clear()
         self._moved.wait(most_s)
-        return True
+        return self._now_s() - self._moved_s < _STILL_S
 
     def try_again(self) -> None:
         """What failed is due now."""
@@ -121,6 +125,7 @@ class Bench:
                         self._parked.add(work)
                     elif not work.whole and work.has_grown:
                         self._ready[work] = None
+            self._moved_s = self._now_s()
             self._moved.set()
 
     def _take(self) -> list[Work]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from shipper.files.columns import places
 from shipper.files.columns.format import FORMATS
+from shipper.files.columns.room import Room
 from shipper.files.columns.staged_files import StagedFiles
 from shipper.files.columns.staged_plan import StagedPlan
 from shipper.files.journal import Journal
@@ -47,7 +48,9 @@ def leave(outlet: Outlet) -> None:
     folder, journal = context.state_dir / places.FOLDER, context.state_dir / places.JOURNAL
     if not folder.is_dir():
         return
-    staged = StagedPlan(kind=FORMATS["Arrow"], codec="none", group_bytes=1 << 20, target_bytes=0, stage_bytes=0)
+    staged = StagedPlan(
+        kind=FORMATS["Arrow"], codec="none", group_bytes=1 << 20, target_bytes=0, stage_bytes=0, room=Room(0)
+    )
     files = StagedFiles(outlet, staged)
     files.open()
     files.close()

@@ -29,6 +29,7 @@ from shipper.files.columns.assignments import Assignments, settings_of
 from shipper.files.columns.format import FORMATS
 from shipper.files.columns.making import Making
 from shipper.files.columns.places import WHOLE_SUFFIX, stage_is_there
+from shipper.files.columns.room import Room
 from shipper.files.columns.work import Work
 from shipper.files.outlet import RollingPlan
 from shipper.files.store import Ending, FileStatus, SlowStore, Store, trouble
@@ -43,6 +44,7 @@ class Maker:
 
     Args:
         store: where the files go.
+        room: where some of the stages may lie.
         plan: says whether what is made is synced, and when a rename is tried again.
         now_s: monotonic clock.
         say: one line for a person.
@@ -53,6 +55,7 @@ class Maker:
         self,
         store: Store,
         assignments: Assignments,
+        room: Room,
         plan: RollingPlan,
         *,
         now_s: Callable[[], float],
@@ -61,6 +64,7 @@ class Maker:
     ) -> None:
         self._store = store
         self._assignments = assignments
+        self._room = room
         self._syncs = plan.syncs
         self._rename_tries = plan.rename_tries
         self._rename_retry_s = plan.rename_retry_s
@@ -137,7 +141,8 @@ class Maker:
                 continue
             self._assignments.identified(work, handle.identity)
             settings = settings_of(record)
-            return Making(FORMATS[settings["format"]], settings["codec"], work.group_bytes, work.stage, handle)
+            kind, codec = FORMATS[settings["format"]], settings["codec"]
+            return Making(kind, codec, work.group_bytes, work.stage, self._room, handle)
 
     def _settle(self, works: Sequence[Work]) -> None:
         """These files are whole and closed: so they are on the disk, and the journal knows."""

@@ -7,6 +7,7 @@ import contextlib
 import pyarrow as pa
 
 from shipper.files.columns.format import ColumnsFormat, ColumnsWriter
+from shipper.files.columns.room import Room
 from shipper.files.columns.stage import StageReader
 from shipper.files.extent import last_of, tail_of
 from shipper.files.store import StoreFile
@@ -19,13 +20,16 @@ class Making:
         kind: of file.
         group_bytes: what a group of rows has at least in the stage, but for the last one.
         stage: path of the stage, without its suffix.
+        room: where some of the stage may lie.
         handle: the file, empty.
 
     Attributes:
         rows: that are in it.
     """
 
-    def __init__(self, kind: ColumnsFormat, codec: str, group_bytes: int, stage: str, handle: StoreFile) -> None:
+    def __init__(
+        self, kind: ColumnsFormat, codec: str, group_bytes: int, stage: str, room: Room, handle: StoreFile
+    ) -> None:
         self._kind = kind
         self._codec = codec
         self._group_bytes = group_bytes
@@ -34,7 +38,7 @@ class Making:
         self._writer: ColumnsWriter | None = None
         self.rows = 0
         try:
-            self._stage = StageReader(stage)
+            self._stage = StageReader(stage, room)
         except BaseException:
             handle.close()
             raise

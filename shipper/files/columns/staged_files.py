@@ -26,10 +26,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from shipper.batch.batch import EventBatch
 from shipper.errors import RetryLater
 from shipper.files.columns import places
+from shipper.files.columns.stage_store import StageStore
 from shipper.files.columns.staged_plan import StagedPlan
 from shipper.files.columns.workshop import Workshop
 from shipper.files.journal_record import FileRecord
-from shipper.files.local import LocalStore
 from shipper.files.outlet import Outlet
 from shipper.files.progress import Progress
 from shipper.files.refusals import Numbers
@@ -61,7 +61,8 @@ class StagedFiles:
         inside = dataclasses.replace(context, state_dir=context.state_dir / places.FOLDER)
         self._workshop = shop = Workshop(dataclasses.replace(outlet, context=inside), staged)
         stages = dataclasses.replace(inside, counters=_StageCounters(context.counters))
-        self._files = RollingFiles(Outlet(_StageStore(shop), outlet.plan, shop, stages), progress, watcher=shop)
+        store = StageStore(shop, staged.room, syncs=outlet.plan.syncs)
+        self._files = RollingFiles(Outlet(store, outlet.plan, shop, stages), progress, watcher=shop)
 
     def open(self) -> None:
         """Settles what the process before left.
@@ -80,6 +81,7 @@ class StagedFiles:
         shop = self._workshop
         shop.advance()
         try:
+            self._wait_for_room(sum(batch.body_bytes for _, batch, _ in groups))
             self._bound(self._staged.stage_bytes)
             for key, _, _ in groups:
                 if shop.is_full(key):
@@ -158,6 +160,13 @@ class StagedFiles:
             self._say("warning", f"{what} could not be made before the end: the rows are safe in "
                       f"{self._workshop.folder}, and the next start goes on")  # fmt: skip
 
+    def _wait_for_room(self, size_bytes: int) -> None:
+        """Waits for those who pack the rows that lie in the room, while they get on, at most so long that a MiB in
+        `_PAUSE_S` is staged: what finds no place there costs twice."""
+        room, left_bytes = self._staged.room, size_bytes
+        while left_bytes > 0 and room.crowded and self._workshop.pace(_PAUSE_S):
+            left_bytes -= 1 << 20
+
     def _bound(self, most_bytes: int) -> None:
         """Keeps what is staged within its bound.
 
@@ -189,20 +198,6 @@ class StagedFiles:
         if sentence not in self._said:
             self._said.add(sentence)
             self._say("warning", sentence)
-
-
-class _StageStore(LocalStore):
-    """The folder of the stages."""
-
-    def __init__(self, workshop: Workshop) -> None:
-        super().__init__()
-        self._workshop = workshop
-
-    def sync(self, files: Sequence[tuple[str, str]], folders: Iterable[str]) -> None:
-        # What is in a stage counts only if it is known what it is to become.
-        self._workshop.sync_journal()
-        super().sync(files, folders)
-        self._workshop.stages_synced()
 
 
 class _StageCounters(Counters):

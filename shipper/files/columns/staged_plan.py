@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shipper.files.columns.format import ColumnsFormat
+from shipper.files.columns.room import Room
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +17,7 @@ class StagedPlan:
         group_bytes: of a group of rows, before compression; likewise.
         target_bytes: of a file, after compression; 0 = any.
         stage_bytes: that all stages may take.
+        room: where the newest rows of stages lie.
     """
 
     kind: ColumnsFormat
@@ -23,3 +25,4 @@ class StagedPlan:
     group_bytes: int
     target_bytes: int
     stage_bytes: int
+    room: Room

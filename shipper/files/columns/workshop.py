@@ -48,6 +48,7 @@ class Workshop(FileWatcher):
     def __init__(self, outlet: Outlet, staged: StagedPlan) -> None:
         self._context = context = outlet.context
         self._target_bytes = staged.target_bytes
+        self._room = staged.room
         self._syncs = outlet.plan.syncs
         self._closed = closed = outlet.closed
         self._named: list[Work] = []  # and the journal has not heard yet
@@ -62,7 +63,7 @@ class Workshop(FileWatcher):
         self._shown = Counters.private()
         self._said: list[tuple[str, str]] = []
         maker = Maker(
-            outlet.store, self._assignments, outlet.plan,
+            outlet.store, self._assignments, staged.room, outlet.plan,
             now_s=context.clock.monotonic_s, say=self._note, count=self._counted.add,
         )  # fmt: skip
         self._works: dict[str, Work] = {}  # by the path of the stage, without its suffix
@@ -224,16 +225,20 @@ class Workshop(FileWatcher):
                 self._packed_share = work.written_bytes / work.read_bytes
             self._has(work, 0)
             self._works.pop(work.stage, None)
+            self._room.cut(work.stage)
+            if not self._works:
+                self._room.rest()
             if work.finished:
                 self._named.append(work)
         if self._named:
             self._forget()
         self._tell()
 
-    def pace(self, most_s: float) -> None:
-        """Waits until something was done, at most so long."""
-        self._bench.pace(most_s)
+    def pace(self, most_s: float) -> bool:
+        """Waits until something was done, at most so long. False when nothing is being done, or for a second now."""
+        gets_on = self._bench.pace(most_s)
         self.advance()
+        return gets_on
 
     def close(self, most_s: float) -> int:
         """Makes what can be made; the number of files that are left for the next start.

@@ -22,6 +22,7 @@ from shipper.api import Clock, ComponentFailed, EventBatch, RetryLater, SinkCont
 from shipper.files.bucket import Buckets, Group
 from shipper.files.closed import Bucket, ClosedListener
 from shipper.files.closed_files import ClosedFiles
+from shipper.files.columns.room import Room
 from shipper.files.columns.rows import Unreadable
 from shipper.files.columns.stage import stage_recipe
 from shipper.files.columns.staged_plan import StagedPlan
@@ -103,7 +104,7 @@ class HdfsSink(RollingSink[HdfsOptions]):
             warn=lambda line: context.say("warning", line),
         )
         staged = _staged(options)
-        recipe, extension = _recipe(options, context)
+        recipe, extension = _recipe(options, context, staged)
         self._packers = Packers(options.threads_pool_size)
         plan = RollingPlan(
             limits=RollLimits(
@@ -269,20 +270,22 @@ def _staged(options: HdfsOptions) -> StagedPlan | None:
     if (kind := options.columns_format) is None:
         return None
     target_bytes = options.target_file_bytes
+    # A file can't be smaller than a group of its rows.
+    group_bytes = min(options.row_group_bytes, target_bytes or options.row_group_bytes)
     return StagedPlan(
         kind=kind,
         codec=options.columns_codec,
-        # A file can't be smaller than a group of its rows.
-        group_bytes=min(options.row_group_bytes, target_bytes or options.row_group_bytes),
+        group_bytes=group_bytes,
         target_bytes=target_bytes,
         stage_bytes=options.stage_bytes,
+        room=Room.for_groups(group_bytes),
     )
 
 
-def _recipe(options: HdfsOptions, context: SinkContext) -> tuple[Recipe, str]:
+def _recipe(options: HdfsOptions, context: SinkContext, staged: StagedPlan | None) -> tuple[Recipe, str]:
     """What is in the files, and the suffix that their type or their codec gives them."""
-    if options.columns_format is not None:
-        return stage_recipe(options.columns_plan, Unreadable(context)), options.columns_format.suffix
+    if staged is not None:
+        return stage_recipe(options.columns_plan, staged.room, Unreadable(context)), staged.kind.suffix
     codec = find_codec(options.codec) if options.codec is not None else None
     suffix = codec.suffix if codec is not None else ""
     if options.file_type != "SequenceFile":

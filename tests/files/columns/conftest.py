@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from shipper.files import syncing
-from shipper.files.columns import workshop
+from shipper.files.columns import stage, workshop
 from tests.files.columns.life import Inline
 
 
@@ -18,3 +18,10 @@ def _in_order(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(syncing, "Background", Inline)
     yield
     gc.collect()
+
+
+@pytest.fixture
+def few_bytes_are_many(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that is staged lies in the room, in tests with a `name` that says so."""
+    if request.node.callspec.params["name"] == "past the page cache":
+        monkeypatch.setattr(stage, "_LARGE_BYTES", 1)

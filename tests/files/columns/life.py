@@ -53,10 +53,14 @@ class Life:
         self.sink.open(self.context)
 
     def deliver(self, *bodies: bytes, **headers: str) -> int:
-        self.sink.deliver(EventBatch.of(list(bodies), [headers] * len(bodies)))
+        self.sink.deliver(self.batch(*bodies, **headers))
         sequence = self.sink.flush()
         self.sink.committed()
         return sequence
+
+    @staticmethod
+    def batch(*bodies: bytes, **headers: str) -> EventBatch:
+        return EventBatch.of(list(bodies), [headers] * len(bodies))
 
     def sync(self) -> None:
         self.sink.sync()

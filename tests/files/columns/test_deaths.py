@@ -24,6 +24,7 @@ from tests.files.columns.life import rows_of
 from tests.files.deaths import ROWS, TRANSACTION_ROWS, Channel, Death, DyingCalls, built, each_once
 
 pytestmark = [
+    pytest.mark.usefixtures("few_bytes_are_many"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.timeout(300),
 ]
@@ -129,6 +130,7 @@ SINKS = {
     "by target size": hdfs(rollCount="0", targetFileSize="1200", rowGroupSize="1024"),
     "few open files": hdfs(rollCount="0", maxOpenFiles="1", fileType="ORC"),
     "by time": hdfs(rollCount="0", rollInterval="20", fileType="Arrow"),
+    "past the page cache": hdfs(rollCount="0", rowGroupSize="8192", rollInterval="40"),
 }
 #: Of some hundreds of calls these are a fair sample; all of them take minutes.
 STRIDE = int(os.environ.get("SHIPPER_DEATHS_STRIDE", "47"))
@@ -158,7 +160,7 @@ def test_a_death_at_any_call_loses_nothing_and_repeats_nothing(
     assert calls > 100  # it did die on the way
 
 
-@pytest.mark.parametrize("name", ["by count", "groups while it grows"])
+@pytest.mark.parametrize("name", ["by count", "groups while it grows", "past the page cache"])
 def test_a_second_death_during_recovery_loses_nothing_and_repeats_nothing(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

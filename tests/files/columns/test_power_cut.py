@@ -25,6 +25,7 @@ from tests.files.columns.test_deaths import SINKS, STRIDES, deliver_all, dying
 from tests.files.deaths import ROWS, Channel, Death, DyingCalls
 
 pytestmark = [
+    pytest.mark.usefixtures("few_bytes_are_many"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.timeout(300),
 ]
