@@ -333,6 +333,11 @@ class Channel(ABC, Generic[O]):
     def rows_max(self) -> int | None:
         """Rows that one put may have at most; None when the file does not bound the channel by rows."""
 
+    @property
+    def rows_max_alone(self) -> int | None:
+        """The same where one worker puts, one takes, and a put that finds no room is waited with."""
+        return self.rows_max
+
     @abstractmethod
     def prepare(self, directory: Path, producers: Sequence[str], consumers: Sequence[str], ring_bytes: int) -> None:
         """Makes what workers will open: called once, before any of them starts.

@@ -213,12 +213,11 @@ class Ingest:
         found, before = self._findings(), self._found
         self._finding = found
         unrouted = max(kept - sum(route.batch.rows for route in routes), 0)
-        more = (now - then for now, then in zip(found, before, strict=True))
-        return Intake(piece.rows, piece.body_bytes, kept, unrouted, *more)
+        return Intake(piece.rows, piece.body_bytes, kept, unrouted, *map(int.__sub__, found, before))
 
     def _findings(self) -> tuple[int, ...]:
         given_up = self._counters.get("rows_dropped") - self._dropped
-        return *(self._counters.get(name) for name in _FINDINGS), given_up
+        return *map(self._counters.get, _FINDINGS), given_up
 
     def _refuse(self, channel: str, rows: int) -> None:
         transaction = self._side.transaction()

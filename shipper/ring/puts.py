@@ -8,6 +8,7 @@ that still says `n`: the frames it wrote stand above all tails and are never loo
 from __future__ import annotations
 
 import contextlib
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -189,9 +190,8 @@ def _slot_bytes(lanes_max: int) -> int:
 
 
 def _checksum(state: PutState) -> int:
-    words = (word for lane in state.lanes for word in lane)
-    return slot_checksum((state.number, state.origin_lane, state.origin_position, *words))
+    return slot_checksum((state.number, state.origin_lane, state.origin_position, *chain.from_iterable(state.lanes)))
 
 
 def _tally_checksum(number: int, tally: PutTally) -> int:
-    return slot_checksum((number, *tally.intake, *(word for offers in tally.offers for word in offers)))
+    return slot_checksum((number, *tally.intake, *chain.from_iterable(tally.offers)))

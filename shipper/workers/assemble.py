@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from shipper.channels.channel import TakeSide
+from shipper.channels.channel import Channel, TakeSide
 from shipper.channels.memory.put import LaneRoute, PutSide, open_put_side
 from shipper.channels.memory.salvage import Salvage
 from shipper.channels.memory.take import TakeRoute
@@ -104,14 +104,12 @@ def _source_parts(
 ) -> SourceParts:
     assert spec.source is not None and spec.selector is not None
     clock = SystemClock()
-    keep_alives, rows_max, strict, sync_each = [], [ROWS_MAX], False, set()
+    keep_alives, strict, sync_each = [], False, set()
     side, channels = _put_side(spec.page, spec.channels)
     undo.callback(side.close)
     for channel in spec.channels:
-        channel_kind, options = channels[channel.name]
+        options = channels[channel.name][1]
         keep_alives.append(options.keep_alive_s)
-        bound = channel_kind(channel.name, options).rows_max
-        rows_max.append(bound if bound is not None else ROWS_MAX)
         strict = strict or options.strict_batch
         if channel.logged and not channel.seconds and options.sync_each:
             sync_each.add(channel.name)
@@ -124,6 +122,7 @@ def _source_parts(
         interceptors.append(interceptor(interceptor_options, clock))
     selector_kind, selector_options = component("selector", spec.selector.type, spec.selector.properties)
     selector = selector_kind(selector_options, [c.name for c in spec.channels])
+    rows_max = min(rows_max_of(c, *channels[c.name], selector.required_channels) for c in spec.channels)
     side.awaits([name for name in selector.required_channels if name in sync_each])
     logged = {channel.name: channel.logged and not channel.seconds for channel in spec.channels}
     places = [Path(spec.common.run_dir) / "channels" / name for name in selector.required_channels]
@@ -147,12 +146,12 @@ def _source_parts(
 
     ingest = Ingest(
         interceptors, selector, side, entry.counters,
-        duty.wait_for_room, rows_max=min(rows_max), keep_alive_s=min(keep_alives), stopping=duty.stopping,
+        duty.wait_for_room, rows_max=rows_max, keep_alive_s=min(keep_alives), stopping=duty.stopping,
         waiting_for=waiting_for, say=say,
     )  # fmt: skip
     context = SourceContext(
         name=spec.name, clock=clock, waiter=duty, counters=entry.counters, state_dir=state_dir, worker=spec.index,
-        workers=spec.count, rows_max=min(rows_max), batch_bytes=min(spec.batch_bytes, side.block_bytes_most),
+        workers=spec.count, rows_max=rows_max, batch_bytes=min(spec.batch_bytes, side.block_bytes_most),
         strict=strict, positions=positions.streams, tells_durable=True, forget=positions.forget, say=say,
         room=side.room, awaited_room=ingest.awaited_room if duty.sleeps else side.room,
         agent=spec.common.agent, file=spec.common.file,
@@ -244,6 +243,14 @@ def _put_side(page: str, channels: Sequence[ChannelSpec]) -> tuple[PutSide, dict
         c.name: [LaneRoute(Path(lane.path), Path(lane.bell)) for lane in c.seconds] for c in channels if c.seconds
     }
     return open_put_side(Path(page), routes, rivals, logs=views, seconds=seconds), found
+
+
+def rows_max_of(channel: ChannelSpec, kind: type[Channel[Any]], options: Any, required: Collection[str]) -> int:
+    """Rows of one put into that channel, at most."""
+    made = kind(channel.name, options)
+    alone = len(channel.lanes) == 1 and not channel.rivals and channel.name in required
+    bound = made.rows_max_alone if alone else made.rows_max
+    return ROWS_MAX if bound is None else min(bound, ROWS_MAX)
 
 
 def _taken(spec: WorkerSpec, run_id: str) -> Callable[[Mark], TakeMark]:

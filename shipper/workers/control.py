@@ -30,6 +30,9 @@ class Order(IntEnum):
     NOW = 2  # end after the transaction that is under way
 
 
+_ORDERS = tuple(Order)
+
+
 class Phase(IntEnum):
     """How far a worker is."""
 
@@ -61,7 +64,7 @@ class Control:
 
     def order(self, worker: int) -> Order:
         """What the worker shall do."""
-        return Order(self._words.load(worker * LINE_BYTES + _ORDER))
+        return _ORDERS[self._words.load(worker * LINE_BYTES + _ORDER)]
 
     def give_order(self, worker: int, order: Order) -> None:
         """Only the supervisor may."""

@@ -170,6 +170,24 @@ class TestCapacity:
         options, _ = read_options(MemoryOptions, properties)
         assert options is not None and MemoryChannel("c1", options).rows_max == rows_max
 
+    @pytest.mark.parametrize(
+        ("properties", "rows_max"),
+        [
+            ({}, None), ({"capacity": "10000", "transactionCapacity": "100"}, 10_000), ({"capacity": "100"}, 100),
+            ({"capacity": "15000"}, 10_000), ({"capacity": "30000"}, 15_000),
+            ({"capacity": "30000", "transactionCapacity": "20000"}, 20_000),
+            # Where no room means that rows are lost, or go to a disk, or where bytes bound the channel too: half.
+            ({"capacity": "900", "onFull": "dropNewest"}, 450), ({"capacity": "900", "onFull": "dropOldest"}, 450),
+            ({"capacity": "900", "onFull": "spill"}, 450), ({"capacity": "900", "byteCapacity": "1m"}, 450),
+            ({"capacity": "100", "transactionCapacity": "10", "strictBatch": "true"}, 10),
+        ],
+    )  # fmt: skip
+    def test_a_put_of_the_only_source_for_the_only_sink_may_fill_a_small_channel(
+        self, properties: dict[str, str], rows_max: int | None
+    ) -> None:
+        options, _ = read_options(MemoryOptions, properties)
+        assert options is not None and MemoryChannel("c1", options).rows_max_alone == rows_max
+
     def test_a_transaction_larger_than_its_channel_is_a_problem_of_the_file(self) -> None:
         options, findings = read_options(MemoryOptions, {"capacity": "5", "transactionCapacity": "6"})
         assert options is None

@@ -27,6 +27,8 @@ if TYPE_CHECKING:  # most memory channels have no log
 SLOT_BYTES = 100
 #: In the names of overflow files, which lie beside the lanes (`overflow.py`).
 OVERFLOW_MARK = ".overflow-"
+#: Of a capacity that is no larger, a put may take all.
+_ROWS_ALONE = 10_000
 #: Before the name of the sink worker in the name of a lane to the writer; no worker is called so (`workers/grid.py`).
 _SECOND = "%~"
 RING_BYTES_LEAST = 4 << 20
@@ -163,6 +165,18 @@ class MemoryChannel(Channel[MemoryOptions]):
     @property
     def rows_max(self) -> int | None:
         return rows_max(self.options.capacity, self.options.transaction_capacity, self.options.strict_batch)
+
+    @property
+    def rows_max_alone(self) -> int | None:
+        options = self.options
+        if options.strict_batch or options.capacity is None or options.on_full != "block" or options.slots is not None:
+            return self.rows_max
+        # While the sink has one put in its hands, the source has the next one ready in its own: half as many of them
+        # are moved for the same rows. A sink that is slow gives room in smaller steps, so there is an end to it.
+        return max(
+            rows_max(options.capacity, options.transaction_capacity, strict=False) or 0,
+            min(options.capacity, _ROWS_ALONE),
+        )
 
     def prepare(self, directory: Path, producers: Sequence[str], consumers: Sequence[str], ring_bytes: int) -> None:
         make_lanes(directory, producers, consumers, self.options.ring_bytes, ring_bytes, spills=self.spills)

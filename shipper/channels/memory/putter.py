@@ -77,7 +77,8 @@ class Putter:
         self._gate = gate
         self._clock = clock or SystemClock()
         self._gated = False
-        self._bounded = options.capacity is not None or options.slots is not None
+        self._slots_most = options.slots
+        self._bounded = options.capacity is not None or self._slots_most is not None
         self._homes: dict[str, Producer] = {}
         self._touched: list[tuple[Producer, EventBatch]] = []
         self._copies = 0
@@ -123,7 +124,7 @@ class Putter:
         Args:
             index: of the lane, when it is chosen already.
         """
-        units = self._slots(batch) if self.options.slots is not None else 0
+        units = self._slots(batch) if self._slots_most is not None else 0
         self.is_full, self.is_at_capacity, self._tried = False, False, None
         if self._bounded and not self._has_capacity(batch.rows, units):
             return None
@@ -157,8 +158,8 @@ class Putter:
         shares = [producer.free_bytes / producer.lane.capacity_bytes]
         if self.options.capacity is not None:
             shares.append(1 - self.rows() / self.options.capacity)
-        if self.options.slots is not None:
-            shares.append(1 - self._units() / self.options.slots)
+        if self._slots_most is not None:
+            shares.append(1 - self._units() / self._slots_most)
         return 100 * min(shares)
 
     def want_room(self, batch: EventBatch) -> None:
@@ -180,7 +181,7 @@ class Putter:
             position = put.tail if too_large else min(producer.head_wanted, put.tail)
         elif (capacity := self.options.capacity) is not None and self.rows() + batch.rows > capacity:
             rows = min(taken.rows + self.rows() + batch.rows - capacity, put.rows)
-        elif (slots := self.options.slots) is not None:
+        elif (slots := self._slots_most) is not None:
             units = min(taken.units + self._units() + self._slots(batch) - slots, put.units)
         self._want(producer, position, rows, units)
 
@@ -260,7 +261,7 @@ class Putter:
                 self.full_because = "another source worker is putting"
                 return False
             self._gated = True
-        capacity, slots = self.options.capacity, self.options.slots
+        capacity, slots = self.options.capacity, self._slots_most
         if capacity is not None and self.rows() + rows > capacity:
             self.full_because = f"its capacity of {capacity} events is used up"
         elif slots is not None and self._units() + units > slots:
