@@ -27,7 +27,7 @@ from shipper.batch.line_scan import LineScan
 _LONG = 1 << 16
 _LEAST_ROOM = 1 << 14
 _LEAST_CHUNK = 1 << 12
-_MOST_CHUNK = 1 << 20  # what the scan then finds in the cache
+_MOST_CHUNK = 2 << 20
 _MOVED_BYTES = 1 << 18
 
 
@@ -90,6 +90,7 @@ class Intake(Generic[S]):
     Attributes:
         scratch: a place to receive into what does not go straight into the block; anybody's until the next read.
         block_bytes: size of a block.
+        chunk_bytes: how much one read may bring.
         received_bytes: what came since somebody set this to 0.
         full: True when a whole block waits: reading more now is only buying memory.
     """
@@ -101,7 +102,7 @@ class Intake(Generic[S]):
         self._spare: Block[S] | None = None
         self._sealed: deque[Block[S]] = deque()
         self.scratch = memoryview(bytearray(_LONG))
-        self._chunk_bytes = self.block_bytes
+        self.chunk_bytes = self.block_bytes
         self.received_bytes = 0
         self.full = False
         self._read_from = 0
@@ -113,7 +114,7 @@ class Intake(Generic[S]):
 
     def share(self, connections: int) -> None:
         """Sets how much one read may bring, so that one connection does not crowd out `connections` others."""
-        self._chunk_bytes = max(_LEAST_CHUNK, min(self.block_bytes // max(4, connections), _MOST_CHUNK))
+        self.chunk_bytes = max(_LEAST_CHUNK, min(self.block_bytes // max(4, connections), _MOST_CHUNK))
 
     @property
     def may_borrow(self) -> bool:
@@ -150,7 +151,7 @@ class Intake(Generic[S]):
         block.view[block.filled : at] = rest
         self._read_from = at
         # Behind a full block comes only what is under way, so that little has to move into the next borrowed one.
-        return block.view[at : at + (_LEAST_ROOM if self.full else self._chunk_bytes)]
+        return block.view[at : at + (_LEAST_ROOM if self.full else self.chunk_bytes)]
 
     def arrived(self, sender: S, size_bytes: int) -> None:
         """`size_bytes` have come into what `room` gave last."""

@@ -13,7 +13,7 @@ from typing import Protocol, cast
 
 from shipper.sources._charset import decoder
 from shipper.sources._intake import Intake
-from shipper.sources._listen import peer_name
+from shipper.sources._listen import peer_name, widen
 
 _LINGER_S = 1.0
 
@@ -86,6 +86,8 @@ class LineClient(asyncio.BufferedProtocol):
         self.descriptor = transport.get_extra_info("socket").fileno()
         if not self.server.joined(self):
             self.abort()
+            return
+        widen(self.descriptor, self.intake.chunk_bytes)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         if self._farewell is None:

@@ -134,6 +134,19 @@ def _descriptors(process: Path) -> Iterable[str]:
         return
 
 
+def widen(descriptor: int, size_bytes: int) -> None:
+    """Lets so many bytes of a TCP connection wait in the kernel for us; more than now, if at all.
+
+    The kernel widens the window of a connection only as fast as it sees us read. Where we keep up with a quick sender
+    it stays small, and we read little, often, and against the sender, whose packets then are our work. `SO_RCVBUF`
+    would end the widening for good, at a limit that is small on most machines; `SO_RCVLOWAT` makes room for what it
+    asks for, and leaves the room when it is taken back.
+    """
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as twin:
+        twin.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size_bytes)
+        twin.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+
+
 def peer_name(transport: asyncio.BaseTransport) -> str:
     """The address at the other end, without its port, for a person."""
     peer = transport.get_extra_info("peername")

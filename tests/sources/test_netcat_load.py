@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import resource
 import socket
 import time
@@ -47,6 +48,18 @@ def test_a_thousand_connections_are_served_together(serve: Serve) -> None:
             assert server.replies(client, 9) == b"OK\n" * 3
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, files_max)
+
+
+def test_the_kernel_has_room_for_a_whole_read_and_still_tells_of_each_byte(serve: Serve) -> None:
+    """As much of a client may be on its way as one read brings, and a single byte does not wait for more."""
+    server = serve(batch_bytes=8 << 20)
+    client = server.client()
+    client.sendall(b"a\n")
+    assert server.rows(1) == [b"a"]
+    (connection,) = server.source.connections
+    with socket.socket(fileno=os.dup(connection.descriptor)) as twin:
+        assert twin.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) == 1
+        assert twin.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) >= server.source.intake.chunk_bytes == 2 << 20
 
 
 def test_a_silent_client_holds_nobody_up(serve: Serve) -> None:
