@@ -6,7 +6,8 @@
 
 One agent, one log after the other: each is removed when it was delivered, and finished files when their rows were
 counted, so that some GB of disk are enough for any length. Goal: at most 400 MB at the peak (Pss_Anon + Pss_File of all
-processes, and what the run directory holds), and after the whole length at most 1.10 x what it was after the first log.
+processes, and what the run directory holds), and after the whole length at most 1.10 x what it was after the first log,
+which is the ratio.
 """
 
 from __future__ import annotations
