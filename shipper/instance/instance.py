@@ -86,14 +86,13 @@ class Instance:
         self._set_aside_after_reboot()
 
     def _refuse_anothers(self) -> None:
-        """A run directory has a name that everybody knows, in a folder where everybody may write: whoever made it
-        first could read and change what lies in it.
-        """
+        """Whoever made a directory of a known name first, where everybody may write, could change what lies in it."""
         place = self.run_place.path
         try:
             if not place.parent.stat().st_mode & stats.S_IWOTH:
                 return
-            place.mkdir(mode=0o700, exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(place, 0o700)  # pathlib's would follow a link, which the kernel may refuse
             owner = place.lstat().st_uid  # of a symbolic link: whoever made that
         except OSError:
             return  # the attempt to use it says what is wrong
