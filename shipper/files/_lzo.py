@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import struct
+import threading
 import zlib
 from collections.abc import Callable
 
@@ -64,6 +65,14 @@ def _compress(raw: memoryview) -> bytes:
     return compress(bytes(raw))
 
 
+class _Buffers(threading.local):
+    """What the library writes into: each thread has its own, since all of them may be in it at once."""
+
+    def __init__(self) -> None:
+        self.work = ctypes.create_string_buffer(_WORK_BYTES)
+        self.room = ctypes.create_string_buffer(BLOCK_BYTES + BLOCK_BYTES // 16 + 67)
+
+
 @functools.cache
 def compressor() -> Callable[[bytes], bytes] | None:
     """Packs up to `BLOCK_BYTES`; None when the library is not on this machine."""
@@ -77,13 +86,12 @@ def compressor() -> Callable[[bytes], bytes] | None:
     size_of = ctypes.POINTER(ctypes.c_size_t)
     call.argtypes = (ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, size_of, ctypes.c_char_p)
     call.restype = ctypes.c_int
-    work = ctypes.create_string_buffer(_WORK_BYTES)
-    room = ctypes.create_string_buffer(BLOCK_BYTES + BLOCK_BYTES // 16 + 67)
+    own = _Buffers()
 
     def compress(raw: bytes) -> bytes:
-        size = ctypes.c_size_t(len(room))
-        status = call(raw, len(raw), room, ctypes.byref(size), work)
+        size = ctypes.c_size_t(len(own.room))
+        status = call(raw, len(raw), own.room, ctypes.byref(size), own.work)
         assert status == 0, f"lzo1x_1_compress succeeds with every input; it answered {status}"
-        return bytes(memoryview(room)[: size.value])
+        return bytes(memoryview(own.room)[: size.value])
 
     return compress

@@ -6,6 +6,7 @@ import os
 import threading
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -112,6 +113,15 @@ def test_a_run_of_blocks_is_the_same_however_it_is_packed(name: str) -> None:
     packers = Packers(3, cores=3)
     assert packers.pack(codec, data) == codec.pack(data)
     packers.close()
+
+
+@pytest.mark.usefixtures("liblzo2")
+@pytest.mark.parametrize("name", ["lzo", "lzop"])
+def test_a_codec_may_be_used_by_several_threads_at_once(name: str) -> None:
+    codec, data = find_codec(name), [os.urandom(1000) * 1000 for _ in range(16)]
+    alone = [codec.pack(each) for each in data]
+    with ThreadPoolExecutor(4) as several:
+        assert list(several.map(codec.pack, data)) == alone
 
 
 @pytest.mark.parametrize("fails", [ord("a"), ord("b")])
