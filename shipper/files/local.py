@@ -44,9 +44,9 @@ class LocalFile:
             written += os.write(self._descriptor, memoryview(data)[written:])
 
     def write_past(self, data: Bytes) -> int:
-        """Appends the beginning of some blocks, past the page cache; the bytes that were written.
+        """Appends blocks past the page cache, all or the first of them; how many bytes were written.
 
-        None where that can't be done. Why more can't be written, `write` of what is left says.
+        Where that can't be done it is 0. Why no more can be written, `write` of what is left says.
 
         Args:
             data: begins with a block of the disk, in memory and in the file, and ends with one.

@@ -32,7 +32,6 @@ class Room:
 
     Args:
         size_bytes: that it takes at most. It takes none before something is laid down.
-
     """
 
     def __init__(self, size_bytes: int) -> None:
