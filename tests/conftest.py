@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # for the files of fixtures besi
 from columnar import columnar  # noqa: F401
 from fetched import FETCH_S
 from hadoop import hadoop  # noqa: F401
-from hdfs.fixtures import hdfs, hdfs_kerberos, hdfs_pair, hdfs_to_break  # noqa: F401
+from hdfs.fixtures import hdfs, hdfs_kerberos, hdfs_pair, hdfs_patient, hdfs_to_break  # noqa: F401
 from permissions import _permissions_count  # noqa: F401
 from programs import liblzo2, program, rivals_path  # noqa: F401
 from vectors import REFERENCE

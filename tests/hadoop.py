@@ -112,13 +112,18 @@ def hadoop() -> Hadoop:
     """Hadoop's client, fetched if it is not there yet."""
     recipe = hashlib.sha256("\0".join((_POM, _NATIVE, _SITE, _LOG)).encode()).hexdigest()[:8]
     place = folder(f"hadoop-{VERSION}-{recipe}", _fetch)
+    need_java()
+    return Hadoop(place / "lib", place / "conf", place / "native")
+
+
+def need_java() -> None:
+    """Installs Java if it is not there yet."""
     with locked("java"):
         if shutil.which("java") is None:
             try:
                 _install()
             except Trouble as trouble:
                 missing(str(trouble))
-    return Hadoop(place / "lib", place / "conf", place / "native")
 
 
 def _fetch(place: Path) -> None:

@@ -89,6 +89,7 @@ class Transfer:
         goals: on the figures.
         on_disk: input and output on a disk instead of in memory.
         logged: the bytes are written to a disk as well, on their way.
+        write_bytes: how long the agent's writes are.
     """
 
     name: str
@@ -105,6 +106,7 @@ class Transfer:
     goals: tuple[Goal, ...] = ()
     on_disk: bool = False
     logged: bool = False
+    write_bytes: int = BATCHES
 
 
 @dataclass
@@ -163,7 +165,7 @@ def run_round(settings: Settings, transfer: Transfer, source: Input, base: Path,
         feed = transfer.feed(source, places)
         if transfer.logged:
             settle(settings, settings.disk, source, BATCHES, copies=2)
-        floor = settle(settings, base, source, BATCHES)
+        floor = settle(settings, base, source, transfer.write_bytes)
         with usage.Peak(agent.memory_bytes) as peak, usage.Meter(agent.cpu_s) as meter:
             before = agent.busy_s()
             feed.go()

@@ -6,11 +6,15 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from perf.harness.command import Settings
+from perf.harness.floor import BATCHES
+from perf.harness.lines import block
 from perf.harness.results import Goal
 from perf.harness.rivals import Rival
 from perf.harness.transfer import Places, Transfer, measure
 from perf.topology._files import hdfs
+from shipper.files.compress import find_codec
 
+_LINE_BYTES = 145
 #: by how much an output may be larger than the rival's
 _LARGER = 1.05
 
@@ -43,11 +47,12 @@ def compressed(
                 **source(places),
                 **hdfs(places, fileType="CompressedStream", codeC=codec, useLocalTimeStamp="true"),
             },
-            line_bytes=145,
+            line_bytes=_LINE_BYTES,
             rival=first,
             more_rivals=tuple(others),
             read_back=read_back,
             goals=tuple(goals),
             on_disk=on_disk,
+            write_bytes=len(find_codec(codec).pack(block(_LINE_BYTES)[:BATCHES])),
         )
         measure(settings, transfer)

@@ -7,7 +7,7 @@ gives everybody else the bodies alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +51,10 @@ class EventBatch:
         origins: where the rows came from, in order; empty for sources that can't be replayed.
     """
 
-    __slots__ = ("_body", "_body_bytes", "_raw_body", "block_sum", "constants", "origins", "records", "rows", "trim")
+    __slots__ = (
+        "_body", "_body_bytes", "_raw_body", "block_sum",
+        "constants", "find_sum", "origins", "place", "records", "rows", "trim",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -69,6 +72,10 @@ class EventBatch:
         self.origins = tuple(origins)
         #: How many bytes of the block that the bodies share with their source have which CRC-32, when that is known.
         self.block_sum: tuple[int, int] | None = None
+        #: Finds that where it is not worth the time before somebody asks.
+        self.find_sum: Callable[[EventBatch], tuple[int, int] | None] | None = None
+        #: Lane and position of the frame that the rows are all of, where they came out of one.
+        self.place: tuple[str, int] | None = None
         self._body: pa.BinaryArray | None = None
         self._body_bytes = -1
         self._raw_body: pa.BinaryArray | None = None
@@ -140,6 +147,22 @@ class EventBatch:
         """The bodies one after the other with nothing between them, as one run of bytes."""
         return _run(self.body)
 
+    # --- what is known of its bytes
+
+    def is_block(self, run: bytes | bytearray | memoryview) -> bool:
+        """True for bytes that this batch gave (`lines`), if they are all of the block that its bodies lie in."""
+        block = self.raw_body.buffers()[2]
+        return bool(block and block.size == len(run) and block.address == pa.py_buffer(run).address)
+
+    def sum_of(self, run: bytes | bytearray | memoryview) -> int | None:
+        """The CRC-32 of its whole block, where it is known without looking at it; None for anything else."""
+        size_bytes, checksum = self.block_sum or (self.find_sum and self.find_sum(self)) or (-1, 0)
+        return checksum if size_bytes == len(run) and self.is_block(run) else None
+
+    def _with_sum(self, same: EventBatch) -> EventBatch:
+        same.block_sum, same.find_sum, same.place = self.block_sum, self.find_sum, self.place
+        return same
+
     # --- headers
 
     @property
@@ -202,8 +225,7 @@ class EventBatch:
             if (index := records.schema.get_field_index(column)) >= 0:
                 records = records.remove_column(index)
         bare = EventBatch(records, trim=self.trim, constants=constants, origins=self.origins)
-        bare.block_sum = self.block_sum if records is self.records else None
-        return bare
+        return self._with_sum(bare) if records is self.records else bare
 
     # --- other batches from this one
 
@@ -215,9 +237,7 @@ class EventBatch:
 
     def with_origins(self, origins: Sequence[Origin]) -> EventBatch:
         """The same rows, with other origins."""
-        same = EventBatch(self.records, trim=self.trim, constants=self.constants, origins=origins)
-        same.block_sum = self.block_sum
-        return same
+        return self._with_sum(EventBatch(self.records, trim=self.trim, constants=self.constants, origins=origins))
 
     def slice(self, start: int, rows: int | None = None) -> EventBatch:
         """Rows `start` to `start + rows` (to the end when None), sharing memory. Origins are not cut."""

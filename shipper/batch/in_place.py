@@ -20,10 +20,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from isal import isal_zlib
 
 from shipper.batch import wire
 from shipper.batch.batch import EventBatch
 from shipper.batch.schema import BODY_ONLY
+from shipper.checksums import checksum_before, checksum_behind
 
 #: What constants and origins may take, as JSON, before a batch has to be copied.
 METADATA_BYTES = 2048
@@ -95,6 +97,20 @@ def lies_in(batch: EventBatch, memory: memoryview) -> bool:
         return False
     address: int = pa.py_buffer(memory).address
     return bool(block.address == address + HEAD_BYTES)
+
+
+def block_sum(frame: memoryview, checksum: int, batch: EventBatch) -> tuple[int, int] | None:
+    """Bytes of the block of a batch that was decoded from a frame, and their CRC-32; None where it is not in place.
+
+    Args:
+        frame, checksum: what `complete` made, and its CRC-32, which was checked: the block is not looked at.
+    """
+    if not lies_in(batch, frame):
+        return None
+    block_bytes = int(np.frombuffer(batch.raw_body.buffers()[1], np.int32, batch.rows + 1)[-1])
+    end = frame[HEAD_BYTES + block_bytes :]
+    head_and_block = checksum_before(checksum, isal_zlib.crc32(end), len(end))
+    return block_bytes, checksum_behind(head_and_block, isal_zlib.crc32(frame[:HEAD_BYTES]), block_bytes)
 
 
 class Completed(NamedTuple):

@@ -90,9 +90,9 @@ class LeasedTakeSide(ABC, Generic[L]):
             if lane.home or lane.holder == self.sink:
                 lane.try_hold()
 
-    def generation(self, lane: str) -> int | None:
-        """How often takes of that lane were committed; None when it is none of this channel's."""
-        return next((one.generation() for one in self.lanes if one.name == lane), None)
+    def generations(self) -> dict[str, int]:
+        """How often takes of each lane were committed, by its name."""
+        return {lane.name: lane.generation() for lane in self.lanes}
 
     @property
     def holds(self) -> bool:

@@ -191,6 +191,13 @@ class TakeTransaction(Transaction):
     def take(self) -> EventBatch | None:
         """The next rows as a view that is valid until the transaction ends; None when there are none now."""
 
+    def ahead(self) -> EventBatch | None:
+        """The rows that the next transaction will most likely begin with, if they are here: a view, not taken.
+
+        Before the commit is announced. What is damaged in between is stepped over, and counted with this transaction.
+        """
+        return None
+
     @property
     @abstractmethod
     def more(self) -> bool:
@@ -278,8 +285,8 @@ class TakeSide(Protocol):
     def sequence(self) -> int:
         """The largest sink sequence that a commit of this sink stored."""
 
-    def generation(self, lane: str) -> int | None:
-        """How often takes of that lane were committed; None when it is none of this channel's."""
+    def generations(self) -> dict[str, int]:
+        """How often takes of each lane were committed, by its name."""
 
     def committed(self) -> tuple[tuple[int, Any], ...]:
         """How far this worker's lanes are committed: for `publish_durable`, once that much is safe at the target."""

@@ -134,8 +134,8 @@ def _secret(name: str, path: Path) -> bytes:
     if found[:4] in (b"\xce\xce\xce\xce", b"\xfe\xed\xfe\xed"):
         raise ConfigurationError(
             f"{path}, the file of the key '{name}', is a Java key store, which only Java reads. Make a key file: "
-            f"`head -c 32 /dev/urandom > {name}.key; chmod 600 {name}.key`. Events that Flume has encrypted with the "
-            f"old key are drained by Flume itself"
+            f"`(umask 077; head -c 32 /dev/urandom > {name}.key)`, and write its path there. Events that "
+            f"Flume has encrypted with the old key are drained by Flume itself"
         )
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise ConfigurationError(f"others may read {path}, the file of the key '{name}': `chmod 600 {path}`")

@@ -147,15 +147,6 @@ def crc32(data: bytes | memoryview, before: int = 0) -> int:
     return found
 
 
-def checksum_behind(whole: int, front: int, behind_bytes: int) -> int:
-    """CRC-32 of what stands behind a front, from the CRC-32 of both together, and of the front, without looking at it.
-
-    A ring frame's checksum covers its header and its payload: this makes of it what an `Entry` wants.
-    """
-    found: int = whole ^ isal_zlib.crc32_combine(front, 0, behind_bytes)
-    return found
-
-
 def record_length(stored_bytes: int) -> int:
     """Length of a record with so many bytes in its body."""
     return -(-(RECORD_HEADER_BYTES + stored_bytes) // RECORD_ALIGN) * RECORD_ALIGN

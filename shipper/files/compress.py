@@ -26,7 +26,6 @@ import functools
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import pyarrow as pa
 from isal import isal_zlib
@@ -48,14 +47,6 @@ _GZIP_END = struct.Struct("<II")
 _BLOCK = struct.Struct(">II")
 
 
-class Part(NamedTuple):
-    """A packed part of a run, and the CRC-32 and the length of what it was."""
-
-    packed: bytes
-    checksum: int
-    size_bytes: int
-
-
 @dataclass(frozen=True)
 class Parts:
     """How one run is made of parts, which may be packed at the same time: the run is as whole as if it had none.
@@ -63,12 +54,14 @@ class Parts:
     Attributes:
         multiple_bytes: each part but the last has a multiple of so many bytes.
         pack: a part; True when it is the last.
-        run: of all packed parts, in order.
+        run: of all packed parts, in order; it is told the CRC-32 and the length of what they were.
+        sums: False where `run` does without the CRC-32.
     """
 
     multiple_bytes: int
-    pack: Callable[[Bytes, bool], Part]
-    run: Callable[[Sequence[Part]], bytes]
+    pack: Callable[[Bytes, bool], bytes]
+    run: Callable[[Sequence[bytes], int, int], bytes]
+    sums: bool = False
 
 
 @dataclass(frozen=True)
@@ -124,28 +117,22 @@ def _gzip(data: Bytes) -> bytes:
     return bytes(isal_zlib.compress(data, 1, _GZIP_WINDOW)) if len(data) else b""
 
 
-def _gzip_part(data: Bytes, last: bool) -> Part:
+def _gzip_part(data: Bytes, last: bool) -> bytes:
     deflate = isal_zlib.compressobj(1, isal_zlib.DEFLATED, _RAW_WINDOW)
-    packed = deflate.compress(data) + deflate.flush(isal_zlib.Z_FINISH if last else isal_zlib.Z_SYNC_FLUSH)
-    return Part(packed, isal_zlib.crc32(data), len(data))
+    return bytes(deflate.compress(data) + deflate.flush(isal_zlib.Z_FINISH if last else isal_zlib.Z_SYNC_FLUSH))
 
 
-def _gzip_run(parts: Sequence[Part]) -> bytes:
+def _gzip_run(packed: Sequence[bytes], checksum: int, size_bytes: int) -> bytes:
     """One member of all parts: each but the last ends at a byte, so deflate's bits go on behind it."""
-    checksum = size_bytes = 0
-    for part in parts:
-        checksum = isal_zlib.crc32_combine(checksum, part.checksum, part.size_bytes)
-        size_bytes += part.size_bytes
-    end = _GZIP_END.pack(checksum, size_bytes & 0xFFFFFFFF)
-    return b"".join([_GZIP_BEGIN, *(part.packed for part in parts), end])
+    return b"".join([_GZIP_BEGIN, *packed, _GZIP_END.pack(checksum, size_bytes & 0xFFFFFFFF)])
 
 
 def _of_runs(pack: Callable[[Bytes], bytes], block_bytes: int = 1) -> Parts:
     """Where runs behind each other are read as one."""
     return Parts(
         block_bytes,
-        lambda data, last: Part(pack(data), 0, len(data)),
-        lambda parts: b"".join(part.packed for part in parts),
+        lambda data, last: pack(data),
+        lambda packed, checksum, size_bytes: b"".join(packed),
     )
 
 
@@ -185,7 +172,7 @@ def _arrow_codec(name: str, level: int | None = None) -> pa.Codec:
 
 
 CODECS = (
-    Codec("gzip", "org.apache.hadoop.io.compress.GzipCodec", ".gz", _gzip, parts=Parts(1, _gzip_part, _gzip_run)),
+    Codec("gzip", "org.apache.hadoop.io.compress.GzipCodec", ".gz", _gzip, parts=Parts(1, _gzip_part, _gzip_run, True)),
     Codec(
         "bzip2", "org.apache.hadoop.io.compress.BZip2Codec", ".bz2", _bzip2, parts=_of_runs(_bzip2, BZIP2_BLOCK_BYTES)
     ),

@@ -107,8 +107,12 @@ class Journal:
         self.records[number] = FileRecord(number, key, path, final, opened_ms, recipe)
         return number
 
-    def identified(self, number: int, identity: str) -> None:
-        """The file was made and is ours. Dying behind this: it is removed, whatever has been written to it."""
+    def identified(self, number: int, identity: str | None) -> None:
+        """The file was made and is ours. Dying behind this: it is removed, whatever has been written to it.
+
+        Args:
+            identity: None = it was removed, and is about to be made anew: see `begin`.
+        """
         self._write({"ids": [[number, identity]]})
         self.records[number].identity = identity
 

@@ -10,11 +10,12 @@ journal's record of it says.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from shipper.batch.batch import EventBatch
+from shipper.checksums import checksum_together
 from shipper.clock import Clock
 from shipper.files.compress import Codec
 from shipper.files.extent import Extent, last_of, tail_of
@@ -79,6 +80,8 @@ class OpenFile:
         self._clock = clock
         self._handle: StoreFile | None = handle
         self._pieces: list[Bytes] = []  # as they were serialized
+        self._checksum: int | None = None  # CRC-32 of them all, where nobody has to look at them for it
+        self._place: tuple[str, int] | None = None  # of the frame whose block is all that was gathered
         self._packed: list[Bytes] = []  # as they will be in the file
         self._has_end = False
         self._last = b""  # of what was packed
@@ -95,14 +98,41 @@ class OpenFile:
         pieces = self._serializer.pieces(batch)  # it may refuse rows: then the file is as it was
         if self.length == 0 and not self._pieces and len(header := self._serializer.header()):
             self._pieces.append(header)
+        if (codec := self._recipe.codec) is not None:
+            self._place = None if self._pieces or len(pieces) > 1 or not batch.is_block(pieces[0]) else batch.place
+            if codec.parts is not None and codec.parts.sums:
+                self._checksum = self._sum_with(batch, pieces)
         self.rows += batch.rows
         self._pieces += pieces
+
+    @property
+    def packs_blocks(self) -> bool:
+        """True when what is gathered is the block of a frame as it is, and the next one could be packed ahead."""
+        return self._place is not None and bool(self._pieces) and self._recipe.packers is not None
+
+    def pack_ahead(self, batch: EventBatch) -> None:
+        """Begins to pack the block of a batch that is likely to be written next; it is not in the file by that."""
+        codec, packers = self._recipe.codec, self._recipe.packers
+        block = batch.lines() if batch.trim == 1 else b""
+        if codec is None or packers is None or batch.place is None or not batch.is_block(block):
+            return
+        summed = codec.parts is None or not codec.parts.sums or batch.sum_of(block) is not None
+        if summed:
+            packers.ahead(codec, block, batch.place)
+
+    def _sum_with(self, batch: EventBatch, pieces: Sequence[Bytes]) -> int | None:
+        """CRC-32 of what is gathered with these pieces of a batch behind it, where both are known."""
+        known = batch.sum_of(pieces[0]) if len(pieces) == 1 else None
+        if known is None or not self._pieces:
+            return known
+        return None if self._checksum is None else checksum_together(self._checksum, known, len(pieces[0]))
 
     def finish(self) -> None:
         """Ends the file: its last bytes are gathered, and the next `push` closes it."""
         footer = self._serializer.footer()
         if len(footer):
             self._pieces.append(footer)
+            self._checksum = self._place = None
         self.finished = True
 
     def pack(self) -> None:
@@ -111,7 +141,7 @@ class OpenFile:
         packed: list[Bytes] = self._pieces
         if self._pieces and codec is not None:
             data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-            run = packers.pack(codec, data) if packers is not None else codec.pack(data)
+            run = packers.pack(codec, data, self._checksum, self._place) if packers is not None else codec.pack(data)
             packed = [run if self.length else codec.begin + run]
         if self.finished and codec is not None and codec.end and (packed or self.length) and not self._has_end:
             packed = [*packed, codec.end]
@@ -208,6 +238,7 @@ class OpenFile:
     def _resume(self, point: Point) -> None:
         self.length, self.rows, self.body_bytes, state, pieces = point
         self._pieces, self._packed, self._has_end = list(pieces), [], False
+        self._checksum = self._place = None
         self._serializer = self._recipe.serializer(self._clock, state)
 
 

@@ -38,6 +38,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from shipper.batch.batch import EventBatch
 from shipper.errors import Refused, RetryLater
+from shipper.files import anew
 from shipper.files.final_names import FinalNames
 from shipper.files.half_done import settle_half_done
 from shipper.files.journal import Journal
@@ -194,6 +195,15 @@ class RollingFiles:
         finally:
             self._points = None
 
+    @property
+    def wants_ahead(self) -> bool:
+        """True when what is appended next will be packed, most likely, as what was appended now."""
+        return len(self._touched) == 1 and next(iter(self._touched)).packs_blocks
+
+    def ahead(self, batch: EventBatch) -> None:
+        """Begins to pack rows that most likely come next, beside the flush. Nothing of them is in a file by that."""
+        next(iter(self._touched)).pack_ahead(batch)
+
     def flush(self) -> int:
         """The journal says how far files get, and then all that was appended is in them.
 
@@ -219,7 +229,7 @@ class RollingFiles:
                 if file.unlinked():
                     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
             path = next(iter(self._touched.values()))
-            self._store.flush()
+            anew.flush(self._store, self._identified)
         except OSError as error:
             raise self._later("write to", path, error) from error
         self._counters.add("output_bytes", written)
@@ -375,6 +385,11 @@ class RollingFiles:
             self._points[file] = None
         self._journal.identified(file.record.number, file.identity)
         return file
+
+    def _identified(self, path: str, identity: str | None) -> None:
+        """A file of this transaction was made anew, or is about to be."""
+        [number] = [file.record.number for file in self._touched if file.record.path == path]
+        self._journal.identified(number, identity)
 
     def _makes_room(self) -> bool:
         """Closes files because no more can be open; False when there are none left to be closed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from shipper.batch.batch import EventBatch
 from shipper.config.field import Options
 from shipper.errors import ComponentFailed
 from shipper.files.columns import places
@@ -61,6 +62,13 @@ class RollingSink(Sink[O]):
             self.files.open()
         except OSError as error:
             raise ComponentFailed(trouble("take up the work in", error.filename or where, error)) from error
+
+    @property
+    def wants_ahead(self) -> bool:
+        return self.files.wants_ahead
+
+    def ahead(self, batch: EventBatch) -> None:
+        self.files.ahead(batch)
 
     def flush(self) -> int:
         return self.files.flush()

@@ -55,6 +55,20 @@ class Explained(OSError):
         self.filename = path
 
 
+class Untaken(Explained):
+    """The first bytes of new files were not safe, and may be when these files are made anew: `clear`, then `remake`.
+
+    Args:
+        problem: of one of them.
+        paths: of all files that this flush has left; the others are safe.
+    """
+
+    def __init__(self, problem: OSError, paths: Sequence[str]) -> None:
+        advice = problem.advice if isinstance(problem, Explained) else ""
+        super().__init__(problem.errno or errno.EIO, problem.strerror or str(problem), advice, paths[0])
+        self.paths = paths
+
+
 class Changed(FileNotFoundError):
     """The name belongs to another file than the one that was written, or to less of it than counts."""
 
@@ -118,7 +132,7 @@ class _AnyStore(Protocol):
 
     def flush(self) -> None:
         """What was written to all files of this store outlives this process from here on. Raises OSError when any of
-        it may not; then none may be relied on."""
+        it may not; then none may be relied on, but what `Untaken` says."""
 
     def rename(self, path: str, final: str) -> None:
         """Raises FileExistsError when `final` is there, FileNotFoundError when `path` is not; never overwrites."""
@@ -170,6 +184,13 @@ class SlowStore(_AnyStore, Protocol):
 
         Its error is as of `append` and `rename`, each of which may be begun again.
         """
+
+    def clear(self, paths: Sequence[str]) -> None:
+        """Removes files that a flush raised `Untaken` for, and keeps what was written to them."""
+
+    def remake(self, paths: Sequence[str]) -> Sequence[str]:
+        """Makes those files anew, empty; the next flush tries to bring there what was kept. Returns their identities.
+        Raises FileExistsError, and never overwrites."""
 
     def leased(self) -> Collection[str]:
         """Paths of files that wait at this moment until somebody else's lease on them ends."""

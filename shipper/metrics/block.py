@@ -5,7 +5,7 @@ and `shipper stat` read all of them, at any moment, without asking anybody, also
 
 ::
 
-    file     header (1024 bytes), then `count` entries of 1408 bytes
+    file     header (1024 bytes), then `count` entries of 1472 bytes
 
     header   0    magic "SHPMETR1"           32   wall ms of the agent's start
              8    version of this layout     40   process id of the supervisor
@@ -21,6 +21,7 @@ and `shipper stat` read all of them, at any moment, without asking anybody, also
              544  what it waits for (text)
              768  52 words: `Counters` of a source or sink, `CHANNEL_NAMES` of a channel
              1184 what it would read and can't now (text)
+             1408 8 words that tie counters to commits (`tied.py`)
 
 A text is one word, (CRC-32 of the bytes) << 32 | length, and the bytes behind it. The word is stored last, so a
 reader that comes in between sees a checksum that does not fit, and looks again. Words have one writer each and are
@@ -42,6 +43,7 @@ from typing import Final
 from shipper.errors import DamagedData
 from shipper.metrics.counters import NAMES, Counters
 from shipper.metrics.sample import CHANNEL_NAMES, Kind, Sample, State, WorkerSample, monotonic_ms
+from shipper.metrics.tied import TIED_WORDS
 from shipper.shared.segment import Segment
 
 __all__ = [
@@ -50,13 +52,15 @@ __all__ = [
 ]  # fmt: skip
 
 MAGIC: Final = int.from_bytes(b"SHPMETR1", "little")
-VERSION: Final = 1
+VERSION: Final = 2
 HEADER_BYTES: Final = 1024
-ENTRY_BYTES: Final = 1408
+ENTRY_BYTES: Final = 1472
 _COUNTERS_AT: Final = 768
 _TROUBLE_AT: Final = 1184
+_TIED_AT: Final = 1408
 _WORDS_MAX: Final = (_TROUBLE_AT - _COUNTERS_AT) // 8
 assert len(NAMES) <= _WORDS_MAX
+assert _TIED_AT + 8 * TIED_WORDS == ENTRY_BYTES
 
 
 class Entry:
@@ -66,6 +70,7 @@ class Entry:
         self._page = page
         self._words = page.cast("Q")
         self.counters = Counters(self._words[_COUNTERS_AT // 8 :])
+        self.tied_words = self._words[_TIED_AT // 8 :]
 
     @property
     def kind(self) -> Kind:
@@ -138,7 +143,7 @@ class Entry:
 
     def trouble(self, text: str) -> None:
         """Says what a source would read and can't now, "" when there is nothing of the kind: cut to 216 bytes."""
-        _write_text(self._page, _TROUBLE_AT, ENTRY_BYTES - _TROUBLE_AT, text)
+        _write_text(self._page, _TROUBLE_AT, _TIED_AT - _TROUBLE_AT, text)
 
     def state(self, state: State, waits_for: str = "") -> None:
         """Says what the worker does now, and what it waits for. Costs a microsecond when nothing changed."""
@@ -169,7 +174,7 @@ class Entry:
             kind=self.kind, name=self.name(), worker=words[1], type=_read_text(self._page, 192, 96), pid=words[2],
             start_ms=words[3], stop_ms=words[4], restarts=words[6],
             state=state, state_since_ms=words[5], waits_for=text, told=told != State.STARTING,
-            trouble=_read_text(self._page, _TROUBLE_AT, ENTRY_BYTES - _TROUBLE_AT),
+            trouble=_read_text(self._page, _TROUBLE_AT, _TIED_AT - _TROUBLE_AT),
             channels=tuple(_read_text(self._page, 288, 256).split()),
             counters={name: self.counters.get(name) for name in NAMES},
         )  # fmt: skip

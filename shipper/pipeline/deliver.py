@@ -20,11 +20,9 @@ from shipper.batch.batch import EventBatch
 from shipper.channels.channel import TakeSide, TakeTransaction
 from shipper.clock import Clock, SystemClock
 from shipper.errors import Refused, RetryLater
-from shipper.metrics.counters import Counters
-from shipper.pipeline.aside import Aside
+from shipper.pipeline.group_sink import GroupSink
 from shipper.pipeline.losses import Losses
 from shipper.processors.processor import Processor
-from shipper.sinks.sink import Sink
 from shipper.sources.source import Waiter
 
 #: Flume's runner: after n failures in a row a sink waits n seconds, 5 at most.
@@ -38,16 +36,6 @@ _MANY_BYTES = 64 << 10
 
 #: A transaction of at least this part of `batch.bytes` is called large.
 _FLOW_SHARE = 4
-
-
-class GroupSink:
-    """One sink of a group with what belongs to it."""
-
-    def __init__(self, name: str, sink: Sink[object], counters: Counters, aside: Aside) -> None:  # type: ignore[type-var]
-        self.name = name
-        self.sink = sink
-        self.counters = counters
-        self.aside = aside
 
 
 class Delivery:
@@ -157,23 +145,27 @@ class Delivery:
                     transaction.commit()  # frames without rows only, or nothing at all
                     return False
                 member.aside.prepare(self._mark)
+                if member.sink.wants_ahead and (batch := transaction.ahead()) is not None:
+                    member.sink.ahead(batch)
                 # Before the flush, in which a sink's journal says all that the commit will say.
-                transaction.book(name, self._rows, self._body_bytes, sum(rows for rows, _ in self._aside))
+                booked = (self._rows, self._body_bytes, sum(rows for rows, _ in self._aside))
+                transaction.book(name, *booked)
+                member.tied.announce(self._mark, transaction.rows, *booked[1:])
                 transaction.sequence = member.sink.flush()
             except RetryLater as problem:
                 failure = problem
                 transaction.put_back()
                 member.sink.rolled_back()
                 member.aside.rolled_back()
+                member.tied.withdraw()
                 member.counters.add("EventWriteFail")
                 self._processor.failed(name)
                 continue
             transaction.commit()
-            # Dying here: what was set aside is where it belongs by the take commit, or is brought there.
+            # Dying here: what was set aside is where it belongs by the take commit, or is brought there. So are counts.
+            member.tied.count()
             member.aside.committed()
             member.sink.committed()
-            member.counters.add("EventDrainSuccessCount", transaction.rows)
-            member.counters.add("body_bytes", self._body_bytes)
             self._say_aside(member)
             self._processor.delivered(name)
             self._recovered()
@@ -247,7 +239,6 @@ class Delivery:
 
     def _say_aside(self, member: GroupSink) -> None:
         for rows, reason in self._aside:
-            member.counters.add("rows_set_aside", rows)
             self._say("error", f"{rows} events are set aside in {member.aside.place}: {reason}")
 
     def _make_way(self) -> None:

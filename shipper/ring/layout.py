@@ -54,6 +54,7 @@ from typing import NamedTuple
 
 from isal import isal_zlib
 
+from shipper.checksums import checksum_together
 from shipper.errors import DamagedData
 from shipper.shared.words import LINE_BYTES
 
@@ -216,7 +217,7 @@ def frame_header(frame: Frame, known: Known | None = None) -> bytes:
     else:
         start, size_bytes, found = known
         checksum = isal_zlib.crc32(frame.payload[:start], checksum)
-        checksum = isal_zlib.crc32_combine(checksum, found, size_bytes)
+        checksum = checksum_together(checksum, found, size_bytes)
         checksum = isal_zlib.crc32(frame.payload[start + size_bytes :], checksum)
     tail = _FRAME_TAIL
     if frame.put_ms:

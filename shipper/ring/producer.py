@@ -37,6 +37,10 @@ from shipper.shared.words import full_fence
 #: writing to memory that was used 64 MiB ago costs 400 us/MiB, 8 MiB ago 290.
 WARM_BYTES = 8 << 20
 
+#: Rows that can't stay where they were read go into a file, if the ring is empty and has no room for them behind what
+#: is reserved: there must be room for the frame that names the file.
+_BEHIND_RESERVED_BYTES = 64 << 10
+
 
 class _Claim(NamedTuple):
     """Memory behind the tail; `pads` are (position, length) of what lies between the two."""
@@ -96,7 +100,7 @@ class Producer:
         It stays reserved, whatever is rolled back, until a frame was committed or another reservation is made.
         """
         self._reserved = None
-        found = self._find(frame_length(payload_bytes))
+        found = self._find(frame_length(payload_bytes), _BEHIND_RESERVED_BYTES)
         if found is None:
             return None
         self._reserved, self._reserved_at = found, self.state.tail
@@ -113,7 +117,8 @@ class Producer:
         """Claims what is `reserved`."""
         self._claim = self._reserved
 
-    def _find(self, need: int) -> _Claim | None:
+    def _find(self, need: int, behind: int = 0) -> _Claim | None:
+        """Room for a frame; `behind` it, so much is left when the rest of the ring is skipped without need."""
         capacity = self.lane.capacity_bytes
         position = self.state.tail
         head = self.lane.head()
@@ -123,7 +128,7 @@ class Producer:
             position = reserved.position + reserved.length
         offset = position % capacity
         left = capacity - offset
-        drained = position == head and offset >= WARM_BYTES and left + need <= capacity
+        drained = position == head and offset >= WARM_BYTES and left + need + behind <= capacity
         # Nothing waits, so the consumer keeps up: begin at the start again, in memory that is still in the cache.
         if need > left or drained:
             pads += ((position, left),)

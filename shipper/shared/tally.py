@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from _blake2 import blake2b  # hashlib would map all of OpenSSL into the supervisor
+from functools import cache
 from typing import NamedTuple
 
 #: More sinks than that at one lane share the last account, whose sink is 0.
@@ -128,6 +129,7 @@ class PutTally(NamedTuple):
     offers: tuple[Offers, ...] = ()
 
 
+@cache
 def sink_key(name: str) -> int:
     """The word by which an account knows a sink; never 0."""
     return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "little") | 1

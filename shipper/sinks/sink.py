@@ -151,6 +151,16 @@ class Sink(ABC, Generic[O]):
             Refused: it will never take some of them.
         """
 
+    @property
+    def wants_ahead(self) -> bool:
+        """True when it would begin with the next rows while these are flushed, had it only seen them."""
+        return False
+
+    def ahead(self, batch: EventBatch) -> None:
+        """Rows that the next transaction will most likely begin with, just before `flush`: to prepare what follows from
+        them alone, and is of use only if rows of the same `place` are delivered. They may be gone by then.
+        """
+
     @abstractmethod
     def flush(self) -> int:
         """Makes everything delivered since the last flush safe.

@@ -95,8 +95,7 @@ class Running:
         return begins
 
     def sweep(self) -> None:
-        """Closes the books of workers that were to leave on their own time, and have."""
-        self.fleet.press()
+        """Closes the books of workers that were to leave on their own time, and have. Between reloads."""
         gone = [w for w in self.fleet.workers if w.leaving and w not in self.fleet.alive()]
         for worker in gone:
             for entry in worker.entries:

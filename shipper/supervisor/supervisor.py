@@ -187,6 +187,8 @@ class Supervisor:
         announced = told = False
         while not (self._stop_asked or self._outdated):
             self._step(running, min(_TICK_S if announced else _READY_LOOK_S, self._until_due(fleet)))
+            # Not in each step: a reload takes steps too, and those that have ended there may be about to start again.
+            running.sweep()
             if fleet.outdated:
                 self._say_outdated()
             if not announced and fleet.ready():
@@ -224,7 +226,7 @@ class Supervisor:
         fleet.arrived(template)
 
     def _tick(self, running: Running) -> None:
-        running.sweep()
+        running.fleet.press()
         running.observer.tick()
         self._notices.look(running.grid.channels)
         self._tell_service(running)

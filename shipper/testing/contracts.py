@@ -45,9 +45,13 @@ class ChannelUnderTest(ABC):
 
     def put(self, *bodies: bytes, worker: int = 0, origins: Sequence[Origin] = ()) -> bool:
         """One committed put; False when there was no room."""
+        return self.put_batch(EventBatch.of(bodies).with_origins(origins), worker)
+
+    def put_batch(self, batch: EventBatch, worker: int = 0) -> bool:
+        """The same, of a batch."""
         transaction = self.put_side(worker).transaction()
         transaction.begin()
-        if not transaction.put(self.name, EventBatch.of(bodies).with_origins(origins)):
+        if not transaction.put(self.name, batch):
             transaction.rollback()
             transaction.close()
             return False

@@ -18,9 +18,11 @@ from shipper.config.bind import component
 from shipper.instance.handover import committed_before
 from shipper.instance.letters import settle_letters
 from shipper.metrics.block import Entry, State
+from shipper.metrics.tied import TiedToTakes, tie_to_puts
 from shipper.pipeline.aside import Aside, Mark
 from shipper.pipeline.dead_letters import DeadLetters
-from shipper.pipeline.deliver import Delivery, GroupSink
+from shipper.pipeline.deliver import Delivery
+from shipper.pipeline.group_sink import GroupSink
 from shipper.pipeline.ingest import Ingest
 from shipper.pipeline.quarantine import Quarantine
 from shipper.shared.take_mark import TakeMark
@@ -144,6 +146,7 @@ def _source_parts(
     def waiting_for(reason: str) -> None:
         entry.state(State.WAITING_ROOM if reason else State.BUSY, reason)
 
+    tie_to_puts(entry.counters, entry.tied_words, side.intake.rows, side.intake.size_bytes)
     ingest = Ingest(
         interceptors, selector, side, entry.counters,
         duty.wait_for_room, rows_max=rows_max, keep_alive_s=min(keep_alives), stopping=duty.stopping,
@@ -186,8 +189,8 @@ def delivery(
 ) -> tuple[Delivery, DurableHead]:
     """What brings rows to sinks, once these are open.
 
-    A sink may have finished a commit as it was opened. What was set aside in that transaction is kept with it: so only
-    now it is settled, before anything is taken or put.
+    A sink may have finished a commit as it was opened. What was set aside in that transaction is kept with it, and its
+    counters have it: so only now these are settled, before anything is taken or put.
     """
     assert spec.processor is not None
     clock, side = SystemClock(), parts.side
@@ -197,19 +200,23 @@ def delivery(
     if letters is not None:
         telling.of_letters(state_of(spec, spec.sinks[0]), spec, letters)
     members: dict[str, GroupSink] = {}
+    generations = side.generations()
     for found in spec.sinks:
         quarantine = Quarantine(
             state_of(spec, found) / "quarantine.jsonl", clock, sink=found.name, channel=spec.channel,
             run_id=parts.run_id, limit_bytes=found.quarantine_bytes,
         )  # fmt: skip
-        quarantine.settle(side.generation)
+        quarantine.settle(generations.get)
         aside: Aside = quarantine
         if letters is not None and found.dead_letter:
             aside = DeadLetters(
                 found.dead_letter, letters, clock, taken=_taken(spec, parts.run_id), sink=found.name,
                 source=spec.channel, capacity=letter_channels[found.dead_letter][1].capacity,
             )  # fmt: skip
-        members[found.name] = GroupSink(found.name, parts.sinks[found.name], entries[found.name].counters, aside)
+        counters = entries[found.name].counters
+        tied = TiedToTakes(counters, entries[found.name].tied_words)
+        tied.settle(generations)
+        members[found.name] = GroupSink(found.name, parts.sinks[found.name], counters, aside, tied)
     processor, processor_options = component("processor", spec.processor.type, spec.processor.properties)
     first = next(iter(parts.sinks.values()))
 

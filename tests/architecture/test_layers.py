@@ -16,7 +16,7 @@ PACKAGE = ROOT / "shipper"
 #: Layer by layer, what may be imported from it by what stands higher. `registry` imports nothing of ours before it is
 #: asked, so who needs a component by name may ask it; `plan` and `problem` are plain data.
 LAYERS = [
-    ["errors", "units", "clock", "digest", "log", "likely", "whole_file"],
+    ["errors", "units", "clock", "digest", "checksums", "log", "likely", "whole_file"],
     ["batch", "shared", "ring", "durable", "metrics", "config.field", "config.plan", "config.problem", "config.nested",
      "registry"],
     ["contracts", "files", "api"],
@@ -134,7 +134,7 @@ def test_a_built_in_component_uses_the_door_of_plugins(name: str) -> None:
     """`shipper.api`, its own folder and the toolkits; only channels know rings and batches."""
     family = name.split(".")[0]
     if family == "channels":
-        allowed = (*TOOLKITS, "channels", "batch", "ring", "durable", "shared", "errors", "api")
+        allowed = (*TOOLKITS, "channels", "batch", "ring", "durable", "shared", "checksums", "errors", "api")
     else:
         allowed = (*TOOLKITS, family, "api")
     wrong = {o for o in imported_by(name) if not any(o == one or o.startswith(f"{one}.") for one in allowed)}

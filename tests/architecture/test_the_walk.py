@@ -15,7 +15,8 @@ from types import FrameType
 from shipper.config.field import read_options
 from shipper.interceptors.timestamp import TimestampInterceptor
 from shipper.metrics.counters import Counters
-from shipper.pipeline.deliver import Delivery, GroupSink
+from shipper.pipeline.deliver import Delivery
+from shipper.pipeline.group_sink import GroupSink
 from shipper.pipeline.ingest import Ingest
 from shipper.pipeline.quarantine import Quarantine
 from shipper.processors.default import DefaultOptions, DefaultProcessor

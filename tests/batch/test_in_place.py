@@ -104,6 +104,31 @@ def test_only_the_whole_block_from_its_first_row_lies_in_place() -> None:
     assert not in_place.lies_in(batch.with_header("h", pa.array(["v"] * 10)), memory)
 
 
+def test_the_sum_of_a_block_is_found_from_that_of_its_frame() -> None:
+    """The block is not looked at: the sum is that of the bytes that were there when the frame's was made."""
+    text = b"".join(b"line %d\n" % n for n in range(5000))
+    memory, batch = read_in_place(text)
+    frame = memory[: used_by(batch, memory)]
+    checksum, read = zlib.crc32(frame), wire.decode(frame)
+    assert in_place.block_sum(frame, checksum, read) == (len(text), zlib.crc32(text))
+    in_place.room(memory, len(text))[:4] = b"LINE"
+    assert in_place.block_sum(frame, checksum, read) == (len(text), zlib.crc32(text))
+    assert in_place.block_sum(frame, checksum, read.slice(1)) is None
+    assert in_place.block_sum(frame, checksum, read.own()) is None
+
+
+def test_only_the_whole_block_of_a_batch_has_its_sum() -> None:
+    memory, batch = read_in_place(b"abc\nde\n")
+    read = wire.decode(memory[: used_by(batch, memory)])
+    read.find_sum = lambda _: (7, 1234)
+    assert read.sum_of(read.lines()) == 1234
+    assert read.with_header("h", "v").sum_of(read.lines()) == 1234
+    assert read.sum_of(read.lines()[:4]) is None
+    assert read.sum_of(bytes(read.lines())) is None
+    assert read.slice(0, 2).sum_of(read.lines()) is None
+    assert read.with_header("h", pa.array(["v", "w"])).sum_of(read.lines()) is None
+
+
 def test_the_first_rows_of_a_block_can_stay_in_place_without_the_rest() -> None:
     memory, batch = read_in_place(b"abc\nde\nf\n")
     used = used_by(batch.slice(0, 2), memory)

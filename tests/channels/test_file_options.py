@@ -13,7 +13,10 @@ from shipper.channels.file.channel import FileChannel
 from shipper.channels.file.options import FileOptions
 from shipper.config.field import read_options
 from shipper.durable.checkpoint import CHECKPOINT_NAME
+from shipper.durable.keys import Keys
+from shipper.errors import ConfigurationError
 from tests.channels.logged import Logged
+from tests.hadoop import need_java
 
 
 def wrong(**properties: str) -> str:
@@ -151,6 +154,23 @@ def test_java_key_stores_are_refused_with_what_to_do(tmp_path: Path) -> None:
     assert options is not None and not findings
     keys = options.keys()
     assert keys is not None and keys.active == "k1" and len(keys.secrets["k1"]) == 32
+
+
+def test_a_store_that_keytool_made_is_known_and_what_to_do_instead_works(tmp_path: Path) -> None:
+    """As Flume's guide makes it."""
+    need_java()
+    store = tmp_path / "test.keystore"
+    subprocess.run(
+        ["keytool", "-J-XX:TieredStopAtLevel=1", "-genseckey", "-alias", "key-0", "-keypass", "keyPassword", "-keyalg",
+         "AES", "-keysize", "128", "-validity", "9000", "-keystore", store, "-storetype", "jceks",
+         "-storepass", "keyStorePassword"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    store.chmod(0o600)
+    with pytest.raises(ConfigurationError, match="is a Java key store, which only Java reads") as refused:
+        Keys.load("key-0", {"key-0": store})
+    assert subprocess.run(str(refused.value).split("`")[1], shell=True, cwd=tmp_path).returncode == 0
+    assert len(Keys.load("key-0", {"key-0": tmp_path / "key-0.key"}).secrets["key-0"]) == 32
 
 
 def test_keys_are_complete_or_said_to_be_wrong() -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from shipper.api import EventBatch, Origin
+from shipper.batch.framing import line_ends, rows_of
 from shipper.channels.memory.channel import MemoryChannel, MemoryOptions, lane_names
 from shipper.config.field import read_options
 from shipper.errors import TransactionMisused
@@ -509,6 +512,74 @@ class TestSeveralSources:
         channel.kill_source(1)
         assert channel.put(b"c", worker=0)
         assert sorted(channel.drain()) == [b"a", b"b", b"c"]
+
+
+@pytest.mark.parametrize("share", range(1, 16))
+def test_rows_that_can_not_stay_where_they_were_read_find_room_in_an_empty_ring(memory: Make, share: int) -> None:
+    """Wherever in the ring it is: nobody will ever take anything to make room for them."""
+    ring_bytes, block_bytes = 20 << 20, 4 << 20
+    channel = memory({"ring.bytes": str(ring_bytes)})
+    for _ in range(4):
+        assert channel.put(b"x" * (ring_bytes * share // 64))
+    assert len(channel.drain()) == 4
+    room = channel.put_side().room(block_bytes)
+    assert room is not None
+    room[:] = (b"y" * 1023 + b"\n") * (block_bytes >> 10)
+    rows = EventBatch(rows_of(room, line_ends(room)), trim=1)
+    wanted = rows.filter(pa.array(np.arange(rows.rows) % 16 != 0))
+    assert channel.put_batch(wanted.with_header("host", pa.array(["a" * 400] * wanted.rows)))
+    assert channel.drain() == [b"y" * 1023] * wanted.rows
+
+
+class TestAhead:
+    """What the next transaction will begin with can be seen before this one is committed, and is not taken by that."""
+
+    def test_the_next_rows_are_seen_and_come_in_the_next_transaction(self, memory: Make) -> None:
+        channel = memory()
+        assert channel.put(b"a") and channel.put(b"b") and channel.put(b"c")
+        side = channel.take_side()
+        for body, coming in ((b"a", b"b"), (b"b", b"c"), (b"c", None)):
+            transaction = side.transaction()
+            transaction.begin()
+            taken = transaction.take()
+            assert taken is not None and taken.body.to_pylist() == [body]
+            ahead = transaction.ahead()
+            assert (ahead and ahead.body.to_pylist()) == (coming and [coming])
+            assert ahead is None or ahead.place != taken.place
+            place = ahead and ahead.place
+            assert transaction.rows == 1
+            transaction.commit()
+            transaction.close()
+        assert place is None
+        assert channel.rows() == 0
+
+    def test_they_are_the_same_ones_when_they_are_taken(self, memory: Make) -> None:
+        channel = memory()
+        assert channel.put(b"a") and channel.put(b"b")
+        side = channel.take_side()
+        first = side.transaction()
+        first.begin()
+        first.take()
+        ahead = first.ahead()
+        assert ahead is not None
+        first.rollback()
+        again = side.transaction()
+        again.begin()
+        one, two = again.take(), again.take()
+        assert one is not None and two is not None
+        assert (one.body.to_pylist(), two.body.to_pylist()) == ([b"a"], [b"b"])
+        assert two.place == ahead.place != one.place
+        again.commit()
+        assert channel.rows() == 0
+
+    def test_nothing_is_said_where_another_lane_may_be_next(self, memory: Make) -> None:
+        channel = memory(sources=2)
+        assert channel.put(b"a", worker=0) and channel.put(b"b", worker=0) and channel.put(b"c", worker=1)
+        transaction = channel.take_side().transaction()
+        transaction.begin()
+        assert transaction.take() is not None
+        assert transaction.ahead() is None
+        transaction.rollback()
 
 
 def test_a_view_that_outlives_its_transaction_is_found_by_poison(memory: Make) -> None:

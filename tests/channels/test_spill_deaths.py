@@ -149,7 +149,7 @@ class Story:
 
     def _generations(self) -> list[int | None]:
         side = self.channel.take_side()
-        return [side.generation(name) for name in ("r0.0--k0.0", "k0.0")]
+        return [side.generations()[name] for name in ("r0.0--k0.0", "k0.0")]
 
     def ends(self) -> None:
         """All that is in it comes out."""

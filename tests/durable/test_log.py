@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from shipper.checksums import checksum_behind
 from shipper.durable import offline
 from shipper.durable.board import Board, lane_id
 from shipper.durable.checkpoint import CHECKPOINT_NAME
@@ -20,7 +21,6 @@ from shipper.durable.layout import (
     RECORDS_AT,
     Identity,
     SlotHeader,
-    checksum_behind,
     crc32,
     identity_bytes,
     read_identity,

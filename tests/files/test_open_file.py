@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import zlib
 from pathlib import Path
 
 import pytest
 
 from shipper.api import Bytes, Clock, EventBatch, Options, Serializer
+from shipper.batch import in_place, wire
+from shipper.batch.framing import line_ends, rows_of
 from shipper.files.compress import find_codec
 from shipper.files.journal_record import FileRecord
 from shipper.files.local import LocalStore
 from shipper.files.open_file import OpenFile, Recipe
+from shipper.files.packers import Packers
+from shipper.serializers.text import TextOptions, TextSerializer
 from shipper.testing.fakes import ManualClock
 
 
@@ -53,6 +59,55 @@ def opened(tmp_path: Path, codec: str | None) -> OpenFile:
 def content(tmp_path: Path, codec: str | None) -> bytes:
     data = (tmp_path / "f").read_bytes()
     return gzip.decompress(data) if codec else data
+
+
+class TestPackedAhead:
+    """The block of the next frame is packed beside the flush of this one, and is written where it is delivered."""
+
+    def batch(self, letter: bytes, position: int) -> EventBatch:
+        """As it comes out of a ring: a block of lines, its checksum, its place."""
+        text = (letter * 127 + b"\n") * (2 << 13)
+        memory = memoryview(bytearray(in_place.needed(len(text))))
+        block = in_place.room(memory, len(text))
+        block[:] = text
+        completed = in_place.complete(EventBatch(rows_of(block, line_ends(block)), trim=1), memory)
+        assert completed is not None
+        frame = memory[: completed.used]
+        read = wire.decode(frame)
+        read.find_sum = lambda it: in_place.block_sum(frame, zlib.crc32(frame), it)
+        read.place = "lane", position
+        return read
+
+    @pytest.mark.parametrize("codec", ["gzip", "bzip2"])
+    def test_the_file_is_what_it_would_be(self, tmp_path: Path, codec: str) -> None:
+        """One that is delivered as was expected, one that comes from elsewhere in between, one that never comes."""
+        packers = Packers(2, cores=2)
+        path = str(tmp_path / "f")
+        store = LocalStore()
+        recipe = Recipe(
+            "text", lambda clock, state: TextSerializer(TextOptions(), clock, state), find_codec(codec), packers
+        )
+        handle = store.create(path)
+        record = FileRecord(1, "f", path, path, 0, "text", handle.identity)
+        file = OpenFile(store, recipe, ManualClock(), record, handle, None)
+        batches = [self.batch(letter, position) for position, letter in enumerate([b"a", b"b", b"c", b"d"])]
+        expected = b""
+        for now, coming in ((0, 1), (1, 2), (3, 0), (2, 3)):
+            assert not file.packs_blocks
+            file.write(batches[now])
+            assert file.packs_blocks
+            file.pack_ahead(batches[coming])
+            file.push()
+            expected += bytes(batches[now].lines())
+        packers.close()
+        data = Path(path).read_bytes()
+        assert (gzip if codec == "gzip" else bz2).decompress(data) == expected
+        assert file.length == len(data)
+
+    def test_what_a_serializer_makes_of_rows_is_not_packed_ahead(self, tmp_path: Path) -> None:
+        file = opened(tmp_path, "gzip")
+        file.write(self.batch(b"a", 0))
+        assert not file.packs_blocks
 
 
 CODECS = pytest.mark.parametrize("codec", [None, "gzip"])

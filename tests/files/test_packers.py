@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from shipper.files.compress import Codec, Part, Parts, find_codec
+from shipper.files.compress import Codec, Parts, find_codec
 from shipper.files.packers import Packers
 
 MIB = 1 << 20
@@ -20,8 +20,8 @@ def codec_of(pack: Callable[[memoryview, bool], bytes], multiple_bytes: int = 1)
     """A codec whose runs are in brackets."""
     parts = Parts(
         multiple_bytes,
-        lambda data, last: Part(pack(memoryview(data), last), 0, len(data)),
-        lambda parts: b"<" + b"".join(part.packed for part in parts) + b">",
+        lambda data, last: pack(memoryview(data), last),
+        lambda packed, checksum, size_bytes: b"<" + b"".join(packed) + b">",
     )
     return Codec("marked", "", ".x", lambda data: b"alone", parts=parts)
 
@@ -88,6 +88,97 @@ def test_a_thread_that_is_held_up_packs_fewer_parts() -> None:
     packers.close()
 
 
+class TestAhead:
+    """What comes next is packed while its target is waited for."""
+
+    def test_what_was_packed_ahead_is_there_when_it_is_asked_for(self) -> None:
+        """And not before what came first: the cores are that one's."""
+        packed, there = list[int](), threading.Event()
+
+        def pack(data: memoryview, last: bool) -> bytes:
+            packed.append(data[0])
+            if data[0] == ord("n") and last:
+                there.set()
+            return mark(data, last)
+
+        packers, codec = Packers(2, cores=2), codec_of(pack)
+        packers.ahead(codec, b"n" * 2 * MIB, ("lane", 8))
+        assert packed == []
+        assert packers.pack(codec, b"f" * 2 * MIB, place=("lane", 0)) == b"<1048576:f 1048576:f.>"
+        assert there.wait(30)
+        assert packers.pack(codec, b"n" * 2 * MIB, place=("lane", 8)) == b"<1048576:n 1048576:n.>"
+        packers.close()
+        assert sorted(packed) == sorted(b"ffnn")
+
+    @pytest.mark.parametrize("place", [None, ("lane", 16), ("other", 8)])
+    def test_it_is_of_use_for_its_own_place_only(self, place: tuple[str, int] | None) -> None:
+        packers, codec = Packers(2, cores=2), codec_of(mark)
+        packers.ahead(codec, b"n" * 2 * MIB, ("lane", 8))
+        packers.pack(codec, b"f" * 2 * MIB)
+        assert packers.pack(codec, b"o" * 2 * MIB, place=place) == b"<1048576:o 1048576:o.>"
+        assert packers.pack(codec, b"n" * 2 * MIB, place=("lane", 8)) == b"<1048576:n 1048576:n.>"
+        packers.close()
+
+    def test_without_its_checksum_it_is_of_no_use_to_gzip(self) -> None:
+        data, gzip = os.urandom(1000) * 3000, find_codec("gzip")
+        packers = Packers(2, cores=2)
+        packers.ahead(gzip, data, ("lane", 8))
+        packers.pack(gzip, data)
+        assert zlib.decompress(packers.pack(gzip, data, place=("lane", 8)), 31) == data
+        packers.close()
+
+    def test_what_nobody_asks_for_makes_way_for_others(self) -> None:
+        """Another sink has taken it, or the transaction came again, and again."""
+        packed = list[bytes]()
+
+        def pack(data: memoryview, last: bool) -> bytes:
+            packed.append(bytes(data[:1]))
+            return mark(data, last)
+
+        packers, codec = Packers(2, cores=2), codec_of(pack)
+        packers.ahead(codec, b"l" * 2 * MIB, ("lane", 8))
+        packers.pack(codec, b"f" * 2 * MIB)
+        for _ in range(3):
+            packers.pack(codec, b"o" * 2 * MIB, place=("lane", 16))
+        packers.ahead(codec, b"n" * 2 * MIB, ("lane", 24))
+        packers.pack(codec, b"f" * 2 * MIB)
+        assert packers.pack(codec, b"n" * 2 * MIB, place=("lane", 24)) == b"<1048576:n 1048576:n.>"
+        packers.close()
+        assert packed.count(b"n") == 2
+
+    def test_its_failure_is_that_of_who_asks_for_it(self) -> None:
+        def pack(data: memoryview, last: bool) -> bytes:
+            if data[0] == ord("n"):
+                raise MemoryError
+            return mark(data, last)
+
+        packers, codec = Packers(2, cores=2), codec_of(pack)
+        packers.ahead(codec, b"n" * 2 * MIB, ("lane", 8))
+        packers.pack(codec, b"f" * 2 * MIB)
+        with pytest.raises(MemoryError):
+            packers.pack(codec, b"n" * 2 * MIB, place=("lane", 8))
+        packers.close()
+
+    def test_nobody_looks_at_the_data_once_the_packers_are_closed(self) -> None:
+        going, ended = threading.Event(), threading.Event()
+
+        def pack(data: memoryview, last: bool) -> bytes:
+            if data[0] == ord("n"):
+                going.set()
+                closed.wait(30)
+                ended.set()
+            return mark(data, last)
+
+        closed = threading.Event()
+        packers, codec = Packers(2, cores=2), codec_of(pack)
+        packers.ahead(codec, b"n" * 2 * MIB, ("lane", 8))
+        packers.pack(codec, b"f" * 2 * MIB)
+        assert going.wait(30)
+        threading.Timer(0.01, closed.set).start()
+        packers.close()
+        assert ended.is_set()
+
+
 def test_a_codec_without_parts_is_asked_once() -> None:
     packers = Packers(4, cores=4)
     assert packers.pack(Codec("alone", "", ".x", lambda data: b"%d" % len(data)), bytes(9 * MIB)) == b"9437184"
@@ -104,6 +195,18 @@ def test_a_gzip_run_of_parts_is_one_member(size_bytes: int) -> None:
     assert member.decompress(run) == data
     assert member.eof
     assert not member.unused_data
+
+
+def test_a_checksum_that_is_known_is_not_made_again() -> None:
+    """The member ends with the one that was given: whoever reads it finds what has changed since it was made."""
+    data = os.urandom(1000) * 3000
+    packers = Packers(3, cores=3)
+    known = packers.pack(find_codec("gzip"), data, zlib.crc32(data))
+    assert known == packers.pack(find_codec("gzip"), data)
+    wrong = packers.pack(find_codec("gzip"), data, zlib.crc32(data) ^ 1)
+    packers.close()
+    with pytest.raises(zlib.error, match="incorrect data check"):
+        zlib.decompress(wrong, 31)
 
 
 @pytest.mark.parametrize("name", ["lz4", "snappy"])

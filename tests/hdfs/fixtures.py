@@ -80,6 +80,14 @@ def hdfs_to_break(hadoop: Hadoop, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 @pytest.fixture
+def hdfs_patient(hadoop: Hadoop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A NameNode and three DataNodes to kill, which it takes for alive for ten minutes, as by default."""
+    patience = {"dfs.namenode.heartbeat.recheck-interval": "300000"}
+    with one_of(run_folder(tmp_path_factory), "hdfs-patient") as home:
+        yield cluster(hadoop, home, datanodes=3, own=patience).start()
+
+
+@pytest.fixture
 def hdfs_pair(hadoop: Hadoop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Two NameNodes, the first one active, and a DataNode, to kill and freeze. All is well at first."""
     with one_of(run_folder(tmp_path_factory), "hdfs-pair") as home:

@@ -119,11 +119,10 @@ def test_datanode_killed(hdfs_to_break: Cluster, tmp_path: Path) -> None:
 
 
 @pytest.mark.nightly
-def test_datanode_of_all_killed(hdfs_to_break: Cluster, tmp_path: Path) -> None:
-    """One of three, and no file does without it until the NameNode takes it for dead."""
-    hdfs_to_break.start(3)
-    with shipping(tmp_path, hdfs_to_break, conf=hdfs_to_break.conf({"dfs.replication": "3"})) as shipment:
-        hdfs_to_break.kill_datanode()
+def test_datanode_of_all_killed(hdfs_patient: Cluster, tmp_path: Path) -> None:
+    """One of three, and the NameNode does not notice."""
+    with shipping(tmp_path, hdfs_patient, conf=hdfs_patient.conf({"dfs.replication": "3"})) as shipment:
+        hdfs_patient.kill_datanode()
         shipment.more()
         shipment.until_says(SAID["datanode_of_all_killed"])
         shipment.settle()

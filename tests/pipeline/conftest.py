@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from shipper.api import Counters, EventBatch, Interceptor, Options, Origin, Refused, RetryLater, Route, Selector, Sink
-from shipper.pipeline.deliver import Delivery, GroupSink
+from shipper.metrics.tied import TiedToTakes
+from shipper.pipeline.deliver import Delivery
+from shipper.pipeline.group_sink import GroupSink
 from shipper.pipeline.ingest import Ingest
 from shipper.pipeline.quarantine import Quarantine
 from shipper.processors.default import DefaultOptions, DefaultProcessor
@@ -113,6 +115,7 @@ class Target(Sink[Options]):
         self.failing: set[str] = set()
         self.poison: set[bytes] = set()
         self.knows_which = True
+        self.prepares = False
         self.to_roll = False
         self.after_s = 0.0
         self.sequence = 0
@@ -128,6 +131,13 @@ class Target(Sink[Options]):
         if bad := tuple(row for row, body in enumerate(bodies) if body in self.poison):
             raise Refused("not a number", bad if self.knows_which else None)
         self.buffered += bodies
+
+    @property
+    def wants_ahead(self) -> bool:
+        return self.prepares
+
+    def ahead(self, batch: EventBatch) -> None:
+        self.verbs.append(f"ahead {batch.rows}")
 
     def flush(self) -> int:
         self.verbs.append("flush")
@@ -172,6 +182,7 @@ class Right:
     waits: list[str]
     stop: list[bool]
     delivery: Delivery
+    tied: TiedToTakes
     worker: int = 0
     batches: list[EventBatch] = field(default_factory=list)
 
@@ -210,12 +221,13 @@ def right(tmp_path: Path) -> Iterator[Callable[..., Right]]:
                 quarantine, clock, sink="k1", channel="c1", run_id="run", limit_bytes=limit_bytes, file_bytes=4096
             ),
         )
+        tied = member.tied
         delivery = Delivery(
             {"k1": member}, DefaultProcessor(DefaultOptions(), ["k1"], clock), memory.take_side(worker), waiter,
             batch_bytes=batch_bytes, linger_s=linger_s, stopping=lambda: stop[0], waiting_for=waits.append,
             say=lambda level, line: said.append((level, line)), clock=clock,
         )  # fmt: skip
-        return Right(memory, clock, waiter, target, counters, quarantine, said, waits, stop, delivery, worker)
+        return Right(memory, clock, waiter, target, counters, quarantine, said, waits, stop, delivery, tied, worker)
 
     yield make
     for memory in made:

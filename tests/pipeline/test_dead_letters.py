@@ -20,7 +20,8 @@ from shipper.instance import ledger
 from shipper.instance.handover import hand_over, note_of
 from shipper.instance.letters import settle_letters
 from shipper.pipeline.dead_letters import DeadLetters
-from shipper.pipeline.deliver import Delivery, GroupSink
+from shipper.pipeline.deliver import Delivery
+from shipper.pipeline.group_sink import GroupSink
 from shipper.processors.default import DefaultOptions, DefaultProcessor
 from shipper.ring import promise as promises
 from shipper.ring.layout import lane_key

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from shipper.api import EventBatch, Origin
+from shipper.metrics.tied import TiedToTakes
 from tests.channels.conftest import Memory
 from tests.pipeline.conftest import Right
 
@@ -27,6 +28,56 @@ def test_rows_are_delivered_flushed_then_committed(right: Make) -> None:
     assert half.memory.take_side().sequence() == 1, "the commit names the sink's journal entry"
     names = ("EventDrainAttemptCount", "EventDrainSuccessCount", "BatchUnderflowCount", "body_bytes")
     assert half.count(*names) == [3, 3, 1, 3]
+
+
+def test_what_was_committed_and_not_counted_is_counted_by_the_next_worker(
+    right: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A death between the channel's commit and the sink's counters; the ledger has the rows."""
+    first = right()
+    assert first.memory.put(b"a", b"b")
+    assert first.delivery.step() and first.memory.put(b"c")
+
+    class Killed(BaseException):
+        pass
+
+    def count(self: TiedToTakes) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TiedToTakes, "count", count)
+        with pytest.raises(Killed):
+            first.delivery.step()
+    assert first.memory.rows() == 0 and first.count("EventDrainSuccessCount") == [2]
+    first.memory.kill()
+    first.tied.settle(first.memory.take_side().generations())
+    assert first.count("EventDrainSuccessCount", "body_bytes") == [3, 3]
+
+
+def test_what_could_not_be_delivered_is_not_counted_because_the_sink_rolled_meanwhile(right: Make) -> None:
+    half = right()
+    assert half.memory.put(b"a")
+    half.target.failing, half.target.to_roll = {"flush"}, True
+    assert not half.delivery.step()
+    half.target.failing = set()
+    half.delivery.tick()  # commits, and takes nothing
+    half.tied.settle(half.memory.take_side().generations())
+    assert half.count("EventDrainSuccessCount") == [0]
+
+
+def test_a_sink_that_prepares_hears_what_comes_next_before_it_flushes(right: Make) -> None:
+    half = right(batch_bytes=2000)
+    half.target.prepares = True
+    for count in (1, 2, 3):
+        assert half.memory.put(*(b"x" * 2000 for _ in range(count)))
+    while half.delivery.step():
+        pass
+    assert half.target.verbs == [
+        "deliver 1", "ahead 2", "flush", "committed",
+        "deliver 2", "ahead 3", "flush", "committed",
+        "deliver 3", "flush", "committed",
+    ]  # fmt: skip
+    assert half.memory.rows() == 0
 
 
 def test_nothing_waiting_is_nothing_done(right: Make) -> None:

@@ -96,7 +96,7 @@ def test_a_worker_that_died_between_the_quarantine_and_the_commit_sets_nothing_a
     quarantine = Quarantine(
         second.quarantine, second.clock, sink="k1", channel="c1", run_id="run"
     )  # fmt: skip
-    assert quarantine.settle(second.memory.take_side().generation) == 1
+    assert quarantine.settle(second.memory.take_side().generations().get) == 1
     assert second.delivery.step()
     lines = [json.loads(line)["body"] for line in second.quarantine.read_text().splitlines()]
     assert lines == ["bad"] and second.target.safe == [b"a"]

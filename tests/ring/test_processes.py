@@ -144,7 +144,8 @@ def test_every_byte_goes_across_while_both_sides_are_killed(tmp_path: Path, chil
         assert ring.page.take_over() and ring.producers[0].take_over()
         ready()
         number = ring.page.number()
-        while number < numbers:
+        last = min(number + 300, numbers)  # in one life: so there are lives to end on any machine
+        while number < last:
             if ring.put(b"%06d\n" % number * (1 + number % 40)):
                 number += 1
 
@@ -179,7 +180,7 @@ def test_every_byte_goes_across_while_both_sides_are_killed(tmp_path: Path, chil
             os.waitpid(consumer, 0)
             consumer = child(consume)
         kills += 1
-    assert kills > 4
+    assert kills >= 12
     assert out.read_bytes() == b"".join(b"%06d\n" % number * (1 + number % 40) for number in range(numbers))
     watch.close()
 

@@ -415,3 +415,21 @@ def test_a_copy_is_found_though_there_was_no_descriptor_to_look_for_it_with(worl
         ["new", "other", *(f"line {number}" for number in range(1000))]
     )
     assert not world.counters.get("files_lost")
+
+
+def test_a_file_that_fails_to_be_read_keeps_nobody_from_the_others(world, monkeypatch):
+    """Also not from one that might be its copy."""
+    bad = world.write("app.log", "a1\n").stat().st_ino
+    source = world.start()
+    preadv, pread = os.preadv, os.pread
+
+    def fails(fd):
+        if os.fstat(fd).st_ino == bad:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "pread", lambda fd, *more: fails(fd) or pread(fd, *more))
+    monkeypatch.setattr(os, "preadv", lambda fd, *more: fails(fd) or preadv(fd, *more))
+    world.write("app.log.1", "b1\n")
+    assert world.read(source, wait_s=10) == ["b1"]
+    monkeypatch.undo()
+    assert world.read(source, wait_s=10) == ["a1"]

@@ -241,6 +241,27 @@ def test_a_copy_in_the_group_that_is_seen_before_the_truncation_waits_for_it(wor
     assert sorted(world.read(source)) == ["a3", "b1"]
 
 
+def test_a_copy_that_is_seen_before_anything_of_its_original_was_read_is_one_all_the_same(world):
+    """Its first bytes are not known by reading it yet; a moment later it has given lines that the copy has too."""
+    world.write("app.log", "a1\na2\n")
+    source = world.start()
+    shutil.copy(world.logs / "app.log", world.logs / "app.log.1")
+    assert world.read(source) == ["a1", "a2"]
+    world.append("app.log.1", "a3\n")
+    os.truncate(world.logs / "app.log", 0)
+    world.append("app.log", "b1\n")
+    assert sorted(world.read(source, wait_s=10)) == ["a3", "b1"]
+
+
+def test_the_copy_of_a_file_of_which_nothing_was_read_is_read_whole(world):
+    world.write("app.log", "a1\na2\n")
+    source = world.start()
+    shutil.copy(world.logs / "app.log", world.logs / "app.log.1")
+    os.truncate(world.logs / "app.log", 0)
+    world.append("app.log", "b1\n")
+    assert sorted(world.read(source, wait_s=10)) == ["a1", "a2", "b1"]
+
+
 def test_a_file_with_equal_content_is_no_copy_while_the_other_stands(world):
     world.write("app.log", "same\nlines\n")
     source = world.start()

@@ -215,6 +215,28 @@ class TestWhatChanged:
         one.until(lambda: counter(one, "r1", "EventAcceptedCount") == 1500)
         assert one.stop() == 0, one.log()
 
+    def test_counters_go_on_when_the_supervisor_looks_round_in_the_middle_of_a_reload(
+        self, agent: Make, tmp_path: Path
+    ) -> None:
+        """r1 has ended and k1 has not: r1 is one who starts again, not one who has gone for good."""
+        write_lines(tmp_path / "in1" / "a.log", 0, 1000)
+        one = agent(two_pipelines(tmp_path)).start()
+        one.until(lambda: counter(one, "r1", "EventAcceptedCount") == 1000)
+        r1, k1 = one.worker("r1"), one.freeze("k1")
+        block = MetricsBlock.view(one.instance_dir() / "metrics")
+        one.file.write_text(two_pipelines(tmp_path) + "a1.channels.c1.capacity = 5000\n")
+        one.send(signal.SIGHUP)
+        Agent.until_gone([r1])
+        one.until(lambda: any(w.name == "r1" and w.stop_ms for w in block.sample().workers), "its end is booked")
+        booked_s = time.monotonic()
+        one.until(lambda: block.beat_age_s() < time.monotonic() - booked_s, "the supervisor has looked round")
+        os.kill(k1, signal.SIGCONT)
+        one.until(lambda: "runs the new configuration" in one.log())
+        write_lines(tmp_path / "in1" / "a.log", 1000, 1500)
+        one.until(lambda: counter(one, "k1", "EventDrainSuccessCount") == 1500)
+        one.until(lambda: counter(one, "r1", "EventAcceptedCount") == 1500)
+        assert one.stop() == 0, one.log()
+
     def test_a_channel_of_another_type_restarts_the_whole_agent(self) -> None:
         """It is another thing altogether: its events would have to be moved."""
         before = plan_of({"c1": "memory", "c2": "memory"})

@@ -31,8 +31,8 @@ from shipper.batch.batch import Origin
 from shipper.channels.file.dealer import Dealer
 from shipper.channels.file.feed import Feed, FeedRoute
 from shipper.channels.memory import overflow
+from shipper.checksums import checksum_behind
 from shipper.durable.board import HOLDER, Head, lane_at
-from shipper.durable.layout import checksum_behind
 from shipper.durable.log import Log
 from shipper.durable.settings import Entry
 from shipper.durable.state import Position

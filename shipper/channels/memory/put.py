@@ -140,6 +140,10 @@ class PutSide:
         page: its put page, taken over by this process.
         putters: by channel name.
         indices: index in the page of each producer of the putters.
+
+    Attributes:
+        number: of the last committed put.
+        intake: what the source has read for all puts that are committed.
     """
 
     def __init__(self, page: PutPage, putters: Mapping[str, AnyPutter], indices: Mapping[int, Producer]) -> None:
@@ -150,7 +154,7 @@ class PutSide:
         self._indices = {id(producer): index for index, producer in indices.items()}
         state, tally = page.tallied()
         self.number = state.number
-        self._intake = tally.intake
+        self.intake = tally.intake
         self._awaited: list[AnyPutter] = []
         offers = list(tally.offers) + [Offers()] * (max(indices, default=-1) + 1 - len(tally.offers))
         self._offers = offers
@@ -191,7 +195,7 @@ class PutSide:
     ) -> None:
         """Commits put `number`, its tally with it: the one stored word. Called by the transaction."""
         state, tally = self.following(number, origin_lane, origin_position, intake, offers)
-        self._intake, self._offers = tally.intake, list(tally.offers)
+        self.intake, self._offers = tally.intake, list(tally.offers)
         self.page.commit(state, tally)
         self.number = number
 
@@ -205,7 +209,7 @@ class PutSide:
         for channel, more in offers.items():
             index = self._counts_at[channel]
             counts[index] = Offers(*map(int.__add__, counts[index], more))
-        tally = PutTally(self._intake.plus(intake), tuple(counts))
+        tally = PutTally(self.intake.plus(intake), tuple(counts))
         return PutState(number, origin_lane, origin_position, tuple(states)), tally
 
     def write_note(self, number: int, origins: Sequence[Origin]) -> int:

@@ -140,8 +140,10 @@ class Putter:
         # A frame and the rest of the ring that it may have to skip fit together only up to half a ring.
         if frame_length(bound) * 2 > producer.lane.capacity_bytes:
             position = self._stage_overflow(producer, batch, put, bound, units)
-        else:
-            position = self._stage(producer, batch, put, bound, units)
+        elif (position := self._stage(producer, batch, put, bound, units)) is None:
+            # What was read into the ring and can't stay there is stepped over, and so may be the rest of the ring: then
+            # an empty lane has no room, and nobody will ever take anything from it.
+            position = self._stage_overflow(producer, batch, put, bound, units)
         if position is None:
             self.is_full, self._tried = True, producer
             return None
@@ -329,7 +331,7 @@ class Putter:
         )
 
     def _stage_overflow(self, producer: Producer, batch: EventBatch, put: int, bound: int, units: int) -> int | None:
-        """A put of more than half a ring: its bytes go to a file beside the lane, the frame names the file.
+        """A put that an empty ring has no room for: its bytes go to a file beside the lane, the frame names the file.
 
         One such file at a time and lane, and only on an empty lane: so the memory is bounded by one put.
         """

@@ -9,15 +9,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from shipper.api import Clock
-from shipper.batch import wire
+from shipper.batch import in_place, wire
 from shipper.batch.batch import EventBatch
 from shipper.channels._lease import Lease, LeasedTake
 from shipper.channels._leases import LeasedTakeSide
 from shipper.channels.memory import overflow
 from shipper.channels.memory.salvage import Salvage
+from shipper.checksums import checksum_behind
+from shipper.errors import DamagedData
 from shipper.ring.consumer import Consumer
 from shipper.ring.lane import Lane
 from shipper.ring.layout import GENERATION, OVERFLOW, Frame, lane_key, ring_key
@@ -96,6 +99,19 @@ class RingLease(Lease):
         self.bell.close()
 
 
+def _batch_in(frame: Frame, lane: RingLease) -> EventBatch:
+    batch = wire.decode(frame.payload)
+    batch.find_sum = partial(_sum_in, frame)
+    batch.place = lane.name, frame.position
+    return batch
+
+
+def _sum_in(frame: Frame, batch: EventBatch) -> tuple[int, int] | None:
+    """What the checksum of a frame, which was checked, says of the block of its batch."""
+    checksum = checksum_behind(frame.checksum, frame.head_checksum, len(frame.payload))
+    return in_place.block_sum(frame.payload, checksum, batch)
+
+
 class MemoryTake(LeasedTake[RingLease]):
     """Rows of one lane, gone at commit or back at rollback.
 
@@ -130,13 +146,24 @@ class MemoryTake(LeasedTake[RingLease]):
                     continue
                 self._overflowed.append(place)
             else:
-                batch = wire.decode(frame.payload)
+                batch = _batch_in(frame, lane)
             consumer.step()
             if self._poison:
                 self._taken.append(frame)
             self.size_bytes += size_bytes
             return batch.slice(done) if done else batch
         return None
+
+    def ahead(self) -> EventBatch | None:
+        lane = self._lane
+        if lane is None or self.crowded or (frame := lane.consumer.peek()) is None or frame.flags & OVERFLOW:
+            return None
+        if lane.older_elsewhere is not None and lane.older_elsewhere(frame.put):
+            return None
+        try:
+            return _batch_in(frame, lane)
+        except DamagedData:  # whoever takes it says so
+            return None
 
     def put_back(self) -> None:
         """Forgets all that was taken, but stays open: the same rows come again."""

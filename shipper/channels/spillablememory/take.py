@@ -83,10 +83,9 @@ class SpillTakeSide:
         """The largest sink sequence that a commit of this sink stored in any lane."""
         return max(self._memory.sequence(), self._log.sequence())
 
-    def generation(self, lane: str) -> int | None:
-        """How often takes of that lane were committed; None when it is none of this channel's."""
-        found = self._memory.generation(lane)
-        return self._log.generation(lane) if found is None else found
+    def generations(self) -> dict[str, int]:
+        """How often takes of each lane were committed, in memory and of the log, by its name."""
+        return self._log.generations() | self._memory.generations()
 
     def coming(self) -> list[Any] | None:
         """What the commit of the transaction under way will say; see `LeasedTakeSide`."""

@@ -138,8 +138,8 @@ class Assignments:
             records = [record for stage in stages if (record := self._records.pop(stage, None)) is not None]
             self._journal.gone([record.number for record in records])
 
-    def identified(self, work: Work, identity: str) -> None:
-        """The file was made, under its name in use, and is ours."""
+    def identified(self, work: Work, identity: str | None) -> None:
+        """The file was made, under its name in use, and is ours; None = it is about to be made anew."""
         with self._lock:
             self._journal.identified(work.record.number, identity)
 

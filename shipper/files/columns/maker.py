@@ -25,6 +25,7 @@ import errno
 import os
 from collections.abc import Callable, Sequence
 
+from shipper.files import anew
 from shipper.files.columns.assignments import Assignments, settings_of
 from shipper.files.columns.format import FORMATS
 from shipper.files.columns.making import Making
@@ -101,7 +102,7 @@ class Maker:
         while True:
             whole, length = work.whole, work.length  # in this order: what is whole does not grow
             making.add(length)
-            self._store.flush()
+            anew.flush(self._store, lambda _, identity: self._assignments.identified(work, identity))
             self._written(work, making)
             if not whole:
                 work.tries = 0

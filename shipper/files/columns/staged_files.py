@@ -90,6 +90,12 @@ class StagedFiles:
         except RetryLater as failure:
             raise self._stage_trouble(failure) from failure
 
+    #: Stages take rows as they come.
+    wants_ahead = False
+
+    def ahead(self, batch: EventBatch) -> None:
+        """Nothing to prepare."""
+
     def flush(self) -> int:
         """As `RollingFiles.flush`."""
         try:

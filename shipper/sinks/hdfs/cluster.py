@@ -59,6 +59,9 @@ class ClusterWriter:
         # Not once more: nobody knows how much of it is in the file.
         await self._cluster.within(lambda: self._writer.write(data), self._path, again=never)
 
+    async def owe(self, replicas: int) -> None:
+        await self._cluster.set_replicas(self._path, replicas)
+
     async def hsync(self) -> None:
         await self._cluster.within(lambda: self._writer.hsync(), self._path)
 
@@ -74,6 +77,8 @@ class Cluster(FileSystem):
         url: `hdfs://...`.
         timeout_s: that a call may take.
     """
+
+    draws_anew = True
 
     def __init__(self, url: str, settings: HadoopSettings, login: Login, timeout_s: float) -> None:
         super().__init__(url, settings, timeout_s)
@@ -93,10 +98,10 @@ class Cluster(FileSystem):
             raise translated(problem, self.url) from problem
         _KEPT.append(self._client)
 
-    async def create(self, path: str, overwrite: bool = False) -> ClusterWriter:
+    async def create(self, path: str, overwrite: bool = False, replicas: int | None = None) -> ClusterWriter:
         options = hdfs_native.WriteOptions(  # the library itself does not look into the settings
             overwrite=overwrite, create_parent=True,
-            replication=self.settings.replication, block_size=self.settings.block_bytes,
+            replication=replicas or self.settings.replication, block_size=self.settings.block_bytes,
         )  # fmt: skip
         return ClusterWriter(self, path, await self.within(lambda: self._client.create(path, options), path))
 
@@ -118,6 +123,14 @@ class Cluster(FileSystem):
             return found
 
         return await self.within(read, path)
+
+    async def replicas(self, path: str) -> int:
+        found = await self.within(lambda: self._client.get_file_info(path), path)
+        return int(found.replication or 1)
+
+    async def set_replicas(self, path: str, replicas: int) -> None:
+        """See `Writer.owe`."""
+        await self.within(lambda: self._client.set_replication(path, replicas), path)
 
     async def recover_lease(self, path: str) -> bool:
         return bool(await self.within(lambda: self._client.recover_lease(path), path))

@@ -6,6 +6,9 @@ import asyncio
 import errno
 
 _HEAD_MAX = 64 << 10
+#: A folder of 150,000 files is listed in it; pieces of files are asked for by 4 MiB.
+ANSWER_MAX = 64 << 20
+_READ_BYTES = 1 << 20
 _GO_ON = "100"
 
 
@@ -15,7 +18,7 @@ async def exchange(
     """The status, the address that it sends us to, the content.
 
     Raises:
-        OSError: there was none, or not all of it.
+        OSError: there was none, or not all of it, or too much.
     """
     reader, writer = await asyncio.open_connection(*server, limit=_HEAD_MAX)
     try:
@@ -30,9 +33,25 @@ async def exchange(
             status = first.split(" ")[1]
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         size = headers.get("content-length", "")
-        answer = await (reader.readexactly(int(size)) if size.isdigit() else reader.read())
+        if size.isdigit() and int(size) <= ANSWER_MAX:
+            answer = await reader.readexactly(int(size))
+        else:
+            answer = await _to_its_end(reader, server)
         return status, headers.get("location", ""), answer
     except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, IndexError) as problem:
         raise ConnectionResetError(errno.ECONNRESET, f"{server[0]}:{server[1]} gave no whole answer") from problem
     finally:
         writer.close()
+
+
+async def _to_its_end(reader: asyncio.StreamReader, server: tuple[str, int]) -> bytes:
+    """An answer whose length nobody has said, or that is said to be too long for us: some server that is no NameNode
+    may go on for ever."""
+    pieces: list[bytes] = []
+    size = 0
+    while piece := await reader.read(_READ_BYTES):
+        pieces.append(piece)
+        if (size := size + len(piece)) > ANSWER_MAX:
+            what = f"{server[0]}:{server[1]} answers with more than {ANSWER_MAX >> 20} MiB, and is given up"
+            raise OSError(errno.EMSGSIZE, what)
+    return b"".join(pieces)

@@ -31,6 +31,9 @@ class Writer(Protocol):
     async def write(self, data: bytes) -> None:
         """Never tried again: nobody knows how much of it is in the file."""
 
+    async def owe(self, replicas: int) -> None:
+        """On how many DataNodes the blocks that come shall be, and, once it is closed, those that are there."""
+
     async def hsync(self) -> None:
         """What was written is on the DataNodes."""
 
@@ -46,6 +49,8 @@ class FileSystem(ABC):
         timeout_s: that a call may take.
     """
 
+    #: False where a new file that is made once more goes nowhere else.
+    draws_anew = False
     #: False where what a dead process left is only finished, and not appended to.
     goes_on = True
 
@@ -104,8 +109,12 @@ class FileSystem(ABC):
         """Makes what calls need; no server is asked yet."""
 
     @abstractmethod
-    async def create(self, path: str, overwrite: bool = False) -> Writer:
-        """A new file; its folders are made."""
+    async def create(self, path: str, overwrite: bool = False, replicas: int | None = None) -> Writer:
+        """A new file; its folders are made.
+
+        Args:
+            replicas: on how many DataNodes; None = as the settings say, or the NameNode.
+        """
 
     @abstractmethod
     async def append(self, path: str) -> Writer:
@@ -118,6 +127,10 @@ class FileSystem(ABC):
     @abstractmethod
     async def read(self, path: str, offset: int, length: int) -> bytes:
         """Bytes of a file that is closed."""
+
+    async def replicas(self, path: str) -> int:
+        """On how many DataNodes a file shall be."""
+        raise NotImplementedError
 
     async def seize(self, path: str) -> str:
         """The path by which nobody but us can write to a file, once its lease is recovered."""

@@ -47,6 +47,9 @@ class HttpWriter:
     async def write(self, data: bytes) -> None:
         await self._cluster.append_bytes(self._path, data)
 
+    async def owe(self, replicas: int) -> None:
+        """A file is never made for fewer."""
+
     async def hsync(self) -> None:
         """Each write has closed it."""
 
@@ -77,7 +80,7 @@ class HttpCluster(FileSystem):
 
     # --- files
 
-    async def create(self, path: str, overwrite: bool = False) -> HttpWriter:
+    async def create(self, path: str, overwrite: bool = False, replicas: int | None = None) -> HttpWriter:
         await self._call(
             "PUT", path, "CREATE", b"", overwrite=str(overwrite).lower(), permission="644",
             replication=self.settings.replication, blocksize=self.settings.block_bytes,

@@ -86,6 +86,6 @@ def _cluster(options: HdfsOptions, settings: HadoopSettings, url: str, say: Call
             f"{settings.replication}: no block is ever on so many DataNodes, and 30 files of each bucket end "
             "early")  # fmt: skip
     try:
-        return HdfsStore(file_system, WebPort(settings.web_addresses(url), user))
+        return HdfsStore(file_system, WebPort(settings.web_addresses(url), user), say)
     except OSError as problem:
         raise ComponentFailed(trouble("work with", url, problem)) from problem

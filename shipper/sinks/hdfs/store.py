@@ -5,6 +5,7 @@
     create        one call after the other; a name that is taken is never written to
     write         keeps the bytes
     flush         write and hsync of all files that were touched, at once; the journal knows of it, the commit follows
+    clear, remake where that fails for a new file: another one of that name, on other DataNodes (`tries.py`)
     end           close (half a second), or recovery and a cut where the writer failed; then the rename; at once for all
     ready         recovery of all files that a dead process had open, at once; `append` then goes on with each
 
@@ -17,17 +18,19 @@ import asyncio
 import concurrent.futures
 import errno
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Literal
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, Literal, TypeVar
 
 from shipper.files.extent import Extent
-from shipper.files.store import Explained, FileStatus
+from shipper.files.store import Explained, FileStatus, Untaken
 from shipper.sinks.hdfs.beside import Beside
-from shipper.sinks.hdfs.file_system import FileSystem
+from shipper.sinks.hdfs.file_system import FileSystem, Writer
 from shipper.sinks.hdfs.right import Right, Unrecovered
+from shipper.sinks.hdfs.tries import Tries
 from shipper.sinks.hdfs.web import WebPort
 from shipper.sinks.hdfs.writing import HdfsFile, Touched
 
+T = TypeVar("T")
 #: Files that are flushed at once: beyond it DataNodes only queue.
 _FLUSHES = 128
 #: More files than this are not being closed at once: a new one has to wait.
@@ -67,12 +70,14 @@ class HdfsStore:
     Args:
         cluster: it is connected here.
         web: its web ports, for cutting files, and for what they know of blocks.
+        say: one line for a person.
     """
 
     cuts: Literal[False] = False
 
-    def __init__(self, cluster: FileSystem, web: WebPort) -> None:
+    def __init__(self, cluster: FileSystem, web: WebPort, say: Callable[[str, str], None]) -> None:
         self._cluster = cluster
+        self._say = say
         self.web = web
         self._right = Right(cluster, web)
         self._beside = Beside()
@@ -123,6 +128,20 @@ class HdfsStore:
     def flush(self) -> None:
         if files := self._touched.taken():
             self._beside.call(self._flush(files))
+
+    def clear(self, paths: Sequence[str]) -> None:
+        self._beside.call(_all(self._clear(self._files[path]) for path in paths))
+
+    def remake(self, paths: Sequence[str]) -> Sequence[str]:
+        files = [self._files[path] for path in paths]
+        made = self._beside.call(_all(self._make_anew(file) for file in files))
+        for file, (writer, identity) in zip(files, made, strict=True):
+            file.remade(identity, writer)
+            if file.tries is not None and file.tries.owed:
+                self._say("warning", f"a new file is on {file.tries.replicas} of {file.tries.owed} DataNodes until it "
+                          "ends: one of those that the NameNode names for it takes nothing; look at "
+                          "hdfs dfsadmin -report")  # fmt: skip
+        return [identity for _, identity in made]
 
     def end(self, path: str, final: str, extent: Extent) -> HdfsEnding:
         work = self._beside.start(self._end(path, final, extent))
@@ -177,21 +196,44 @@ class HdfsStore:
         work.add_done_callback(self._closings.discard)
 
     async def _create(self, path: str) -> HdfsFile:
-        writer = await self._cluster.create(path)
+        writer, identity = await self._make(path)
+        tries = Tries(self._cluster, path) if self._cluster.draws_anew else None
+        return HdfsFile(path, identity, writer, self._touched, tries=tries)
+
+    async def _make(self, path: str, replicas: int | None = None) -> tuple[Writer, str]:
+        writer = await self._cluster.create(path, replicas=replicas)
         there = await self._cluster.stat(path)
-        return HdfsFile(path, there.identity if there is not None else "", writer, self._touched)
+        return writer, there.identity if there is not None else ""
+
+    async def _clear(self, file: HdfsFile) -> None:
+        assert file.tries is not None, "bytes of it count"
+
+        async def clear(tries: Tries) -> None:
+            await tries.ask()
+            await self._cluster.delete(file.path)
+
+        await file.tries.between(clear(file.tries))
+
+    async def _make_anew(self, file: HdfsFile) -> tuple[Writer, str]:
+        assert file.tries is not None, "bytes of it count"
+        return await file.tries.between(self._make(file.path, file.tries.replicas))
 
     async def _flush(self, files: Sequence[HdfsFile]) -> None:
         gate = asyncio.Semaphore(_FLUSHES)
 
-        async def flush(file: HdfsFile) -> None:
+        async def flush(file: HdfsFile) -> tuple[OSError, str] | None:
             async with gate:
-                await file.flush()
+                try:
+                    await file.flush()
+                except OSError as problem:
+                    if file.tries is None or not file.tries.again(problem):
+                        raise
+                    return problem, file.path
+            return None
 
-        # All of them come to an end, so that nothing moves any more when one has failed.
-        for outcome in await asyncio.gather(*map(flush, files), return_exceptions=True):
-            if isinstance(outcome, BaseException):
-                raise outcome
+        # Where one file is beyond help, none gets another try: the whole transaction comes again.
+        if untaken := [one for one in await _all(map(flush, files)) if one is not None]:
+            raise Untaken(untaken[0][0], [path for _, path in untaken])
 
     async def _end(self, path: str, final: str, extent: Extent) -> None:
         file = self._files.pop(path, None)
@@ -216,6 +258,15 @@ class HdfsStore:
                     errno.EBUSY, f"{_ENDINGS_MAX} files are being closed, and the cluster is done with none of them",
                     "let files grow larger (hdfs.rollSize, hdfs.rollCount, hdfs.rollInterval); are its DataNodes up?",
                 )  # fmt: skip
+
+
+async def _all(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """What comes of each. All of them come to an end, so that nothing moves any more when one has failed."""
+    found = await asyncio.gather(*works, return_exceptions=True)
+    for one in found:
+        if isinstance(one, BaseException):
+            raise one
+    return found  # type: ignore[return-value]
 
 
 class NotGoneOnWith(Explained, TimeoutError):

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from shipper.api import Clock, EventBatch, Origin
 from shipper.sources._tail.files import NONE_LEFT, FileSet
-from shipper.sources._tail.identity import Mark
+from shipper.sources._tail.identity import HEAD_BYTES, Mark
 from shipper.sources._tail.watched import WatchedFile
 
 
@@ -71,7 +71,7 @@ class Copies:
         if original is None:
             return False
         size = os.fstat(file.fd).st_size
-        if self._clock.monotonic_s() < file.copy_until_s and looks_like(file, size, original.head):
+        if self._clock.monotonic_s() < file.copy_until_s and looks_like(file, size, beginning(original)):
             if not original.queued and self._files.look(original):
                 self._queue(original)  # it is looked at first; if it was truncated, that settles the copy
             return file.copy_of is not None
@@ -83,9 +83,19 @@ def original_of(file: WatchedFile, size: int, known: Iterable[WatchedFile]) -> W
     """The known file that a new, open one may be a copy of: its name is shorter, its first bytes are the same."""
     for other in known:
         longer = file.place is not None and other.place is not None and file.place.startswith(other.place)
-        if longer and file.place != other.place and other.head and looks_like(file, size, other.head):
+        if longer and file.place != other.place and (head := beginning(other)) and looks_like(file, size, head):
             return other
     return None
+
+
+def beginning(file: WatchedFile) -> bytes:
+    """The first bytes of a file: those that were read; of one that was not read yet, those that will be, if any can."""
+    if file.head or file.fd < 0:
+        return file.head
+    try:
+        return os.pread(file.fd, HEAD_BYTES, 0)
+    except OSError:  # whoever reads it says so; other files go on
+        return b""
 
 
 def looks_like(file: WatchedFile, size: int, head: bytes) -> bool:
