@@ -62,6 +62,8 @@ class Files:
 
     Attributes:
         limit: of a new file, by its number from 0 and for how many DataNodes it is made.
+        made: for how many DataNodes each new file was made. The copies by which files are cut are not among them: they
+            are made beside the sink, at any time.
     """
 
     limit: Callable[[int, int], int | None] = lambda number, replicas: None
@@ -112,9 +114,13 @@ class MemoryCluster(FileSystem):
         self.steps()
         if path in self.kept.files and not overwrite:
             raise FileExistsError(errno.EEXIST, "it is there", path)
-        number, replicas = len(self.kept.made), replicas or WANTED
-        self.kept.made.append(replicas)
-        file = Kept(f"{number}", replicas, replicas, limit=self.kept.limit(number, replicas))
+        replicas = replicas or WANTED
+        if overwrite:  # a copy
+            file = Kept("copy", replicas, replicas)
+        else:
+            number = len(self.kept.made)
+            self.kept.made.append(replicas)
+            file = Kept(f"{number}", replicas, replicas, limit=self.kept.limit(number, replicas))
         self.kept.files[path] = file
         return MemoryWriter(self, file)
 
