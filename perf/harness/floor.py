@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,12 +26,22 @@ BATCHES = BATCH_BYTES - 77
 #: what most programs write
 FILTERS = 128 << 10
 _READ_BYTES = 1 << 20
-_PASSES = 6
+#: of the warming
+PASSES_MAX = 6
 #: a pass that is that close to the best one finds its pages present
 _NEAR = 1.15
 
 #: the cheapest pass so far, by device and length of the writes
 _best_s: dict[tuple[int, int], float] = {}
+
+
+@dataclass(frozen=True)
+class Writing:
+    """Bytes that a program will write: so many in one directory, in pieces of that length."""
+
+    directory: Path
+    size_bytes: int
+    piece_bytes: int
 
 
 @dataclass(frozen=True)
@@ -52,22 +63,43 @@ class Floor:
         return (read_bytes * self.read_s + written_bytes * self.write_s) / 1e9
 
 
-def warmed(directory: Path, size_bytes: int, source: Path, piece_bytes: int, passes_max: int = _PASSES) -> Floor:
-    """Makes so many bytes of free memory present for the next writer in `directory`, and says what a gigabyte costs."""
+def warmed(output: Writing, source: Path, passes_max: int = PASSES_MAX, beside: Sequence[Writing] = ()) -> Floor:
+    """Makes so much free memory present for the next writer, and says what a gigabyte of its output costs.
+
+    Args:
+        beside: what it writes elsewhere at the same time. All of it is there at once and then removed at once: memory
+            that the one gives back before the other is done would be the host's again before the clock runs.
+    """
     read_s = _read_s(source)
-    key = directory.stat().st_dev, piece_bytes
+    writings = [*beside, output]
     for passes in range(1, passes_max + 1):
-        write_s = _write_s(directory / "floor", size_bytes, piece_bytes)
-        best_s = _best_s.get(key, float("inf"))
-        _best_s[key] = min(best_s, write_s)
-        if write_s <= best_s * _NEAR and (passes > 1 or best_s < float("inf")):
+        seen_s = []
+        try:
+            for number, writing in enumerate(writings):
+                seen_s.append(_write_s(_path(number, writing), writing))
+        finally:
+            for number, writing in enumerate(writings):
+                _path(number, writing).unlink(missing_ok=True)
+        if all([_is_near(writing, spent_s) for writing, spent_s in zip(writings, seen_s, strict=True)]):
             break
-    return Floor(write_s, read_s, passes)
+    return Floor(seen_s[-1], read_s, passes)
 
 
-def _write_s(path: Path, size_bytes: int, piece_bytes: int) -> float:
-    zeros = bytes(piece_bytes)
-    pieces = max(size_bytes // piece_bytes, 1)
+def _path(number: int, writing: Writing) -> Path:
+    return writing.directory / f"floor{number}"
+
+
+def _is_near(writing: Writing, spent_s: float) -> bool:
+    """True when a pass was as cheap as they get; it is remembered."""
+    key = writing.directory.stat().st_dev, writing.piece_bytes
+    best_s = _best_s.get(key)
+    _best_s[key] = spent_s if best_s is None else min(best_s, spent_s)
+    return best_s is not None and spent_s <= best_s * _NEAR
+
+
+def _write_s(path: Path, writing: Writing) -> float:
+    zeros = bytes(writing.piece_bytes)
+    pieces = max(writing.size_bytes // writing.piece_bytes, 1)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     try:
         began_s = time.thread_time()
@@ -76,8 +108,7 @@ def _write_s(path: Path, size_bytes: int, piece_bytes: int) -> float:
         spent_s = time.thread_time() - began_s
     finally:
         os.close(descriptor)
-        path.unlink()
-    return spent_s * 1e9 / (pieces * piece_bytes)
+    return spent_s * 1e9 / (pieces * writing.piece_bytes)
 
 
 def _read_s(path: Path) -> float:

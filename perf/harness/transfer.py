@@ -14,7 +14,7 @@ import statistics
 import struct
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -25,7 +25,7 @@ import pyarrow as pa
 from perf.harness import machine, usage
 from perf.harness.agent import Agent
 from perf.harness.command import Settings
-from perf.harness.floor import BATCHES, FILTERS, Floor, warmed
+from perf.harness.floor import BATCHES, FILTERS, PASSES_MAX, Floor, Writing, warmed
 from perf.harness.lines import Input, write_input
 from perf.harness.results import Goal, Result, progress
 from perf.harness.rivals import Rival, RivalRun
@@ -163,9 +163,8 @@ def run_round(settings: Settings, transfer: Transfer, source: Input, base: Path,
     agent = Agent(transfer.properties(places), rings, places.state / "agent")
     with agent:
         feed = transfer.feed(source, places)
-        if transfer.logged:
-            settle(settings, settings.disk, source, BATCHES, copies=2)
-        floor = settle(settings, base, source, transfer.write_bytes)
+        log = [settings.disk] if transfer.logged else []
+        floor = settle(settings, base, source, transfer.write_bytes, logs=log)
         with usage.Peak(agent.memory_bytes) as peak, usage.Meter(agent.cpu_s) as meter:
             before = agent.busy_s()
             feed.go()
@@ -191,18 +190,21 @@ def run_round(settings: Settings, transfer: Transfer, source: Input, base: Path,
         check_output(transfer.read_back, source, places.outgoing, transfer.ordered)
 
 
-def settle(settings: Settings, directory: Path, source: Input, piece_bytes: int = FILTERS, *, copies: int = 1) -> Floor:
+def settle(
+    settings: Settings, directory: Path, source: Input, piece_bytes: int = FILTERS, *, logs: Sequence[Path] = ()
+) -> Floor:
     """Nobody pays for what was before him: nothing is left to be written to a disk, and the machine is warm.
 
     Args:
-        copies: of the input that are written at the same time.
+        logs: where the bytes are written as well on their way, in batches.
     """
-    if settings.short:
-        return warmed(directory, source.size_bytes, source.path, piece_bytes, passes_max=1)
-    if machine.file_system(directory) != "tmpfs":
+    if any(machine.file_system(place) != "tmpfs" for place in (directory, *logs)) and not settings.short:
         os.sync()
-    wanted = copies * source.size_bytes + _SLACK_BYTES
-    return warmed(directory, min(wanted, _WARMED_BYTES_MAX), source.path, piece_bytes)
+    most = source.size_bytes if settings.short else min(source.size_bytes + _SLACK_BYTES, _WARMED_BYTES_MAX)
+    return warmed(
+        Writing(directory, most, piece_bytes), source.path, passes_max=1 if settings.short else PASSES_MAX,
+        beside=[Writing(log, most, BATCHES) for log in logs],
+    )  # fmt: skip
 
 
 def _result(transfer: Transfer, source: Input, rounds: Rounds, missing: list[Rival]) -> Result:
