@@ -72,7 +72,9 @@ def warmed(output: Writing, source: Path, passes_max: int = PASSES_MAX, beside: 
     """
     read_s = _read_s(source)
     writings = [*beside, output]
-    for passes in range(1, passes_max + 1):
+    passes = 0
+    while True:
+        passes += 1
         seen_s = []
         try:
             for number, writing in enumerate(writings):
@@ -80,9 +82,9 @@ def warmed(output: Writing, source: Path, passes_max: int = PASSES_MAX, beside: 
         finally:
             for number, writing in enumerate(writings):
                 _path(number, writing).unlink(missing_ok=True)
-        if all([_is_near(writing, spent_s) for writing, spent_s in zip(writings, seen_s, strict=True)]):
-            break
-    return Floor(seen_s[-1], read_s, passes)
+        near = [_is_near(writing, spent_s) for writing, spent_s in zip(writings, seen_s, strict=True)]
+        if all(near) or passes == passes_max:
+            return Floor(seen_s[-1], read_s, passes)
 
 
 def _path(number: int, writing: Writing) -> Path:
