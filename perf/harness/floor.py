@@ -26,8 +26,10 @@ BATCHES = BATCH_BYTES - 77
 #: what most programs write
 FILTERS = 128 << 10
 _READ_BYTES = 1 << 20
-#: of the warming
-PASSES_MAX = 6
+_PASSES_MAX = 6
+#: The kernel reports all free memory two seconds after some was given back, and then waits for the next. What is held
+#: until that is behind it has two seconds of its own when it is given back.
+_HELD_S = 2.2
 #: a pass that is that close to the best one finds its pages present
 _NEAR = 1.15
 
@@ -63,28 +65,28 @@ class Floor:
         return (read_bytes * self.read_s + written_bytes * self.write_s) / 1e9
 
 
-def warmed(output: Writing, source: Path, passes_max: int = PASSES_MAX, beside: Sequence[Writing] = ()) -> Floor:
+def warmed(output: Writing, source: Path, beside: Sequence[Writing] = (), short: bool = False) -> Floor:
     """Makes so much free memory present for the next writer, and says what a gigabyte of its output costs.
 
     Args:
         beside: what it writes elsewhere at the same time. All of it is there at once and then removed at once: memory
             that the one gives back before the other is done would be the host's again before the clock runs.
+        short: one pass, and nothing is waited for.
     """
     read_s = _read_s(source)
     writings = [*beside, output]
     passes = 0
     while True:
         passes += 1
-        seen_s = []
         try:
-            for number, writing in enumerate(writings):
-                seen_s.append(_write_s(_path(number, writing), writing))
+            seen_s = [_write_s(_path(number, writing), writing) for number, writing in enumerate(writings)]
+            near = [_is_near(writing, spent_s) for writing, spent_s in zip(writings, seen_s, strict=True)]
+            if short or all(near) or passes == _PASSES_MAX:
+                time.sleep(0 if short else _HELD_S)
+                return Floor(seen_s[-1], read_s, passes)
         finally:
             for number, writing in enumerate(writings):
                 _path(number, writing).unlink(missing_ok=True)
-        near = [_is_near(writing, spent_s) for writing, spent_s in zip(writings, seen_s, strict=True)]
-        if all(near) or passes == passes_max:
-            return Floor(seen_s[-1], read_s, passes)
 
 
 def _path(number: int, writing: Writing) -> Path:

@@ -25,7 +25,7 @@ import pyarrow as pa
 from perf.harness import machine, usage
 from perf.harness.agent import Agent
 from perf.harness.command import Settings
-from perf.harness.floor import BATCHES, FILTERS, PASSES_MAX, Floor, Writing, warmed
+from perf.harness.floor import BATCHES, FILTERS, Floor, Writing, warmed
 from perf.harness.lines import Input, write_input
 from perf.harness.results import Goal, Result, progress
 from perf.harness.rivals import Rival, RivalRun
@@ -201,10 +201,8 @@ def settle(
     if any(machine.file_system(place) != "tmpfs" for place in (directory, *logs)) and not settings.short:
         os.sync()
     most = source.size_bytes if settings.short else min(source.size_bytes + _SLACK_BYTES, _WARMED_BYTES_MAX)
-    return warmed(
-        Writing(directory, most, piece_bytes), source.path, passes_max=1 if settings.short else PASSES_MAX,
-        beside=[Writing(log, most, BATCHES) for log in logs],
-    )  # fmt: skip
+    beside = [Writing(log, most, BATCHES) for log in logs]
+    return warmed(Writing(directory, most, piece_bytes), source.path, beside, settings.short)
 
 
 def _result(transfer: Transfer, source: Input, rounds: Rounds, missing: list[Rival]) -> Result:
