@@ -193,6 +193,12 @@ class Cluster(WebPort):
         full.kill()
         self.start_datanode()
 
+    def replica(self, path: str) -> Path:
+        """The first DataNode's replica of the last block of a file that is open."""
+        located = self.rest("GET", path, "GET_BLOCK_LOCATIONS", length=1)["LocatedBlocks"]["lastLocatedBlock"]
+        [found] = (self.home / "dn1" / "data").glob(f"current/BP-*/current/rbw/blk_{located['block']['blockId']}")
+        return found
+
     def datanode_ports(self) -> list[int]:
         """The port of each DataNode, as the NameNode names it."""
         return [ports[0] for ports in self._data]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import urllib.parse
 
 _HEAD_MAX = 64 << 10
 #: A folder of 150,000 files is listed in it; pieces of files are asked for by 4 MiB.
 ANSWER_MAX = 64 << 20
 _READ_BYTES = 1 << 20
 _GO_ON = "100"
+_ELSEWHERE = "307"
 
 
 async def exchange(
@@ -42,6 +44,22 @@ async def exchange(
         raise ConnectionResetError(errno.ECONNRESET, f"{server[0]}:{server[1]} gave no whole answer") from problem
     finally:
         writer.close()
+
+
+async def exchange_bytes(
+    name_node: tuple[str, int], method: str, target: str, content: bytes = b""
+) -> tuple[str, bytes]:
+    """The same for bytes of a file, which a NameNode neither takes nor gives: the DataNode that it names does.
+
+    Raises:
+        OSError: as `exchange`.
+    """
+    status, where, answer = await exchange(name_node, method, target)
+    if status == _ELSEWHERE:
+        data_node = urllib.parse.urlsplit(where)
+        address = (data_node.hostname or "", data_node.port or 80)
+        status, _, answer = await exchange(address, method, f"{data_node.path}?{data_node.query}", content)
+    return status, answer
 
 
 async def _to_its_end(reader: asyncio.StreamReader, server: tuple[str, int]) -> bytes:

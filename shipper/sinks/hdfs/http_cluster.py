@@ -17,13 +17,12 @@ import urllib.parse
 from collections.abc import Callable, Sequence
 
 from shipper.files.store import FileStatus
-from shipper.sinks.hdfs.exchange import exchange
+from shipper.sinks.hdfs.exchange import exchange_bytes
 from shipper.sinks.hdfs.file_system import FileSystem
 from shipper.sinks.hdfs.hadoop_settings import HadoopSettings
 from shipper.sinks.hdfs.troubles import passes
 
 _SEIZED = ".seized.tmp"
-_WANTS_MORE = "307"
 #: Of Java's exceptions, those that are errors of Python's.
 _ERRORS = {"FileNotFoundException": FileNotFoundError, "FileAlreadyExistsException": FileExistsError}
 #: A file that somebody has open, or had open until a moment ago.
@@ -177,12 +176,7 @@ class HttpCluster(FileSystem):
             refusal: Exception = ConnectionRefusedError("connection refused")
             for server in tuple(self._servers):
                 try:
-                    status, where, answer = await exchange(server, method, target)
-                    if status == _WANTS_MORE:
-                        data_node = urllib.parse.urlsplit(where)
-                        address = (data_node.hostname or "", data_node.port or 80)
-                        rest = f"{data_node.path}?{data_node.query}"
-                        status, _, answer = await exchange(address, method, rest, content or b"")
+                    status, answer = await exchange_bytes(server, method, target, content or b"")
                 except ConnectionRefusedError as problem:
                     refusal = problem
                     continue

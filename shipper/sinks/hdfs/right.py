@@ -7,6 +7,10 @@
     known again?      as long as what counts, and its last bytes that count are the ones that were written
     longer: cut       the NameNode's web port: 3 s for the last block
             or copy   what counts goes into `<path>.cut.tmp`, which then takes the place of the file in one step
+    not recovered     copied as well, read at the web port, where a DataNode gives what counts of an open file, too
+
+A lease may never be recovered: a DataNode whose receiver was interrupted between writing a packet and counting it has a
+replica that is longer than it says, and refuses to recover it ("Block length mismatch") for as long as it lives.
 
 All of it may be begun again at any place: a process that dies in here leaves what the next one sets right to the same
 end, a half copy among it, whose name says whose it is.
@@ -16,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+from collections.abc import Awaitable, Callable
 
 from shipper.files.extent import Extent, bytes_in, tail_of
 from shipper.files.store import Changed, Explained, FileStatus
@@ -25,6 +30,8 @@ from shipper.sinks.hdfs.web import WebPort
 #: The NameNode begins once more after so long when the DataNode that it asked did not answer.
 _RECOVERY_S = 60.0
 _LOOK_EVERY_S = 0.25
+#: A lease that is recovered at all is by now, unless a DataNode is away. Less than what a start waits for its files.
+_COPY_AFTER_S = 10.0
 _COPY_BYTES = 4 << 20
 _COPY_SUFFIX = ".cut.tmp"
 
@@ -59,6 +66,8 @@ class Right:
             raise
 
     async def _right(self, path: str, extent: Extent) -> int:
+        if extent.length and not await self._recovered(path, _COPY_AFTER_S) and await self._copy_open(path, extent):
+            return extent.length
         await self._recover(path)
         there = await self._cluster.stat(path)
         if there is None:
@@ -70,12 +79,12 @@ class Right:
         if not await self.same(path, there, extent):
             raise Changed(errno.ENOENT, "another file has that name now", path)
         if there.length > extent.length:
-            if await self._cut_there(path, there.length, extent.length):
-                self.cut += 1
-                await self._cluster.delete(path + _COPY_SUFFIX)  # of a process that died while it copied
-            else:
-                await self._copy(path, extent.length)
+            if not await self._cut_there(path, there.length, extent.length):
+                await self._copy(path, extent.length, self._cluster.read)
                 self.copied += 1
+                return extent.length
+            self.cut += 1
+        await self._cluster.delete(path + _COPY_SUFFIX)  # of somebody who died while he copied, or could not read all
         return extent.length
 
     async def holds(self, path: str, extent: Extent) -> bool:
@@ -97,13 +106,18 @@ class Right:
         return tail_of(await self._cluster.read(path, extent.length - known, known)) == extent.tail
 
     async def _recover(self, path: str) -> None:
-        until_s = asyncio.get_running_loop().time() + _RECOVERY_S
+        if not await self._recovered(path, _RECOVERY_S):
+            raise Unrecovered(path)
+
+    async def _recovered(self, path: str, timeout_s: float) -> bool:
+        until_s = asyncio.get_running_loop().time() + timeout_s
         self.waiting.add(path)
         try:
             while not await self._cluster.recover_lease(path):
                 if asyncio.get_running_loop().time() > until_s:
-                    raise Unrecovered(path)
+                    return False
                 await asyncio.sleep(_LOOK_EVERY_S)
+            return True
         finally:
             self.waiting.discard(path)
 
@@ -116,11 +130,31 @@ class Right:
         found = await self._cluster.stat(path)
         return found is not None and found.length == length
 
-    async def _copy(self, path: str, length: int) -> None:
+    async def _copy_open(self, path: str, extent: Extent) -> bool:
+        """Puts what counts of a file that can't be closed in its place. False when it could not be had, or is not what
+        was written: nothing has happened to the file then."""
+        assert extent.length
+        if extent.tail is None:
+            return False
+        known = bytes_in(extent.tail)
+        last = await self._web.read(path, extent.length - known, known)
+        if last is None or tail_of(last) != extent.tail:
+            return False
+        try:
+            await self._copy(path, extent.length, self._web.read)
+        except Unread:
+            return False
+        self.copied += 1
+        return True
+
+    async def _copy(self, path: str, length: int, read: Callable[[str, int, int], Awaitable[bytes | None]]) -> None:
         fresh = path + _COPY_SUFFIX
         writer = await self._cluster.create(fresh, overwrite=True)
         for offset in range(0, length, _COPY_BYTES):
-            await writer.write(await self._cluster.read(path, offset, min(_COPY_BYTES, length - offset)))
+            piece = await read(path, offset, min(_COPY_BYTES, length - offset))
+            if piece is None:
+                raise Unread(path)
+            await writer.write(piece)
         await writer.hsync()
         await self._close(writer, fresh)
         copied = await self._cluster.stat(fresh)
@@ -133,6 +167,13 @@ class Right:
             await writer.close()
         except OSError:
             await self._recover(path)  # it was flushed: the NameNode can close it as well
+
+
+class Unread(Explained):
+    """Nobody gave the bytes of a file that can't be closed."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(errno.EIO, "no DataNode gives its bytes", "look at the DataNodes' logs", path)
 
 
 class Unrecovered(Explained, TimeoutError):

@@ -1,8 +1,9 @@
-"""The NameNode's web port (WebHDFS), for what the client can't do: cut a file, and tell on how many DataNodes it is.
+"""The NameNode's web port (WebHDFS), for what the client can't do: cut a file, read one that is open, and tell on how
+many DataNodes it is.
 
-It may be closed, or want a login that we don't have: then files are cut by copying what counts, and nobody knows how
-many DataNodes are left. Whether it is the same cluster is seen by the file itself: its length must be what the RPC port
-says.
+It may be closed, or want a login that we don't have: then files are cut by copying what counts, those that can't be
+closed wait, and nobody knows how many DataNodes are left. Whether it is the same cluster is seen by the file itself: by
+its length, which must be what the RPC port says, or by its last bytes that count.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ import urllib.parse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from shipper.sinks.hdfs.exchange import exchange
+from shipper.sinks.hdfs.exchange import exchange, exchange_bytes
 
 _TIMEOUT_S = 10.0
 _PAUSE_S = 0.25
+_DONE = "200"
 
 
 class WebPort:
@@ -61,6 +63,21 @@ class WebPort:
             return True
         return False
 
+    async def read(self, path: str, offset: int, length: int) -> bytes | None:
+        """Bytes of a file, which may be open: then those are there that its writer knew to be safe. None when nobody
+        gives all of them."""
+        for address in tuple(self._addresses):
+            target = self._target(path, "OPEN", offset=offset, length=length)
+            try:
+                async with asyncio.timeout(_TIMEOUT_S):
+                    status, found = await exchange_bytes(address, "GET", target)
+            except OSError:
+                continue
+            if status == _DONE and len(found) == length:
+                self._prefer(address)
+                return found
+        return None
+
     async def replicas(self, paths: Sequence[str]) -> Mapping[str, int | None]:
         """On how many DataNodes the block of each file is that is being written; None: it has none, or is not there.
 
@@ -91,14 +108,17 @@ class WebPort:
         self, address: tuple[str, int], method: str, path: str, verb: str, **more: object
     ) -> dict[str, Any] | None:
         """The answer, None when there is none that helps."""
-        query = urllib.parse.urlencode({"op": verb, "user.name": self._user, **more})
         try:
             async with asyncio.timeout(_TIMEOUT_S):
-                _, _, answer = await exchange(address, method, f"/webhdfs/v1{urllib.parse.quote(path)}?{query}")
+                _, _, answer = await exchange(address, method, self._target(path, verb, **more))
             found = json.loads(answer)
         except (OSError, ValueError):  # TimeoutError is an OSError
             return None
         return found if isinstance(found, dict) else None
+
+    def _target(self, path: str, verb: str, **more: object) -> str:
+        query = urllib.parse.urlencode({"op": verb, "user.name": self._user, **more})
+        return f"/webhdfs/v1{urllib.parse.quote(path)}?{query}"
 
 
 def user_name(url: str) -> str:
