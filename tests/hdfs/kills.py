@@ -19,6 +19,8 @@ from shipper.testing.agent import Agent
 
 _LINE_BYTES = 95
 _DIGITS = slice(5, 14)  # of the number in a line
+#: What the log of a DataNode says that does not recover a replica.
+_REFUSAL = "Block length mismatch"
 
 
 @dataclass
@@ -27,6 +29,7 @@ class Outcome:
 
     Attributes:
         late: files whose lease the cluster had not given back when the agent stopped.
+        refused: True when a DataNode refused to recover a replica for as long as it lived.
     """
 
     kills: Counter[str] = field(default_factory=Counter)
@@ -36,6 +39,7 @@ class Outcome:
     files: list[int] = field(default_factory=list)
     waits_s: list[float] = field(default_factory=list)
     late: int = 0
+    refused: bool = False
     faults: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -45,7 +49,9 @@ class Outcome:
         return (
             f"kills: {killed}; {self.lines} lines at {mb_s:.1f} MB/s in {len(self.files)} files of "
             f"{min(self.files, default=0)} to {max(self.files, default=0)} bytes; "
-            f"{longest:.1f} s at most until rows came again" + (f"; {self.late} leases came late" if self.late else "")
+            f"{longest:.1f} s at most until rows came again"
+            + (f"; {self.late} leases came late" if self.late else "")
+            + ("; a replica was not recovered by its DataNode" if self.refused else "")
         )
 
 
@@ -89,13 +95,20 @@ def campaign(
     lines_s: int = 5000,
     line_bytes: int = _LINE_BYTES,
     uri: str = "",
+    tended: bool = False,
     **sink: str,
 ) -> Outcome:
-    """Kills each of `roles` ("sink", "source", "group") once, at times that the seed gives, and counts."""
+    """Kills each of `roles` ("sink", "source", "group") once, at times that the seed gives, and counts.
+
+    Args:
+        tended: somebody does what docs/hdfs.md says: starts a DataNode again that refuses to recover a replica. It is
+            needed where the web port is closed.
+    """
     chance = random.Random(seed)
     folder = cluster.folder()
     home.mkdir(parents=True, exist_ok=True)
     outcome = Outcome(line_bytes=line_bytes)
+    refusals = cluster.datanodes[0].said(_REFUSAL)
     options = {"path": f"{uri or cluster.uri}{folder}", "rollSize": "0", "rollCount": "0", **sink}
     capacity = options.pop("capacity", "")
     properties = "\n".join([
@@ -127,9 +140,13 @@ def campaign(
         wanted = (home / "input").stat().st_size
         agent.until(lambda: _delivered(agent) >= wanted, "everything is read", 300)
         code = agent.stop()
+        outcome.refused = cluster.datanodes[0].said(_REFUSAL) > refusals
         if left := _unnamed(cluster, folder):
             # A busy DataNode recovers a lease when it has time, or 30 heartbeats later: the next start waits for it.
             outcome.late = len(left)
+            if outcome.refused and tended:
+                cluster.kill_datanode()
+                cluster.start_datanode()
             agent.start()
             agent.until(lambda: not _unnamed(cluster, folder), "files that the dead had open have their names", 180)
             code = agent.stop()

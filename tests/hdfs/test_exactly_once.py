@@ -28,11 +28,10 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize(("number", "way", "web"), [(0, "rolls each second", True), (1, "stays open", False)])
-def test_no_line_is_lost_or_comes_twice(number: int, way: str, web: bool, hdfs: Cluster, tmp_path: Path) -> None:
-    """Three deaths each; without a web port, files are cut by copying what counts."""
-    conf = hdfs.conf_dir if web else hdfs.conf_dir_without_web
-    outcome = campaign(hdfs, tmp_path, FIRST_SEED + number, ["sink", "sink", "group"], conf=conf, **WAYS[way])
+@pytest.mark.parametrize(("number", "way"), [(0, "rolls each second"), (1, "stays open")])
+def test_no_line_is_lost_or_comes_twice(number: int, way: str, hdfs: Cluster, tmp_path: Path) -> None:
+    """Three deaths each. Without a web port a DataNode may have to be started again, which others here work with."""
+    outcome = campaign(hdfs, tmp_path, FIRST_SEED + number, ["sink", "sink", "group"], conf=hdfs.conf_dir, **WAYS[way])
     print(outcome)
     assert not outcome.faults, "\n".join(outcome.faults)
     if way == "stays open":
@@ -42,20 +41,22 @@ def test_no_line_is_lost_or_comes_twice(number: int, way: str, web: bool, hdfs: 
 @pytest.mark.nightly
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("way", ["rolls each second", "stays open"])
-def test_no_line_is_lost_or_comes_twice_at_the_full_size(way: str, hdfs: Cluster, tmp_path: Path) -> None:
+def test_no_line_is_lost_or_comes_twice_at_the_full_size(way: str, hdfs_to_break: Cluster, tmp_path: Path) -> None:
+    """Every other campaign has no web port: files are cut by copying what counts."""
     left, seed = KILLS, FIRST_SEED + 100
     lines_s, line_bytes = (5000, 95) if way == "rolls each second" else (40_000, 500)  # 20 MB/s
     while left:
         roles = ["sink", "group", "sink", "source", "group"][: min(left, 5)]
-        conf = hdfs.conf_dir if seed % 2 else hdfs.conf_dir_without_web
+        conf = hdfs_to_break.conf_dir if seed % 2 else hdfs_to_break.conf_dir_without_web
         outcome = campaign(
-            hdfs,
+            hdfs_to_break,
             tmp_path / str(seed),
             seed,
             roles,
             conf=conf,
             lines_s=LINES_S or lines_s,
             line_bytes=line_bytes,
+            tended=not seed % 2,
             **WAYS[way],
         )
         print(f"seed {seed}: {outcome}", flush=True)

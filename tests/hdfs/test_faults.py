@@ -267,7 +267,7 @@ def test_replica_not_recovered_web_port_closed(hdfs_to_break: Cluster, tmp_path:
     """What the receiver had not counted is taken off before its DataNode starts again: which of it is whole, the
     DataNode would see by checksums, and a test has none to give."""
     with shipping(tmp_path, hdfs_to_break, conf=hdfs_to_break.conf_dir_without_web) as shipment:
-        replica = interrupted(hdfs_to_break, shipment)
+        path, replica = interrupted(hdfs_to_break, shipment)
         shipment.more()
         shipment.start()
         shipment.until_says(SAID["replica_not_recovered_web_port_closed"])
@@ -275,16 +275,17 @@ def test_replica_not_recovered_web_port_closed(hdfs_to_break: Cluster, tmp_path:
         hdfs_to_break.kill_datanode()
         os.truncate(replica, replica.stat().st_size - len(UNCOUNTED))
         hdfs_to_break.start_datanode()
-        shipment.agent.until(lambda: not any(".tmp" in path for path in shipment.files()[:-1]), "it has its name", 300)
+        shipment.more()
+        shipment.agent.until(lambda: path not in shipment.files(), "the old file has its name", 200)
         shipment.settle()
 
 
 UNCOUNTED = b"half a li"
 
 
-def interrupted(cluster: Cluster, shipment: Shipment) -> Path:
+def interrupted(cluster: Cluster, shipment: Shipment) -> tuple[str, Path]:
     """An agent is killed, and the DataNode's receiver is interrupted by the recovery between writing its last packet
-    and counting it: its replica is longer than it says, and it refuses to recover it."""
+    and counting it: the replica is longer than it says, and it refuses to recover it. The file, and its replica."""
     shipment.agent.kill()
     [path] = shipment.files()
     replica = cluster.replica(path)
@@ -293,7 +294,7 @@ def interrupted(cluster: Cluster, shipment: Shipment) -> Path:
     other = Other(cluster)
     other.begin_to_recover(path)
     cluster.datanodes[0].until_said("Block length mismatch")
-    return replica
+    return path, replica
 
 
 class Other:
