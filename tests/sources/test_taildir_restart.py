@@ -363,6 +363,35 @@ def test_a_disk_that_was_renumbered_at_reboot_is_the_same_disk(world, monkeypatc
     assert "from its beginning" not in world.words()
 
 
+def test_a_file_with_the_inode_of_one_of_another_group_stays_in_its_own(world, monkeypatch):
+    """What is known of `a.log`, which was deleted, is known by the inode that `b.log` was given then. And `b.log` has
+    left its group when the next run looks."""
+    groups = {"filegroups": "a b"}
+    for name in "ab":
+        groups |= {f"filegroups.{name}": f"{world.logs}/{name}\\.log", f"headers.{name}.who": name}
+    world.write("a.log", "a1\n")
+    inode = world.write("b.log", "b1\n").stat().st_ino
+    save = positions.PositionStore.save
+
+    def used_again(self, run, epoch, written, marks, *, sync=False):
+        moved = [
+            (key if key.inode == inode else FileKey(key.device, inode, key.generation ^ 1), offset, anchor)
+            for key, offset, anchor in marks
+        ]
+        save(self, run, epoch, written, moved, sync=sync)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(positions.PositionStore, "save", used_again)
+        source = world.start(groups)
+        assert world.read(source) == ["a1", "b1"]
+        source.close()
+    (world.logs / "a.log").unlink()
+    world.append("b.log", "b2\n")
+    (world.logs / "b.log").rename(world.logs / "b.log.1")
+    [batch] = world.batches(world.start(groups))
+    assert (batch.body.to_pylist(), batch.headers_of(0)) == ([b"b2"], {"who": "b"})
+
+
 def test_a_full_disk_under_the_positions_is_named(world, monkeypatch):
     def full(descriptor, data, offset):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

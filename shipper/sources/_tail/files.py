@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from shipper.api import Clock
 from shipper.sources._tail.group import FileGroup
-from shipper.sources._tail.identity import Mark, key_of
+from shipper.sources._tail.identity import FileKey, Mark, key_of
 from shipper.sources._tail.watch import DirectoryWatch, Say
 from shipper.sources._tail.watched import WatchedFile
 from shipper.sources._unread import Unread, is_there
@@ -144,14 +144,17 @@ class FileSet:
         known = path in self._by_place or path in self._claimed
         return known or os.path.dirname(path) in self._behind_links or any(group.matches(path) for group in self.groups)
 
-    def adopt_left(self, mark: Mark, identity: Identity) -> WatchedFile | None:
+    def adopt_left(self, mark: Mark, key: FileKey) -> WatchedFile | None:
         """A file of an earlier run that no longer matches its group, if it is still in its directory."""
+        identity = (key.device, key.inode)
         group = next((group for group in self.groups if group.matches(mark.path)), None)
         if group is None or identity in self.known:
             return None
         places = _Places()
         place = places.of(identity, os.path.dirname(mark.path)) or places.of(identity, _real_directory(mark.path))
-        file = self._adopt(place, group, mark.path) if place is not None else None
+        if place is None or not self._is_still(place, key, mark):
+            return None
+        file = self._adopt(place, group, mark.path)
         if file is not None and mark.offset and not file.offset:
             self.release(file)  # its inode is another file's now, and that one is none of ours
             return None
@@ -298,6 +301,18 @@ class FileSet:
         self._note_place(file, place)
         self._place(file, stat.st_size, self._first)
         return file
+
+    def _is_still(self, place: str, key: FileKey, mark: Mark) -> bool:
+        """True when the file there is the one that was known: its inode may be that of a file of another group by now,
+        which would go on where that one was left, with this one's headers."""
+        fd = self._try_open(place)
+        if fd is None:
+            return False
+        try:
+            stat = os.fstat(fd)
+            return key_of(fd, stat) == key or (mark.strong and mark.fits(fd, stat.st_size))
+        finally:
+            os.close(fd)
 
     def _replaced(self, file: WatchedFile, seen: _Found) -> bool:
         """True when a file that was closed is gone, and its inode was given to another one."""

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from shipper.api import Origin, SourceContext
 from shipper.sources._tail import flume_positions
-from shipper.sources._tail.files import FileSet, Identity, in_directory
+from shipper.sources._tail.files import FileSet, in_directory
 from shipper.sources._tail.flume_positions import FlumePosition
 from shipper.sources._tail.identity import FileKey, Mark
 from shipper.sources._tail.positions import PositionStore, Remembered
@@ -137,10 +137,9 @@ class Memory:
             self._json_due = True
         return self._saved
 
-    def unplaced(self) -> Iterator[tuple[Identity, Mark]]:
+    def unplaced(self) -> Iterator[tuple[FileKey, Mark]]:
         """Files that were followed last time and have not been found under a matching name."""
-        for key, mark in list(self._marks.items()):
-            yield (key.device, key.inode), mark
+        yield from list(self._marks.items())
 
     def opened(self, files: FileSet) -> None:
         """All files of the first listing are placed. A decision by hand is written down, so that it is made once.

@@ -91,8 +91,8 @@ class Tail:
             for file in self._files:
                 if not file.offset:
                     self._copies.suspect(file, file.size)
-        for identity, mark in self._memory.unplaced():
-            left = self._files.adopt_left(mark, identity)
+        for key, mark in self._memory.unplaced():
+            left = self._files.adopt_left(mark, key)
             if left is not None:
                 self._queue(left)
         self._memory.opened(self._files)
