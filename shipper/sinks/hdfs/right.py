@@ -131,8 +131,8 @@ class Right:
         return found is not None and found.length == length
 
     async def _copy_open(self, path: str, extent: Extent) -> bool:
-        """Puts what counts of a file that can't be closed in its place. False when it could not be had, or is not what
-        was written: nothing has happened to the file then."""
+        """Puts what counts of a file that can't be closed in its place. False when it could not be had or written, or
+        is not what was written before: the file is as it was, or is the copy."""
         assert extent.length
         if extent.tail is None:
             return False
@@ -142,7 +142,7 @@ class Right:
             return False
         try:
             await self._copy(path, extent.length, self._web.read)
-        except Unread:
+        except OSError:
             return False
         self.copied += 1
         return True
@@ -153,7 +153,7 @@ class Right:
         for offset in range(0, length, _COPY_BYTES):
             piece = await read(path, offset, min(_COPY_BYTES, length - offset))
             if piece is None:
-                raise Unread(path)
+                raise Explained(errno.EIO, "no DataNode gives its bytes", "look at the DataNodes' logs", path)
             await writer.write(piece)
         await writer.hsync()
         await self._close(writer, fresh)
@@ -167,13 +167,6 @@ class Right:
             await writer.close()
         except OSError:
             await self._recover(path)  # it was flushed: the NameNode can close it as well
-
-
-class Unread(Explained):
-    """Nobody gave the bytes of a file that can't be closed."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__(errno.EIO, "no DataNode gives its bytes", "look at the DataNodes' logs", path)
 
 
 class Unrecovered(Explained, TimeoutError):
