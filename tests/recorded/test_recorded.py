@@ -15,6 +15,7 @@ import pytest
 
 from shipper.durable import layout as log_layout
 from shipper.durable.board import Board
+from shipper.durable.disk import Disk
 from shipper.errors import ConfigurationError, DamagedData
 from shipper.files.journal import Journal
 from shipper.instance import ledger, parked_file, parking
@@ -77,13 +78,29 @@ def test_positions_are_read(left: Path) -> None:
     assert Positions(left / "positions", [ManualHead()]).streams == {STREAM.stream: STREAM}
 
 
-def test_a_log_is_drained(left: Path) -> None:
-    """With what was in the lane only, when its writer died."""
-    channel = Logged(left / "log")
+class Recorder(Disk):
+    """The disk of the machine on which the log was left, which was not booted since."""
+
+    def __init__(self, board: Path) -> None:
+        super().__init__()
+        left = Board.open(board)
+        self._boot_id = left.boot_id
+        left.close()
+
+    def boot_id(self) -> bytes:
+        return self._boot_id
+
+
+@pytest.mark.parametrize("booted", [False, True])
+def test_a_log_is_drained(left: Path, booted: bool) -> None:
+    """With what was in the lane only, when its writer died. Behind a boot it stands where the checkpoint does, which
+    was written before the first row was taken."""
+    disk = Disk() if booted else Recorder(left / "log" / "checkpoint" / "shipper.board")
+    channel = Logged(left / "log", disk=disk)
     found: list[bytes] = []
     while rows := channel.take():
         found += rows
-    assert found == IN_LOG
+    assert found == ([b"log 1", *IN_LOG] if booted else IN_LOG)
     channel.kill()
 
 
