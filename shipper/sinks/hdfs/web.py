@@ -71,7 +71,7 @@ class WebPort:
             try:
                 async with asyncio.timeout(_TIMEOUT_S):
                     status, found = await exchange_bytes(address, "GET", target)
-            except OSError:
+            except (OSError, ValueError):  # a server may send us to an address that is none
                 continue
             if status == _DONE and len(found) == length:
                 self._prefer(address)
