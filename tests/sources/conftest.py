@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,13 @@ class TailWorld:
         """Adds to a file as a program does that keeps it open for a moment."""
         with open(self.logs / name, "ab") as file:
             file.write(content if isinstance(content, bytes) else content.encode())
+
+    def copytruncate(self, name: str, copy: str, then: str = "") -> None:
+        """Rotates a file as `copytruncate` of logrotate does; what its program writes next stands at its beginning."""
+        shutil.copy(self.logs / name, self.logs / copy)
+        os.truncate(self.logs / name, 0)
+        if then:
+            self.append(name, then)
 
     def start(
         self,

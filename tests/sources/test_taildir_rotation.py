@@ -208,8 +208,7 @@ def test_a_storm_of_copytruncates_loses_and_repeats_nothing(world):
         if chance.random() < 0.5:
             read += world.read(source)
             if chance.random() < 0.6:
-                shutil.copy(world.logs / "app.log", world.logs / "app.log.1")
-                os.truncate(world.logs / "app.log", 0)
+                world.copytruncate("app.log", "app.log.1")
     read += world.read(source)
     assert read == written
 
@@ -220,9 +219,7 @@ def test_lines_that_nobody_had_read_when_a_file_was_copied_and_truncated_come_fr
     source = world.start({"filegroups.g": f"{world.logs}/{group}"})
     assert world.read(source) == ["a1"]
     world.append("app.log", "a2\n")
-    shutil.copy(world.logs / "app.log", world.logs / "app.log.1")
-    os.truncate(world.logs / "app.log", 0)
-    world.append("app.log", "b1\n")
+    world.copytruncate("app.log", "app.log.1", "b1\n")
     assert sorted(world.read(source, wait_s=10)) == ["a2", "b1"]
 
 
@@ -256,9 +253,7 @@ def test_a_copy_that_is_seen_before_anything_of_its_original_was_read_is_one_all
 def test_the_copy_of_a_file_of_which_nothing_was_read_is_read_whole(world):
     world.write("app.log", "a1\na2\n")
     source = world.start()
-    shutil.copy(world.logs / "app.log", world.logs / "app.log.1")
-    os.truncate(world.logs / "app.log", 0)
-    world.append("app.log", "b1\n")
+    world.copytruncate("app.log", "app.log.1", "b1\n")
     assert sorted(world.read(source, wait_s=10)) == ["a1", "a2", "b1"]
 
 
@@ -296,8 +291,7 @@ def test_a_storm_of_copytruncates_of_files_that_are_behind_loses_and_repeats_not
             read += world.read(source)
             world.append("app.log", f"unread {number}\n")
             written.append(f"unread {number}")
-            shutil.copy(world.logs / "app.log", world.logs / f"app.log.{number if names == 'a new name' else 1}")
-            os.truncate(world.logs / "app.log", 0)
+            world.copytruncate("app.log", f"app.log.{number if names == 'a new name' else 1}")
             read += world.read(source)
     read += world.read(source, wait_s=10)
     assert sorted(read) == sorted(written)
