@@ -8,7 +8,6 @@ fast and may vanish with the machine (rings, numbers, bells); the state director
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
 import shlex
@@ -21,11 +20,10 @@ from types import MappingProxyType
 
 from shipper import log, whole_file
 from shipper.errors import ComponentFailed, ConfigurationError
+from shipper.instance.machine import is_memory
 from shipper.metrics.block import this_boot
 from shipper.shared.segment import Segment
 
-_TMPFS = 0x01021994
-_RAMFS = 0x858458F6
 SHARED_MEMORY = Path("/dev/shm")
 #: In the run directory: the life of the machine that it belongs to.
 _BOOT = "boot"
@@ -164,13 +162,18 @@ def find(
 
     `system` are the properties of the command line, from which a directory may have come.
     """
-    identity = f"{os.getuid()}\0{agent}\0{os.path.realpath(first_file)}"
-    safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in agent)[:64]
-    name = f"{safe}-{blake2b(identity.encode('utf-8', 'surrogateescape'), digest_size=6).hexdigest()}"
+    name = name_of(os.getuid(), agent, first_file)
     run_typed = "-Drun.dir" if Path(system.get("run.dir", "")) == run_dir else "--run-dir"
     state_typed = "-Dstate.dir" if Path(system.get("state.dir", "")) == state_dir else "--state-dir"
     run = run_place(run_dir, environment, run_typed)
     return Instance(agent, name, run, state_place(state_dir, environment, state_typed))
+
+
+def name_of(user: int, agent: str, first_file: Path) -> str:
+    """What the instance of an agent is called that this user runs from this file."""
+    identity = f"{user}\0{agent}\0{os.path.realpath(first_file)}"
+    safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in agent)[:64]
+    return f"{safe}-{blake2b(identity.encode('utf-8', 'surrogateescape'), digest_size=6).hexdigest()}"
 
 
 def run_place(wanted: Path | None, environment: Mapping[str, str] = os.environ, typed: str = "--run-dir") -> Place:
@@ -181,7 +184,7 @@ def run_place(wanted: Path | None, environment: Mapping[str, str] = os.environ, 
         at_stop = "a stop of the unit, unless RuntimeDirectoryPreserve=yes"
         return Place(Path(given.split(":")[0]), "$RUNTIME_DIRECTORY says so", at_stop)
     system = Path("/run/shipper")
-    if _is_memory(Path("/run")) and _writable(system):
+    if is_memory(Path("/run")) and _writable(system):
         return Place(system, "it can be written", "a reboot")
     removed_by = "a reboot, or the end of the container"
     if os.getuid() and Path("/run/systemd/system").exists():
@@ -221,67 +224,12 @@ def _seen(places: Iterable[Path]) -> list[Path]:
     return [place for place in dict.fromkeys(places) if os.path.isdir(place)]
 
 
-def free_memory_bytes(run_dir: Path) -> int:
-    """Bytes that the run directory's file system can still take."""
-    while not run_dir.exists():
-        run_dir = run_dir.parent
-    stat = os.statvfs(run_dir)
-    return stat.f_bavail * stat.f_frsize
-
-
-def cgroup_limit_bytes(own: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """The least memory limit of this process's control group and those around it, None when there is none.
-
-    Inside a container a group may call itself by a path that is not there: then the root is its own.
-    """
-    limits = []
-    for line in own.read_text().splitlines() if own.exists() else ():
-        controllers, group = line.split(":", 2)[1:]
-        if "memory" in controllers.split(","):
-            top, name = root / "memory", "memory.limit_in_bytes"
-        elif not controllers:
-            top, name = root, "memory.max"
-        else:
-            continue
-        inner = top / group.strip("/")
-        for place in (inner, *(above for above in inner.parents if above == top or top in above.parents)):
-            with contextlib.suppress(OSError):
-                if (text := (place / name).read_text().strip()).isdigit() and int(text) < 1 << 60:
-                    limits.append(int(text))
-    return min(limits, default=None)
-
-
-def is_memory(path: Path) -> bool:
-    """True when the directory lies in memory (tmpfs): writing there costs no disk."""
-    while not path.exists():
-        path = path.parent
-    return _is_memory(path)
-
-
-def set_limits() -> None:
-    """Lifts the soft limit on open files to the hard one; no core is dumped, for rows and keys are in memory."""
-    import resource
-
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
 def _writable(directory: Path) -> bool:
     try:
         directory.mkdir(mode=0o755, parents=True, exist_ok=True)
     except OSError:
         return False
     return os.access(directory, os.W_OK | os.X_OK)
-
-
-def _is_memory(path: Path) -> bool:
-    buffer = ctypes.create_string_buffer(256)
-    if ctypes.CDLL(None, use_errno=True).statfs(os.fsencode(path), buffer) != 0:
-        return False
-    kind = int.from_bytes(buffer.raw[:8], "little")
-    return kind in (_TMPFS, _RAMFS)
 
 
 def remove_empty(directory: Path) -> None:
@@ -295,5 +243,7 @@ def remove_empty(directory: Path) -> None:
             Path(parent, name).rmdir()
     try:
         directory.rmdir()
+    except PermissionError:
+        return  # it is empty, and stays in a folder that was never this user's
     except OSError as problem:
         raise ComponentFailed(f"can't remove {directory}: {problem.strerror}") from problem

@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from shipper import log
 from shipper.errors import ComponentFailed, ConfigurationError
 from shipper.instance import instance as instances
-from shipper.instance import moved, parking
+from shipper.instance import machine, moved, owners, parking
 from shipper.instance.holdings import holdings
 from shipper.instance.notices import Notices
 from shipper.metrics.health import Level, findings
@@ -55,7 +55,7 @@ def run(command: Command, view: View) -> int:
         ConfigurationError: it can't be run; the message says why.
         ComponentFailed: no room, or another process is in the way.
     """
-    instances.set_limits()
+    machine.set_limits()
     kin.adopt_orphans()
     read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
     os.set_inheritable(write_fd, True)
@@ -73,6 +73,7 @@ def run(command: Command, view: View) -> int:
             command.agent, command.files[0], run_dir=command.run_dir, state_dir=command.state_dir, system=command.system
         )
         moved.follow(instance, command.files[0])
+        owners.refuse_anothers(instance, command.files[0])
         instance.claim()
         survived = holdings(instance.run_dir) if (instance.run_dir / "channels").is_dir() else ()
         if parking.take_back(instance) is None:
@@ -377,7 +378,7 @@ class Supervisor:
             "INFO", "agent", f"channels lie in {self._instance.run_dir} ({run.reason}); removed by {run.removed_by}"
         )
         log.say("INFO", "agent", f"state lies in {self._instance.state_dir} ({state.reason})")
-        if not instances.is_memory(self._instance.run_dir):
+        if not machine.is_memory(self._instance.run_dir):
             log.say("WARN", "agent", f"{run.path} is not in memory (tmpfs): rings on a disk are slow; see --run-dir")
         records = running.grid.lanes
         ring_bytes = sum(record.path.stat().st_size for record in records)

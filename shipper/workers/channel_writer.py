@@ -19,8 +19,8 @@ from shipper.durable.layout import BLOCK_BYTES
 from shipper.durable.log import Log
 from shipper.durable.window import SIZE_BYTES, Window
 from shipper.instance.handover import hand_over_log
-from shipper.instance.instance import cgroup_limit_bytes, free_memory_bytes
 from shipper.instance.log_books import note_base
+from shipper.instance.machine import cgroup_limit_bytes, free_memory_bytes
 from shipper.ring.wait import BUSY_SLEEP_S, IDLE_SLEEP_S
 from shipper.units import format_size
 from shipper.workers.control import Phase

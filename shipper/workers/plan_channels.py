@@ -13,7 +13,7 @@ from shipper.channels.memory.channel import RING_BYTES_DEFAULT, RING_BYTES_LEAST
 from shipper.config.field import read_options
 from shipper.config.plan import ChannelPlan, Plan
 from shipper.errors import ConfigurationError
-from shipper.instance.instance import cgroup_limit_bytes, free_memory_bytes
+from shipper.instance.machine import cgroup_limit_bytes, free_memory_bytes
 
 #: All channels of an agent together have at most so many bytes of rings, unless the file asks for more.
 AGENT_RING_BYTES = 256 << 20

@@ -10,7 +10,7 @@ import pytest
 
 from shipper.cli.main import main
 from shipper.durable import offline
-from shipper.instance.instance import cgroup_limit_bytes
+from shipper.instance.machine import cgroup_limit_bytes
 from shipper.testing.agent import Agent
 from tests.workers.conftest import agent_of, file_roll, seq, texts
 
