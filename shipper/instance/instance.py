@@ -127,10 +127,12 @@ class Instance:
         there = path
         while not os.path.lexists(there):
             there = there.parent
-        both = f"{shlex.quote(str(self.run_dir))} {shlex.quote(str(self.state_dir))}"
+        both = shlex.join([str(self.run_dir), str(self.state_dir)])
+        places = shlex.join([str(self.run_place.path), str(self.state_place.path)])  # what is in them gets other names
+        user = f"{os.getuid()}:{os.getgid()}"
         return (
             f"can't use {path}: {problem.strerror}; {there} belongs to user {there.stat().st_uid}, and this is user "
-            f"{os.getuid()}. As root: mkdir -p {both} && chown -R {os.getuid()}:{os.getgid()} {both}\n"
+            f"{os.getuid()}. As root: mkdir -p {both} && chown {user} {places} && chown -R {user} {both}\n"
             f"or give --run-dir and --state-dir"
         )
 

@@ -29,12 +29,14 @@ def refuse_anothers(instance: Instance, file: Path) -> None:
         return
     runs = dict(_of_others(instance, file, [instance.run_place.path, *run_places()]))
     for user, state_dir in _of_others(instance, file, [instance.state_place.path, *state_places()]):
-        ours, steps = f"{os.getuid()}:{os.getgid()}", []
-        for theirs, mine in ((state_dir, instance.state_dir), (runs.get(user), instance.run_dir)):
-            if theirs is not None:
-                steps += [["mkdir", "-p", mine.parent], ["mv", "-T", theirs, mine], ["chown", "-R", ours, mine]]
-            else:
-                steps += [["mkdir", "-p", mine], ["chown", ours, mine]]
+        places, moves = [instance.state_place.path, instance.run_place.path], [(state_dir, instance.state_dir)]
+        if user in runs:
+            moves.append((runs[user], instance.run_dir))
+        ours = f"{os.getuid()}:{os.getgid()}"
+        steps = [
+            ["mkdir", "-p", *places], *(["mv", "-T", theirs, mine] for theirs, mine in moves),
+            ["chown", ours, *places], ["chown", "-R", ours, *(mine for _, mine in moves)],
+        ]  # fmt: skip
         command = " && ".join(shlex.join(map(str, step)) for step in steps)
         begin = shlex.join(["mkdir", "-p", str(instance.state_dir)])
         raise ConfigurationError(

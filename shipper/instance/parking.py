@@ -240,9 +240,12 @@ def _rebuild(run_dir: Path, parked: ParkedFile) -> None:
         damaged = parked.restore(fresh)
     except OSError as problem:
         remove_empty(fresh)
+        mend = "Make room there"
+        if isinstance(problem, PermissionError):
+            mend = f"Let this user write in {run_dir.parent}"
         raise ComponentFailed(
             f"can't take parked events back into {run_dir}: {problem.strerror}; they stay parked in {parked.path}. "
-            f"Make room there, or give another --run-dir"
+            f"{mend}, or give another --run-dir"
         ) from problem
     if damaged:
         log.say("ERROR", "agent", f"{parked.path} is damaged in {', '.join(damaged)}: what is whole in it is delivered")
