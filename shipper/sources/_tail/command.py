@@ -99,15 +99,19 @@ def _understand(words: list[str]) -> TailCommand | None:
             counted = _counted(word, rest)
             if counted is None:
                 return None
-            first, followed = counted
+            place, followed = counted
+            first = first if place is None else place
             follow = follow or followed
     if not follow or not files or "-" in files:
         return None
     return TailCommand(tuple(os.path.abspath(file) for file in files), first)
 
 
-def _counted(word: str, rest: object) -> tuple[FirstPlace, bool] | None:
-    """`-n N`, `-c +N`, `--lines=N`, and clusters as in `-fn0` or `-Fqn 5`: (where to begin, whether to follow)."""
+def _counted(word: str, rest: object) -> tuple[FirstPlace | None, bool] | None:
+    """`-n N`, `-c +N`, `--lines=N`, and clusters as in `-fn0` or `-Fqn 5`: (where to begin, whether to follow).
+
+    A cluster without a count, as in `-qF`, says nothing of where to begin: None there.
+    """
     long = re.fullmatch(r"--(lines|bytes)(?:=(.*))?", word)
     short = re.fullmatch(r"-([fFqv]*)(?:([nc])(.*))?", word)
     if long:
@@ -116,7 +120,7 @@ def _counted(word: str, rest: object) -> tuple[FirstPlace, bool] | None:
         followed = "f" in short[1].lower()
         letter, value = short[2], short[3] or None
         if letter is None:
-            return (FirstPlace(), followed) if short[1] else None
+            return (None, followed) if short[1] else None
     else:
         return None
     text = value if value is not None else next(rest, "")  # type: ignore[call-overload]
