@@ -28,8 +28,11 @@ class RealWaiter:
     def __init__(self, clock: ManualClock, moment_s: float) -> None:
         self._clock = clock
         self._moment_s = moment_s
+        self.waits_left = 10_000
 
     def wait(self, timeout_s, fds=()):
+        self.waits_left -= 1
+        assert self.waits_left, "it does not sleep"
         readable, _, _ = select.select(list(fds), [], [], min(timeout_s, self._moment_s if fds else 0.001))
         if not readable:
             self._clock.advance(timeout_s)
@@ -193,6 +196,54 @@ def test_errors_go_to_the_log_only_when_asked(tmp_path, caplog):
 def test_a_flood_of_errors_does_not_stop_the_output(tmp_path):
     script = "seq 200000 >&2; echo out"
     assert run(tmp_path, {"command": script, "shell": "/bin/sh -c", "logStdErr": "true"}) == [b"out"]
+
+
+ERRORS = {"shell": "/bin/sh -c", "logStdErr": "true"}
+
+
+def test_a_command_that_has_closed_its_errors_costs_nothing(tmp_path):
+    """What has come to its end would be readable for ever: each wait would be over at once."""
+    command = "exec 2>/dev/null; echo out; exec sleep 100"
+    source, _, _ = exec_source(tmp_path, {"command": command, **ERRORS}, moment_s=0.01)
+    assert next_batch(source).body.to_pylist() == [b"out"]
+    source._reader._context.waiter.waits_left = 100
+    for _ in range(20):
+        assert source.poll(5) is None
+    source.close()
+
+
+def test_errors_without_an_end_of_line_are_cut(tmp_path, caplog):
+    """A progress bar that goes on for days does not fill the worker."""
+    caplog.set_level(logging.INFO, "shipper.source.exec")
+    script = "head -c 3000000 /dev/zero | tr '\\0' x >&2; echo out"
+    assert run(tmp_path, {"command": script, **ERRORS}) == [b"out"]
+    said = [record.getMessage() for record in caplog.records]
+    assert [line[:5] for line in said] == ["r1: x"]
+    assert len(said[0]) < 10_000
+
+
+@pytest.mark.parametrize(("printed", "said"), [
+    (r"a\rb\r\nc\n\nd", ["a", "b", "c", "", "d"]),
+    (r"10%%\r20%%\r", ["10%", "20%"]),
+    (r"\377\n", ["\ufffd"]),
+])  # fmt: skip
+def test_errors_have_the_lines_of_the_output(tmp_path, caplog, printed, said):
+    """Each end of a line that Java knows, and a last line without one."""
+    caplog.set_level(logging.INFO, "shipper.source.exec")
+    assert run(tmp_path, {"command": f"printf '{printed}' >&2", **ERRORS}) == []
+    assert [record.getMessage() for record in caplog.records] == [f"r1: {line}" for line in said]
+
+
+def test_errors_of_a_command_are_not_mixed_with_those_of_its_next_run(tmp_path, caplog):
+    """The last line of the first run has no end, and a child of it still holds its stderr open."""
+    caplog.set_level(logging.INFO, "shipper.source.exec")
+    properties = {"command": "printf x >&2; sleep 100 >/dev/null & echo out", "restart": "true", **ERRORS}
+    source, said, _ = exec_source(tmp_path, properties)
+    while len(said) < 2:
+        if (batch := source.poll(1)) is not None:
+            source.committed(batch)
+    source.close()
+    assert [record.getMessage() for record in caplog.records][:2] == ["r1: x", "r1: x"]
 
 
 def test_batch_size_and_timeout_are_literal_where_batches_are_strict(tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 
 from shipper.api import ComponentFailed, EventBatch, Origin, SourceContext
@@ -15,6 +14,8 @@ from shipper.sources._tail.java_lines import JavaLineRule
 _ERRORS = logging.getLogger("shipper.source.exec")
 _PACE_S = 0.002  # after a small batch, give the command this long: 500 small batches a second are enough
 _EXIT_LOOK_S = 0.05
+_ERRORS_BYTES = 64 << 10
+_ERROR_LINE_BYTES = 8 << 10  # the log cuts a line before that, and shows that it did
 
 
 class CommandOutput:
@@ -23,7 +24,8 @@ class CommandOutput:
     def __init__(self, options: ExecOptions) -> None:
         self._options = options
         self._argv = [*options.shell.split(), options.command] if options.shell else options.command.split()
-        self._lines = StreamLines(JavaLineRule(options.charset), 1 << 20, options.line_bytes_max)
+        self._rule = JavaLineRule(options.charset)
+        self._lines = StreamLines(self._rule, 1 << 20, options.line_bytes_max)
         self._command: Command | None = None
         self._ended = False
         self._stopped = False
@@ -33,7 +35,6 @@ class CommandOutput:
         self._rows_max = min(context.rows_max, self._options.batch_size if context.strict else context.rows_max)
         self._next_start_s = self._paced_s = context.clock.monotonic_s()
         self._oldest_s: float | None = None
-        self._errors = b""
         self._start()
 
     def poll(self, wait_s: float) -> EventBatch | None:
@@ -100,6 +101,8 @@ class CommandOutput:
             self._command = Command(self._argv, keep_errors=self._options.log_errors)
         except OSError as problem:
             raise ComponentFailed(f"starting {' '.join(self._argv)}: {problem.strerror}; correct `command`") from None
+        if self._options.log_errors:
+            self._errors = StreamLines(self._rule, _ERRORS_BYTES, _ERROR_LINE_BYTES)
 
     def _read(self) -> bool:
         """Reads what the command wrote; False at the end of its output."""
@@ -132,7 +135,7 @@ class CommandOutput:
     def _finish(self, now_s: float) -> None:
         """The command has ended and all its lines were taken."""
         assert self._command is not None
-        self._log_errors()
+        self._log_errors(last=True)
         code = self._command.close()
         self._command = None
         how = f"exit code {code}" if code >= 0 else f"signal {-code}"
@@ -144,18 +147,16 @@ class CommandOutput:
             self._ended = True
         self._context.say("warning" if code else "info", f"{self._options.command}: ended with {how}; {again}")
 
-    def _log_errors(self) -> None:
+    def _log_errors(self, *, last: bool = False) -> None:
         if self._command is None or self._command.errors < 0:
             return
-        try:
-            self._errors += os.read(self._command.errors, 64 << 10)
-        except BlockingIOError:
-            return
-        *lines, self._errors = self._errors.split(b"\n")
-        if self._command.ended() and self._errors:
-            lines, self._errors = [*lines, self._errors], b""
-        for line in lines:
-            _ERRORS.info("%s: %s", self._context.name, line.decode("utf-8", "replace").rstrip("\r"))
+        flowing = self._errors.fill(self._command.errors)
+        while (taken := self._errors.take(self._rows_max, finish=last or not flowing)) is not None:
+            records, trim = taken
+            for line in EventBatch(records, trim=trim).body.to_pylist():
+                _ERRORS.info("%s: %s", self._context.name, line.decode("utf-8", "replace"))
+        if not flowing:
+            self._command.close_errors()
 
     def _until(self, deadline_s: float, now_s: float, flowing: bool) -> float:
         if self._command is None:

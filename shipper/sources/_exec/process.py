@@ -70,6 +70,12 @@ class Command:
         """True when the command itself has exited; what it started may still hold its output open."""
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
+    def close_errors(self) -> None:
+        """The standard error has come to its end, and would be readable for ever: it is not looked at any more."""
+        assert self._process.stderr is not None
+        self._process.stderr.close()
+        self.errors = -1
+
     def end(self) -> None:
         """Ends the whole group, first kindly. What it has printed can still be read."""
         if not self.ended():
