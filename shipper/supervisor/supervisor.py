@@ -329,9 +329,9 @@ class Supervisor:
 
     def _read_again(self) -> Loaded | None:
         """What the files say now; None when it can't be run, or is not whole yet. The person is told why."""
-        template = Template(self._log_write_fd)
         try:
-            loaded = _load(self._command, template, self._view)
+            with contextlib.closing(Template(self._log_write_fd)) as template:
+                loaded = _load(self._command, template, self._view)
         except OtherBuild as problem:
             log.say("WARN", "agent", str(problem))
             self._say_outdated()
@@ -340,8 +340,6 @@ class Supervisor:
             log.say("ERROR", "agent", f"the changed configuration can't be read now: {problem}")
             self._files.again()
             return None
-        finally:
-            template.close()
         if self._files.changed_meanwhile():
             return None
         if loaded.plan is None:

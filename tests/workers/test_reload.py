@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -344,6 +345,26 @@ class TestFiles:
 
 class TestDeaths:
     """A reload among other misfortunes."""
+
+    def test_a_reload_when_no_process_can_be_started_is_tried_again(
+        self, agent: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """An upgrade takes the interpreter away for a moment: the workers go on, and the files are read later."""
+        python, away = tmp_path / "python", tmp_path / "away"
+        python.symlink_to(sys.executable)
+        monkeypatch.setattr(sys, "executable", str(python))
+        path = os.pathsep.join(filter(None, sys.path))
+        one = agent(two_pipelines(tmp_path), environment={"PYTHONPATH": path}).start()
+        before = one.workers()
+        python.rename(away)
+        change(one, two_pipelines(tmp_path, **{"sink.rollInterval": 5}), "the changed configuration can't be read now")
+        assert "the template of the workers can't be started: No such file or directory" in one.log()
+        assert one.workers() == before
+        away.rename(python)
+        one.until(lambda: "runs the new configuration" in one.log())
+        write_lines(tmp_path / "in1" / "a.log", 0, 1000)
+        one.until(lambda: texts(tmp_path / "out1").count(b"\n") == 1000)
+        assert one.stop() == 0, one.log()
 
     def test_a_stop_in_the_middle_of_a_reload_stops_everything_in_order(self, agent: Make, tmp_path: Path) -> None:
         write_lines(tmp_path / "in1" / "a.log", 0, 1000)
