@@ -29,6 +29,7 @@ from shipper.instance.notices import Notices
 from shipper.metrics.health import Level, findings
 from shipper.supervisor.ending import Waiting, end_all, end_some
 from shipper.supervisor.fleet import Fleet, Worker
+from shipper.supervisor.hearing import Hearing
 from shipper.supervisor.launch import Loaded, OtherBuild, Template
 from shipper.supervisor.person import Command, View
 from shipper.supervisor.reload import difference, restart_needed
@@ -82,7 +83,7 @@ def run(command: Command, view: View) -> int:
         moved.say_left(instance, command.files[0], _places_given(command))
     except BaseException:
         template.close()
-        _hear_last_words(read_fd)
+        Hearing(read_fd).hear_out()  # it may have died, and said why
         raise
     with contextlib.closing(instance):
         supervisor = Supervisor(command, view, instance, read_fd, write_fd)
@@ -113,15 +114,6 @@ class _ToldToStop(Exception):
     """All of the agent is to stop, while some of it was about to end."""
 
 
-def _hear_last_words(read_fd: int) -> None:
-    """Says what a template that died has left in the log pipe: why it died."""
-    os.set_blocking(read_fd, False)
-    lines = log.WorkerLines("worker")
-    with contextlib.suppress(BlockingIOError):
-        for level, component, text in lines.feed(os.read(read_fd, 1 << 20)):
-            log.say(level, component, text)
-
-
 class Supervisor:
     """One agent, through as many configurations as its files come to have."""
 
@@ -133,9 +125,8 @@ class Supervisor:
         self._instance = instance
         self._log_write_fd = log_write_fd
         self._selector = selectors.DefaultSelector()
-        self._workers_log = log.WorkerLines("worker")
-        os.set_blocking(log_read_fd, False)
-        self._selector.register(log_read_fd, selectors.EVENT_READ, lambda: self._hear(log_read_fd))
+        self._hearing = Hearing(log_read_fd)
+        self._selector.register(log_read_fd, selectors.EVENT_READ, self._hearing.hear)
         self._stop_asked = 0
         self._outdated = self._hanging = False
         self._signals = Signals()
@@ -165,6 +156,7 @@ class Supervisor:
             if server is not None:
                 self._selector.unregister(server.fileno())
             running.close()
+            self._hearing.hear_out()
         running.books.close()
         # One that was being started again when the stop came has had its try since.
         failing = list(dict.fromkeys((*failing, *fleet.gave_up())))
@@ -359,12 +351,6 @@ class Supervisor:
         self._stop_asked += stops
         if reload:
             self._files.ask()
-
-    def _hear(self, fd: int) -> None:
-        with contextlib.suppress(BlockingIOError):
-            while data := os.read(fd, 65536):
-                for level, component, text in self._workers_log.feed(data):
-                    log.say(level, component, text)
 
     def _say_outdated(self) -> None:
         self._outdated = True
