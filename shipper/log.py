@@ -1,8 +1,8 @@
 """Our own log: one fact a line, from every process of an agent, and a repeated fact only once in 30 s.
 
 `say("WARN", "k1", "...")` is all that a process needs. In the supervisor the line goes where `shipper.cli.log` points
-it; in a worker it goes through an inherited pipe to the supervisor (`configure_worker_log`), which reads it with
-`WorkerLines`. The standard `logging` package is not used: it would cost each process 1 MB for features we don't need.
+it; in a worker it goes through a pipe to the supervisor (`shipper.log_pipe`). The standard `logging` package is not
+used: it would cost each process 1 MB for features we don't need.
 
 A fact is (level, component, text). It is said at once; the same fact within the next 30 s is counted, and said again
 when they are over, as `... (12 times in 30 s)`. When a component says at level INFO how it goes on, the counts of what
@@ -23,10 +23,7 @@ from collections.abc import Callable, Sequence
 LEVELS = {"ALL": 0, "TRACE": 1, "DEBUG": 2, "STACK": 2, "INFO": 3, "WARN": 4, "ERROR": 5, "FATAL": 6, "OFF": 7}
 WINDOW_S = 30.0
 
-#: A write of at most this many bytes into a pipe is never mixed with another process's (POSIX's PIPE_BUF on Linux).
-PIPE_BUF_BYTES = 4096
 _FACTS_MAX = 1000
-_SEPARATOR = "\x01"
 
 #: Takes (level, component, text): one fact, already free of line ends and control characters.
 Destination = Callable[[str, str, str], None]
@@ -111,8 +108,12 @@ class Log:
                     self._count(self._repeats.troubles(component, now_s))
                 self._emit(level, component, line)
 
-    def pass_on(self, level: str, component: str, text: str) -> None:
-        """Says each line of what somebody else composed, however often it comes."""
+    def pass_on(self, level: str, component: str, text: str, *, waits: bool = False) -> None:
+        """Says each line of what somebody else composed, however often it comes.
+
+        Args:
+            waits: they are the delivery of an event: where others are dropped for want of room, they wait for it.
+        """
         for line in text.splitlines():
             self._emit(level, component, printable(line))
 
@@ -166,50 +167,6 @@ def to_fd(fd: int) -> Destination:
     return write
 
 
-def to_pipe(fd: int) -> Destination:
-    """Writes lines for `WorkerLines`, each with one write that no other process can mix with its own."""
-
-    def write(level: str, component: str, text: str) -> None:
-        line = _SEPARATOR + _SEPARATOR.join((level, component, text))
-        data = line.encode("utf-8", "replace")
-        if len(data) >= PIPE_BUF_BYTES:
-            data = data[: PIPE_BUF_BYTES - 4] + b"..."
-        try:
-            os.write(fd, data + b"\n")
-        except OSError:
-            pass  # a full pipe or a dead supervisor must not stop the data
-
-    return write
-
-
-class WorkerLines:
-    """Reads what a worker wrote into its log pipe: lines of `to_pipe`, and whatever a library printed to stderr.
-
-    Args:
-        component: the name that stands before lines that no `say` made.
-    """
-
-    def __init__(self, component: str) -> None:
-        self.component = component
-        self._rest = b""
-
-    def feed(self, data: bytes) -> list[tuple[str, str, str]]:
-        """The facts that are complete with these bytes, as (level, component, text); b"" ends the last line."""
-        *lines, rest = (self._rest + data).split(b"\n")
-        if (not data and rest) or len(rest) > 16 * PIPE_BUF_BYTES:
-            lines, rest = [*lines, rest], b""
-        self._rest = rest
-        return [fact for line in lines if (fact := self._fact(line.decode("utf-8", "replace"))) is not None]
-
-    def _fact(self, line: str) -> tuple[str, str, str] | None:
-        if not line.strip():
-            return None
-        parts = line.split(_SEPARATOR, 3)
-        if len(parts) == 4 and not parts[0] and parts[1] in LEVELS:
-            return parts[1], parts[2], parts[3]
-        return "WARN", self.component, line.replace(_SEPARATOR, "")
-
-
 _log = Log([("INFO", to_fd(2))])
 
 
@@ -224,24 +181,14 @@ def current() -> Log:
     return _log
 
 
-def configure_worker_log(fd: int, level: str = "INFO") -> None:
-    """Sends what this process says into the supervisor's pipe.
-
-    Args:
-        fd: the write end, in blocking mode; also to be put under stderr, so that libraries are heard.
-        level: `least` of the supervisor's log: what lies below it is not sent.
-    """
-    configure(Log([(level, to_pipe(fd))]))
-
-
 def say(level: str, component: str, text: str) -> None:
     """Says a fact in this process's log: `say("WARN", "k1", "...")`."""
     _log.say(level, component, text)
 
 
-def pass_on(level: str, component: str, text: str) -> None:
+def pass_on(level: str, component: str, text: str, *, waits: bool = False) -> None:
     """Says each line of what somebody else composed in this process's log: of a level of `LEVELS`, however often."""
-    _log.pass_on(level, component, text)
+    _log.pass_on(level, component, text, waits=waits)
 
 
 def tick() -> None:

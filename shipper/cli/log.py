@@ -17,9 +17,7 @@ from shipper.log import (
     LEVELS,
     Destination,
     Log,
-    WorkerLines,
     configure,
-    configure_worker_log,
     current,
     defect,
     flush,
@@ -29,8 +27,8 @@ from shipper.log import (
 )
 
 __all__ = [
-    "Console", "RotatingFile", "WorkerLines", "configure_supervisor_log", "configure_worker_log", "current", "defect",
-    "flush", "log_file", "own_log_is_tailed", "say", "tick",
+    "Console", "RotatingFile", "configure_supervisor_log", "current", "defect", "flush", "log_file",
+    "own_log_is_tailed", "say", "tick",
 ]  # fmt: skip
 
 ROTATE_BYTES = 100 * 1024 * 1024

@@ -5,8 +5,13 @@ ASCII beside them::
 
     Event: { headers:{host=web1} body: 48 65 6C 6C 6F 20 77 6F 72 6C 64 21             Hello world! }
 
-The lines go to the logger `shipper.sink.logger` at level INFO. This sink loops over rows, as one line a row is what it
-is for; a row costs the bytes that are shown, however long its body is.
+The lines go to the logger `shipper.sink.logger` at level INFO. Each is said, however many are equal; while the log is
+not written, as on a terminal that is held with Ctrl-S, the sink waits. One of more than 4 KiB, as of very long headers,
+is cut. What was said and not yet written, up to the 64 KiB of a pipe, is lost when the agent is killed: the log is no
+place for data.
+
+This sink loops over rows, as one line a row is what it is for; a row costs the bytes that are shown, however long its
+body is.
 """
 
 from __future__ import annotations
@@ -21,6 +26,8 @@ from shipper.api import EventBatch, Options, Sink, SinkContext, at_least, column
 
 _LOG = logging.getLogger("shipper.sink.logger")
 _ROW_BYTES = 16
+#: A line is a delivery: it waits where others are dropped.
+_DELIVERY = {"delivers": True}
 _SHOWN = bytes(code if 0x20 <= code <= 0x7E else ord(".") for code in range(256))
 
 
@@ -48,7 +55,7 @@ class LoggerSink(Sink[LoggerOptions]):
         headers = _printed_headers(batch).to_pylist()
         bodies = pc.binary_slice(batch.body, 0, self.options.bytes_max).to_pylist()
         for printed, body in zip(headers, bodies, strict=True):
-            _LOG.info("Event: { headers:%s body:%s }", printed.decode(), _dump(body))
+            _LOG.info("Event: { headers:%s body:%s }", printed.decode(), _dump(body), extra=_DELIVERY)
 
     def flush(self) -> int:
         return 0

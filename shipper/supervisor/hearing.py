@@ -10,6 +10,7 @@ import contextlib
 import os
 
 from shipper import log
+from shipper.log_pipe import WorkerLines
 
 #: As much as a slow terminal shows in a moment.
 _PIECE_BYTES = 16 << 10
@@ -26,7 +27,7 @@ class Hearing:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._lines = log.WorkerLines("worker")
+        self._lines = WorkerLines("worker")
         os.set_blocking(fd, False)
 
     def hear(self) -> None:
@@ -43,5 +44,5 @@ class Hearing:
             self._say(os.read(self._fd, bytes_max))
 
     def _say(self, data: bytes) -> None:
-        for level, component, text in self._lines.feed(data):
-            log.say(level, component, text)
+        for line in self._lines.feed(data):
+            line.say(log.current())

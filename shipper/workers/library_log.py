@@ -1,6 +1,9 @@
 """What components and libraries say with the standard `logging`: it goes into the worker's log, every line of it.
 
 Unlike our own facts, these lines are not counted when they repeat: two equal events in the `logger` sink are two lines.
+As our own facts, they are dropped when nobody reads the log, so that data go on; but for those that are said with
+`extra={"delivers": True}`. They are the delivery of a sink, and wait.
+
 Imported only where something has imported `logging` already, so that no other process pays for it.
 """
 
@@ -22,7 +25,8 @@ class _ToLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         level = _LEVELS.get(record.levelno, record.levelname)
-        log.pass_on(level if level in log.LEVELS else "INFO", self._component, record.getMessage())
+        level = level if level in log.LEVELS else "INFO"
+        log.pass_on(level, self._component, record.getMessage(), waits=getattr(record, "delivers", False))
 
 
 def listen(component: str) -> None:

@@ -32,7 +32,7 @@ from typing import Any
 
 import orjson
 
-from shipper import log, registry
+from shipper import log, log_pipe, registry
 from shipper.workers import heap, kin, process
 from shipper.workers.spec import WorkerSpec
 from shipper.workers.stamp import STAMP
@@ -41,7 +41,7 @@ from shipper.workers.stamp import STAMP
 def main() -> int:
     """Serves the supervisor until its end of the pipe is closed."""
     kin.be_deaf()
-    log.configure_worker_log(2, os.environ.get(kin.LOG_LEVEL, "INFO"))
+    log_pipe.configure_worker_log(2, os.environ.get(kin.LOG_LEVEL, "INFO"))
     for line in sys.stdin.buffer:
         request = orjson.loads(line)
         answer: dict[str, Any]

@@ -11,7 +11,7 @@ import pytest
 
 from shipper import log
 from shipper.cli.log import Console, RotatingFile, configure_supervisor_log, log_file, wanted
-from shipper.log import Log, WorkerLines, format_line, printable
+from shipper.log import Log, format_line, printable
 from shipper.testing.fakes import ManualClock
 
 
@@ -148,64 +148,6 @@ def test_lines_below_the_level_are_not_written() -> None:
     for level in ("DEBUG", "INFO", "WARN", "ERROR"):
         said.log.say(level, "k1", level)
     assert said.lines == ["WARN k1: WARN", "ERROR k1: ERROR"]
-
-
-# --- workers
-
-
-def test_what_a_worker_says_arrives_whole_in_the_supervisor() -> None:
-    """Through a pipe, whatever the pieces in which it is read."""
-    read_fd, write_fd = os.pipe()
-    log.configure_worker_log(write_fd)
-    log.say("WARN", "k1", "first \x01 with a separator")
-    log.say("debug", "k1", "not wanted")
-    log.say("INFO", "r1", "second")
-    os.close(write_fd)
-    data = b"".join(iter(lambda: os.read(read_fd, 3), b""))
-    os.close(read_fd)
-
-    lines = WorkerLines("worker")
-    found = [fact for start in range(0, len(data), 7) for fact in lines.feed(data[start : start + 7])]
-
-    assert found == [("WARN", "k1", "first \\x01 with a separator"), ("INFO", "r1", "second")]
-
-
-def test_what_a_library_prints_becomes_a_line_of_that_worker() -> None:
-    lines = WorkerLines("k1")
-    assert lines.feed(b"hdfs-native: can't resolve nn\nno line end") == [
-        ("WARN", "k1", "hdfs-native: can't resolve nn")
-    ]
-    assert lines.feed(b"") == [("WARN", "k1", "no line end")]
-    assert lines.feed(b"\n\n  \n\xff\n") == [("WARN", "k1", "\ufffd")]
-
-
-def test_a_line_of_a_worker_is_one_write_that_no_other_can_mix_with() -> None:
-    """At most PIPE_BUF bytes, cut where a character ends or not at all."""
-    read_fd, write_fd = os.pipe()
-    log.configure_worker_log(write_fd)
-    log.say("ERROR", "k1", "日" * 5000)
-    data = os.read(read_fd, 1 << 20)
-    os.close(read_fd)
-    os.close(write_fd)
-    assert len(data) <= log.PIPE_BUF_BYTES
-    ((level, component, text),) = WorkerLines("w").feed(data)
-    assert (level, component) == ("ERROR", "k1")
-    assert text.endswith("...")
-
-
-def test_a_worker_whose_supervisor_is_gone_goes_on() -> None:
-    read_fd, write_fd = os.pipe()
-    os.close(read_fd)
-    log.configure_worker_log(write_fd)
-    log.say("ERROR", "k1", "nobody hears this")
-    os.close(write_fd)
-
-
-def test_an_endless_line_of_a_worker_does_not_fill_the_supervisor() -> None:
-    lines = WorkerLines("w")
-    found = [fact for _ in range(100) for fact in lines.feed(b"x" * 4096)]
-    assert found
-    assert len(lines._rest) <= 20 * 4096
 
 
 def test_a_defect_is_one_line_for_people_and_a_traceback_for_the_file() -> None:

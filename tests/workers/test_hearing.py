@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from shipper import log
 from shipper.supervisor.hearing import Hearing
 from shipper.testing.agent import Agent
 from shipper.testing.ports import free_ports
-from tests.workers.conftest import agent_of, seq
+from tests.workers.conftest import agent_of, seq, taildir
 
 
 class Pipe:
@@ -83,3 +84,14 @@ def test_an_agent_that_logs_all_that_it_has_answers_and_stops(agent: Callable[..
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=20) as answer:
         assert answer.status == 200
     assert one.stop() == 0, one.log()[-5000:]
+
+
+def test_equal_events_are_lines_of_their_own(agent: Callable[..., Agent], tmp_path: Path) -> None:
+    """All the way from the sink to the file that the log is written to."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.log").write_text("same\nsame\nother\nsame\n")
+    sink = "a1.sinks.k1.type = logger\na1.sinks.k1.channel = c1\n"
+    one = agent(agent_of(taildir("r1", "c1", tmp_path / "in"), sink)).start()
+    one.until(lambda: one.log().count("Event: {") >= 4)
+    assert one.stop() == 0, one.log()
+    assert re.findall(r" INFO  k1: Event: \{ .* (\w+) \}\n", one.log()) == ["same", "same", "other", "same"]

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from shipper import log
+from shipper.api import EventBatch
+from shipper.sinks.logger import LoggerOptions, LoggerSink
 from shipper.workers.library_log import listen
 
 
@@ -31,6 +33,21 @@ def test_equal_lines_are_all_said(said: list[tuple[str, str, str]]) -> None:
     for _ in range(2):
         logging.getLogger("shipper.sink.logger").info("Event: { headers:{} body: %s }", "41\n00000010 42")
     assert said == 2 * [("INFO", "k1", "Event: { headers:{} body: 41"), ("INFO", "k1", "00000010 42 }")]
+
+
+def test_what_a_sink_delivers_waits_and_nothing_else_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library has nothing to say that data would have to wait for."""
+    waiting: list[tuple[str, bool]] = []
+    monkeypatch.setattr(log, "pass_on", lambda level, name, text, *, waits: waiting.append((text, waits)))
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(root, "level", root.level)
+    monkeypatch.setattr(logging.getLogger("shipper"), "level", logging.INFO)
+    listen("k1")
+    sink = LoggerSink(LoggerOptions())
+    sink.deliver(EventBatch.of([b"a"]))
+    logging.getLogger("some.library").warning("lost")
+    assert [(text[:7], waits) for text, waits in waiting] == [("Event: ", True), ("lost", False)]
 
 
 def test_a_line_can_not_be_forged(said: list[tuple[str, str, str]]) -> None:
