@@ -75,10 +75,11 @@ class _Translation:
 
     def _class(self) -> str:
         self._at += 1
-        out = ["["]
+        opening = "["
         if self._pattern.startswith("^", self._at):
-            out.append("^")
+            opening = "[^"
             self._at += 1
+        members: list[str] = []
         while self._at < len(self._pattern) and self._pattern[self._at] != "]":
             char = self._pattern[self._at]
             if char == "[":
@@ -86,16 +87,17 @@ class _Translation:
             if self._pattern.startswith("&&", self._at):
                 raise ValueError("the intersection of classes (&&) has no counterpart here; write one class")
             if char == "\\":
-                out.append(self._escape(in_class=True))
+                members.append(self._escape(in_class=True))
             else:
-                out.append(char)
+                # What is no negation in Java must be none in Python: a caret that follows text that became nothing.
+                members.append("\\^" if char == "^" else char)
                 self._at += 1
         if self._at >= len(self._pattern):
             raise ValueError("is no regular expression: a class ([...]) is not closed")
-        if out[-1] in ("[", "^"):
+        if not any(members):
             raise ValueError("is no regular expression: a class ([...]) is empty; write \\] for the bracket itself")
         self._at += 1
-        return "".join(out) + "]"
+        return f"{opening}{''.join(members)}]"
 
     def _escape(self, *, in_class: bool) -> str:
         pattern = self._pattern
