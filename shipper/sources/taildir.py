@@ -188,9 +188,9 @@ class TaildirSource(Source[TaildirOptions]):
         )
         try:
             self._tail = Tail(groups, settings, context)
+            self._tail.open()
         except OSError as problem:
             raise self._unusable(problem) from None
-        self._tail.open()
 
     def poll(self, wait_s: float) -> EventBatch | None:
         return self._tail.poll(wait_s)

@@ -9,6 +9,7 @@ import resource
 
 import pytest
 
+from shipper.api import ComponentFailed
 from shipper.sources._tail import watch as watch_module
 
 
@@ -230,6 +231,20 @@ def test_when_the_process_has_no_descriptor_left_files_take_turns(world, monkeyp
     assert len(world.read(source)) == 10
     assert "more than this process may open" in world.words()
     source.close()
+
+
+def test_a_start_without_a_descriptor_says_what_to_raise(world, monkeypatch):
+    """Which files were there at the start decides where they begin, so it begins when it can look."""
+
+    def refuse(path):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
+
+    world.write("app.log", "a1\n")
+    with monkeypatch.context() as without:
+        without.setattr(os, "listdir", refuse)
+        with pytest.raises(ComponentFailed, match="ulimit -n, LimitNOFILE"):
+            world.start()
+    assert world.read(world.start()) == ["a1"]
 
 
 def test_a_closed_file_that_is_deleted_with_unread_lines_is_counted_and_said(world):

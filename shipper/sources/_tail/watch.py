@@ -70,11 +70,6 @@ class DirectoryWatch:
         """What to wait for."""
         return -1 if self._inotify is None else self._inotify.fileno
 
-    @property
-    def complete(self) -> bool:
-        """True when every directory that was asked for is watched."""
-        return self._inotify is not None and not self._blind
-
     def add(self, directory: str) -> None:
         """Watches a directory; again is harmless."""
         if directory in self._watches or directory in self._blind or self._inotify is None:
