@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import json
 import os
+import zlib
 
 import pytest
 
 from shipper.api import ComponentFailed
 from shipper.sources._tail import positions
-from shipper.sources._tail.identity import FileKey
+from shipper.sources._tail.flume_positions import fingerprint
+from shipper.sources._tail.identity import FileKey, key_of, owner_of
+from shipper.sources._tail.watched import WatchedFile
 
 
 def test_a_restart_neither_loses_nor_repeats(world):
@@ -307,6 +310,114 @@ def test_a_file_that_comes_back_to_a_worker_goes_on_where_the_other_one_left_it(
     assert world.read(world.start(positions=old)) == ["a3"]
 
 
+def test_a_worker_never_writes_down_anew_what_another_one_reads(world):
+    """Each knows the places of all, as they were at its start: they must not become newer than the right ones."""
+    names = [f"app.log.{number}" for number in range(8)]
+    for name in names:
+        world.write(name, f"{name} 0\n")
+    for run in range(1, 5):
+        sources = [world.start(worker=worker, workers=2) for worker in range(2)]
+        assert sorted(line for source in sources for line in world.read(source)) == [
+            f"{name} {run - 1}" for name in names
+        ]
+        for source in sources:
+            source.close()
+        for name in names:
+            world.append(name, f"{name} {run}\n")
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["together", "one after the other"])
+def test_a_file_goes_on_whoever_read_it_before(world, together):
+    """However many workers there are: a file is found again by its new worker, under its new name."""
+    names = [f"app.log.{number}" for number in range(12)]
+    for name in names:
+        world.write(name, f"{name} 0\n")
+    for run, workers in enumerate((2, 3, 1, 4, 2, 3, 3, 2), 1):
+        found = []
+        if together:
+            sources = [world.start(worker=worker, workers=workers) for worker in range(workers)]
+            for source in sources:
+                found += world.wait_and_read(source, 5)
+            for source in sources:
+                source.close()
+        else:
+            for worker in range(workers):
+                source = world.start(worker=worker, workers=workers)
+                found += world.wait_and_read(source, 5)
+                source.close()
+        assert sorted(found) == sorted(f"{name} {run - 1}" for name in names), f"run {run} with {workers} workers"
+        for name in names:
+            world.append(name, f"{name} {run}\n")
+        (world.logs / "app.log.3").rename(world.logs / "turning")
+        (world.logs / "app.log.5").rename(world.logs / "app.log.3")
+        (world.logs / "turning").rename(world.logs / "app.log.5")
+
+
+def as_the_release_before(world, places):
+    """Slots as it wrote them: worker -> (run, {path: lines that were read of it})."""
+    store = next(world.state.glob("tail-*.[01]"))
+    name = store.stem.removeprefix("tail-").rpartition("-")[0]
+    for path in world.state.glob("tail-*.[01]"):
+        path.unlink()
+    for worker, (run, lines) in places.items():
+        content = {"run": run, "epoch": 0, "json": [list(positions_of(world))], "files": []}
+        for path, count in lines.items():
+            with open(path, "rb") as file:
+                watched = WatchedFile(key_of(file.fileno(), os.fstat(file.fileno())), "", str(path), None)
+                watched.fd = file.fileno()
+                watched.go_to(len(b"".join(file.readlines()[:count])))
+            key = watched.key
+            content["files"].append([key.device, key.inode, key.generation, watched.offset, watched.mark_text])
+        body = json.dumps(content, separators=(",", ":")).encode()
+        head = f"shipper-tail 1 {run} {len(body)} {zlib.crc32(body)}\n".encode()
+        (world.state / f"tail-{name}-{worker}.{run % 2}").write_bytes(head + body)
+
+
+def positions_of(world):
+    """How a slot knows the position file."""
+    return fingerprint(world.position_file.read_bytes())
+
+
+@pytest.mark.parametrize("workers", [2, 3, 1])
+def test_what_the_release_before_wrote_down_too_often_is_not_believed(world, workers):
+    """It wrote old places of files that another worker read under a run as new as that worker's, or newer."""
+    paths = [
+        world.write(f"app.log.{number}", "".join(f"{number} {line}\n" for line in range(4))) for number in range(9)
+    ]
+    source = world.start()
+    assert len(world.read(source)) == 36
+    source.close()
+    owner = {path: owner_of((path.stat().st_dev, path.stat().st_ino), 2) for path in paths}
+    as_the_release_before(
+        world,
+        {
+            0: (7, {path: 3 if owner[path] == 0 else 1 for path in paths}),
+            1: (8, {path: 3 if owner[path] == 1 else 2 for path in paths}),
+        },
+    )
+    for number in range(9):
+        world.append(f"app.log.{number}", f"{number} 4\n")
+    found = []
+    for worker in range(workers):
+        source = world.start(worker=worker, workers=workers)
+        found += world.read(source)
+        source.close()
+    assert sorted(found) == [f"{number} {line}" for number in range(9) for line in (3, 4)]
+    again = [world.start(worker=worker, workers=workers) for worker in range(workers)]
+    assert [line for source in again for line in world.read(source)] == []
+
+
+def test_a_shorter_place_of_the_worker_that_reads_a_file_counts_though_the_release_before_kept_a_longer_one(world):
+    """A log was truncated and began with the same lines: what another worker had kept fits it too."""
+    path = world.write("app.log", "a\nb\nc\n")
+    source = world.start()
+    world.read(source)
+    source.close()
+    owner = owner_of((path.stat().st_dev, path.stat().st_ino), 2)
+    as_the_release_before(world, {owner: (7, {path: 1}), 1 - owner: (8, {path: 3})})
+    assert world.read(world.start(worker=owner, workers=2)) == ["b", "c"]
+
+
 def test_a_renamed_file_stays_with_its_worker(world):
     for number in range(20):
         world.write(f"app.log.{number}", "a\n")
@@ -343,12 +454,12 @@ def test_a_disk_that_was_renumbered_at_reboot_is_the_same_disk(world, monkeypatc
     source.close()
     save = positions.PositionStore.save
 
-    def renumbered(self, run, epoch, written, marks, *, sync=False):
+    def renumbered(self, run, epoch, written, marks, kept, *, sync=False):
         moved = [
             (FileKey(key.device + 4711, key.inode, key.generation if handles else 77), offset, anchor)
             for key, offset, anchor in marks
         ]
-        save(self, run, epoch, written, moved, sync=sync)
+        save(self, run, epoch, written, moved, kept, sync=sync)
 
     found = []
     for more in ("one more", "two more"):
@@ -373,12 +484,12 @@ def test_a_file_with_the_inode_of_one_of_another_group_stays_in_its_own(world, m
     inode = world.write("b.log", "b1\n").stat().st_ino
     save = positions.PositionStore.save
 
-    def used_again(self, run, epoch, written, marks, *, sync=False):
+    def used_again(self, run, epoch, written, marks, kept, *, sync=False):
         moved = [
             (key if key.inode == inode else FileKey(key.device, inode, key.generation ^ 1), offset, anchor)
             for key, offset, anchor in marks
         ]
-        save(self, run, epoch, written, moved, sync=sync)
+        save(self, run, epoch, written, moved, kept, sync=sync)
 
     with monkeypatch.context() as patch:
         patch.setattr(positions.PositionStore, "save", used_again)

@@ -20,6 +20,7 @@ import pytest
 from shipper.files.journal import Journal
 from shipper.files.journal_record import MAGIC, framed, records_in
 from shipper.instance.ledger_book import LedgerBook
+from shipper.sources._tail.positions import PositionStore
 from shipper.testing.agent import Agent
 from tests.workers.conftest import agent_of, file_roll, hdfs_lz4, lz4_texts, taildir, texts
 from tests.workers.test_kills import Writer, judge, line
@@ -133,6 +134,39 @@ def test_after_a_power_cut_nothing_is_lost(kind: str, loses: bool, agent: Callab
     assert twice <= most <= twice + twice_most, f"{twice} came twice, the ledger says {most} at most"
     assert said == {"twice_unknown": 0}
     print(f"{kind}: {writer.lines} lines, {twice} twice, at most {most}")
+
+
+def written_down(one: Agent, workers: int) -> int:
+    """Bytes that a tail need not read again, as all of its workers have written down."""
+    if (slot := next(one.state_dir.glob("**/tail-*-0.[01]"), None)) is None:
+        return 0
+    store = PositionStore(slot.parent, slot.stem.removeprefix("tail-").rpartition("-")[0], 0, workers)
+    return sum(mark.offset for mark in store.load(note=False).marks.values())
+
+
+@pytest.mark.parametrize("workers", [(2, 2, 2, 2, 2), (2, 3, 1, 2, 2)], ids=["two workers", "more and fewer workers"])
+def test_what_was_safe_before_a_power_cut_never_comes_again(
+    workers: tuple[int, ...], agent: Callable[..., Agent], tmp_path: Path
+) -> None:
+    """Whichever worker reads a file then, and however often the power went before."""
+    logs, out = tmp_path / "in", tmp_path / "out"
+    logs.mkdir()
+    written = 0
+    one = agent("")
+    for count in workers:
+        tailed = taildir("r1", "c1", logs, writePosInterval=500, workers=count)
+        one.file.write_text(agent_of(tailed, file_roll("k1", "c1", out)))
+        one.start()
+        for path in [logs / f"{number}.log" for number in range(8)]:
+            with path.open("ab") as file:
+                file.write(b"".join(map(line, range(written, written + 100))))
+            written += 100
+        size = sum(path.stat().st_size for path in logs.iterdir())
+        one.until(lambda size=size, count=count: written_down(one, count) == size, "all is written down", 30)
+        one.kill_all()
+        power_cut(one, None)
+    found = numbers(texts(out))
+    assert found == Counter(range(written)), f"{found.total() - len(found)} of {written} lines came twice"
 
 
 def test_a_clean_stop_without_its_run_directory_is_exact(agent: Callable[..., Agent], tmp_path: Path) -> None:

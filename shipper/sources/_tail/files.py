@@ -13,13 +13,12 @@ from __future__ import annotations
 import errno
 import os
 import stat as stats
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from shipper.api import Clock
 from shipper.sources._tail.group import FileGroup
-from shipper.sources._tail.identity import FileKey, Mark, key_of
+from shipper.sources._tail.identity import FileKey, Mark, key_of, owner_of
 from shipper.sources._tail.watch import DirectoryWatch, Say
 from shipper.sources._tail.watched import WatchedFile
 from shipper.sources._unread import Unread, is_there
@@ -463,10 +462,10 @@ class _Places:
 
 
 def belongs_to(worker: int, workers: int) -> Callable[[Identity], bool]:
-    """Deals files to workers by their identity, so that a renamed file stays with its worker."""
+    """Says of a file whether it is this worker's."""
     if workers == 1:
         return lambda identity: True
-    return lambda identity: zlib.crc32(b"%d:%d" % identity) % workers == worker
+    return lambda identity: owner_of(identity, workers) == worker
 
 
 def in_directory(identity: Identity, path: str) -> bool:

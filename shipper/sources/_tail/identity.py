@@ -32,6 +32,11 @@ class FileKey:
         return f"{self.device:x}.{self.inode:x}.{self.generation:x}"
 
 
+def owner_of(identity: tuple[int, int], workers: int) -> int:
+    """The worker that reads a file, by its device and inode: so a renamed file stays with its worker."""
+    return zlib.crc32(b"%d:%d" % identity) % workers
+
+
 def key_of(fd: int, stat: os.stat_result) -> FileKey:
     """The key of an open file."""
     return FileKey(stat.st_dev, stat.st_ino, _generation(fd))

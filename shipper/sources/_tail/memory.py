@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from shipper.api import Origin, SourceContext
 from shipper.sources._tail import flume_positions
-from shipper.sources._tail.files import FileSet, in_directory
+from shipper.sources._tail.files import FileSet, belongs_to, in_directory
 from shipper.sources._tail.flume_positions import FlumePosition
 from shipper.sources._tail.identity import FileKey, Mark
 from shipper.sources._tail.positions import PositionStore, Remembered
@@ -52,7 +52,8 @@ class Memory:
         self._say = context.say
         self._alone = context.workers == 1
         self._writes_json = context.worker == 0
-        self._store = PositionStore(context.state_dir, name, context.worker, apart=apart)
+        self._mine = belongs_to(context.worker, context.workers)
+        self._store = PositionStore(context.state_dir, name, context.worker, context.workers, apart=apart)
         remembered, content = self._look()
         if remembered.found and remembered.apart != apart:
             # What we wrote last was another file: this one says nothing, neither by what is in it nor by its absence.
@@ -63,6 +64,9 @@ class Memory:
         self._flume: dict[int, FlumePosition] = {}
         self._marks: dict[FileKey, Mark] = {}
         self._stored: dict[FileKey, Mark] = {}
+        self._others: dict[FileKey, list[Mark]] = {}
+        self._runs: dict[FileKey, int] = {}
+        self._handed_over: set[FileKey] = set()
         self._by_inode: defaultdict[int, list[FileKey]] = defaultdict(list)
         self._opened = False
         self._told = context.tells_durable
@@ -91,8 +95,9 @@ class Memory:
             return self._flume_mark(entry, file, size)
         if (told := self._marks.pop(file.key, None)) is not None:
             # Both the channel's and the store's fit when a file went to another worker and came back: the later counts.
-            fitting = [mark for mark in (told, self._stored.get(file.key)) if mark and mark.fits(file.fd, size)]
-            if told not in fitting:
+            known = [told, self._stored.get(file.key), *self._others.pop(file.key, [])]
+            fitting = [mark for mark in known if mark and mark.fits(file.fd, size)]
+            if told not in fitting and (file.key in self._in_channel or not fitting):
                 self.misfits.append((file, told))
             if fitting:
                 return max(fitting, key=lambda mark: mark.offset)
@@ -138,14 +143,15 @@ class Memory:
         return self._saved
 
     def unplaced(self) -> Iterator[tuple[FileKey, Mark]]:
-        """Files that were followed last time and have not been found under a matching name."""
-        yield from list(self._marks.items())
+        """Our files that were followed last time and have not been found under a matching name."""
+        yield from [(key, mark) for key, mark in self._marks.items() if self._mine((key.device, key.inode))]
 
     def opened(self, files: FileSet) -> None:
         """All files of the first listing are placed. A decision by hand is written down, so that it is made once.
 
         What was remembered of a file that is gone is dropped, unless its whole directory is empty or gone: that may be
-        a disk which is not mounted yet.
+        a disk which is not mounted yet. What another worker reads is kept until that worker has written it down: it may
+        start after we have saved.
         """
         peopled = {os.path.dirname(file.path) for file in files}
         self._marks = {key: mark for key, mark in self._marks.items() if self._may_come_back(key, mark, peopled)}
@@ -210,14 +216,15 @@ class Memory:
     def _save_store(self, files: Iterable[WatchedFile], written: set[tuple[int, int]], *, sync: bool) -> bool:
         known = list(files)
         marks = [(file.key, *self._place(file)) for file in known]
+        kept = []
         for key, mark in self._marks.items():
             safe = self._durable_marks.get(key) if key in self._in_channel else mark
             if safe is not None:
-                marks.append((key, safe.offset, safe.anchor))
+                kept += [(self._runs[key], key, one) for one in (safe, *self._others.get(key, ()))]
         if len(self._safe) > 2 * len(known) + 64:
             self._safe = {file.stream: self._safe[file.stream] for file in known if file.stream in self._safe}
         try:
-            self._store.save(self._run, self.epoch, written, marks, sync=sync)
+            self._store.save(self._run, self.epoch, written, marks, kept, sync=sync)
         except OSError as problem:
             self._failed(problem)
             return False
@@ -284,7 +291,8 @@ class Memory:
             if content is None:
                 self._say("info", f"{self._json_path} is gone: every file is read as if it was new")
             return
-        self._stored = remembered.marks
+        self._stored, self._others, self._runs = remembered.marks, remembered.others, remembered.runs
+        self._handed_over = remembered.handed_over
         self._marks = dict(remembered.marks)
         epochs = {stream: stream[len(ours) :].partition(":") for stream in streams}
         self.epoch = max([self.epoch, *(int(epoch) for epoch, _, _ in epochs.values())])
@@ -319,8 +327,9 @@ class Memory:
                 return self._marks.pop(key)
         return None
 
-    @staticmethod
-    def _may_come_back(key: FileKey, mark: Mark, peopled: set[str]) -> bool:
+    def _may_come_back(self, key: FileKey, mark: Mark, peopled: set[str]) -> bool:
+        if key in self._handed_over and not self._mine((key.device, key.inode)):
+            return False
         return os.path.dirname(mark.path) not in peopled or in_directory((key.device, key.inode), mark.path)
 
     def _with_siblings(self, listed: list[FlumePosition]) -> list[FlumePosition]:
