@@ -116,6 +116,10 @@ def test_javas_expressions_match_what_they_match_in_java(pattern, matching, othe
         ("a\\", "ends in a single"),
         (r"\X", "no counterpart"),
         (r"(?s).", "no counterpart"),
+        ("a{4294967296}", "a repetition is 2147483647 times at most"),
+        (r"\x{110000}", "the last character is"),
+        (r"\x{ffffffffffffffff}", "the last character is"),
+        ("(" * 3000 + ")" * 3000, "hundreds of levels deep"),
     ],
 )
 def test_what_python_can_not_say_is_refused_with_a_reason(pattern, reason):

@@ -113,3 +113,15 @@ def test_names_in_the_position_file_are_escaped_as_gson_does():
         written == b'[{"inode":1,"pos":2,"file":"/d/a\\u003db\\u0026\\u003cc\\u003e\\u0027d\\"\\\\\\t\xc3\xa9\\u2028"}]'
     )
     assert parse(written) == [FlumePosition(1, 2, "/d/a=b&<c>'d\"\\\té\u2028")]
+
+
+@pytest.mark.parametrize("numbers", ['"inode":1,"pos":-5', '"inode":1,"pos":1e999', '"inode":1e999,"pos":5',
+                                     '"inode":1,"pos":9223372036854775808'])  # fmt: skip
+def test_a_place_that_no_file_has_makes_it_no_position_file(numbers):
+    with pytest.raises(ValueError, match="of /d/a are those of no file; write pos as bytes, from 0 to"):
+        parse(f'[{{{numbers},"file":"/d/a"}}]'.encode())
+
+
+def test_lists_in_each_other_are_no_position_file():
+    with pytest.raises(ValueError, match="a list of"):
+        parse(b"[" * 100_000)

@@ -13,11 +13,13 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from shipper import whole_file
 
 # Gson escapes for HTML, and the two line separators for JavaScript.
 _ESCAPED = re.compile("[\"\\\\<>&='\u2028\u2029\x00-\x1f]")
+_OFFSET_MAX = (1 << 63) - 1
 _SHORT = {'"': '\\"', "\\": "\\\\", "\t": "\\t", "\b": "\\b", "\n": "\\n", "\r": "\\r", "\f": "\\f"}
 
 
@@ -42,13 +44,28 @@ def parse(content: bytes) -> list[FlumePosition]:
     Raises:
         ValueError: it is none; the message says why.
     """
-    entries = json.loads(content.decode("utf-8", "surrogateescape"))
+    try:
+        entries = json.loads(content.decode("utf-8", "surrogateescape"))
+    except RecursionError:
+        entries = None
     if not isinstance(entries, list):
         raise ValueError("a list of {inode, pos, file} is expected")
     try:
-        return [FlumePosition(int(e["inode"]), int(e["pos"]), str(e["file"])) for e in entries]
+        return [_position(e["inode"], e["pos"], str(e["file"])) for e in entries]
     except (KeyError, TypeError) as problem:
         raise ValueError(f"every entry needs inode, pos and file: {problem!r}") from None
+
+
+def _position(inode: Any, pos: Any, path: str) -> FlumePosition:
+    try:
+        found = FlumePosition(int(inode), int(pos), path)
+    except OverflowError:  # 1e999
+        found = FlumePosition(-1, -1, path)
+    if not 0 <= found.offset <= _OFFSET_MAX:
+        raise ValueError(
+            f"inode {inode} and pos {pos} of {path} are those of no file; write pos as bytes, from 0 to {_OFFSET_MAX}"
+        )
+    return found
 
 
 def fingerprint(content: bytes) -> tuple[int, int]:

@@ -7,6 +7,7 @@ Only what the two write differently is changed; what Python can't say is refused
 from __future__ import annotations
 
 import re
+import sys
 
 _DOT = "[^\\n\\r\\x85\\u2028\\u2029]"
 _POSIX = {
@@ -29,6 +30,10 @@ def compile_java(pattern: str) -> re.Pattern[str]:
         return re.compile(_Translation(pattern).run(), re.ASCII)
     except re.error as problem:
         raise ValueError(f"is no regular expression: {problem}") from None
+    except OverflowError:
+        raise ValueError("is no regular expression: a repetition is 2147483647 times at most") from None
+    except RecursionError:
+        raise ValueError("can't be used: its groups stand in each other hundreds of levels deep") from None
 
 
 class _Translation:
@@ -137,7 +142,9 @@ class _Translation:
             return f"\\x{int(octal[0], 8):02x}"
         if char == "x" and (wide := re.match(r"\{([0-9a-fA-F]+)\}", pattern[self._at :])):
             self._at += wide.end()
-            return re.escape(chr(int(wide[1], 16)))
+            if (point := int(wide[1], 16)) > sys.maxunicode:
+                raise ValueError(f"is no regular expression: the last character is \\x{{{sys.maxunicode:x}}}")
+            return re.escape(chr(point))
         if char in "xu" or char.isdigit() or (char in _SAME and char != "G"):
             return "\\" + char
         if char.isalpha():
