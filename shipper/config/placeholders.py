@@ -40,8 +40,11 @@ _INACTIVE = (
 #: Keys whose values have `${...}` of their own: a shell's, or a group of a regular expression.
 _OWN_DOLLARS = re.compile(r"(?i)(command|shell|replaceString|pattern|regex)\Z")
 
+_BRACES = re.compile(r"\$\{|\}")
 _NESTED = re.compile(r"\$\{[^}]*\$\{")
 _DEPTH_MAX = 64
+_LEVELS_MAX = 100
+_TOO_DEEP = f"placeholders stand in each other more than {_LEVELS_MAX} levels deep; give a part of it a key of its own"
 
 
 class _Loop(Exception):
@@ -117,10 +120,15 @@ class _Resolver:
             try:
                 self._done[setting.key] = self._replaced(setting.value, setting)
             except (_Loop, ValueError) as wrong:
-                self.problems.append(setting.problem("error", f"{setting.key}: {wrong}."))
-                self._done[setting.key] = setting.value
+                self._leave(setting, str(wrong))
+            except RecursionError:  # of several keys together
+                self._leave(setting, _TOO_DEEP)
             self._open = []
         return self._done[setting.key]
+
+    def _leave(self, setting: Property, why: str) -> None:
+        self.problems.append(setting.problem("error", f"{setting.key}: {why}."))
+        self._done[setting.key] = setting.value
 
     def _replaced(self, text: str, setting: Property) -> str:
         """`text` with every placeholder replaced. The scan is commons-text's, so that odd texts come out the same."""
@@ -221,17 +229,17 @@ class _Resolver:
 
 def _end_of(text: str, at: int) -> int | None:
     """The brace that closes what begins at `at`, None when none does."""
-    depth = 0
-    while at < len(text):
-        if text.startswith("${", at):
+    depth = deepest = 0
+    for brace in _BRACES.finditer(text, at):
+        if brace[0] != "}":
             depth += 1
-            at += 2
-            continue
-        if text[at] == "}":
-            if depth == 0:
-                return at
+            deepest = max(depth, deepest)
+        elif depth == 0:
+            if deepest > _LEVELS_MAX:
+                raise ValueError(_TOO_DEEP)
+            return brace.start()
+        else:
             depth -= 1
-        at += 1
     return None
 
 

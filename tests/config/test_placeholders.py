@@ -93,6 +93,22 @@ def test_a_ring_is_an_error_that_names_it_and_the_values_stay(text: str) -> None
     assert "${" in result.properties["a"].value
 
 
+@pytest.mark.parametrize("value", ["${a:-" * 2000 + "5" + "}" * 2000, "${" * 3000 + "}" * 3000])
+def test_placeholders_in_each_other_without_end_are_an_error_of_their_line(value: str) -> None:
+    result = resolved(f"b=1\nx={value}\ny=${{b}}")
+    [problem] = result.problems
+    assert (problem.severity, problem.line) == ("error", 2)
+    assert "more than 100 levels deep; give a part of it a key of its own" in problem.message
+    assert result.properties["y"].value == "1"
+
+
+def test_keys_that_are_too_deep_together_are_an_error() -> None:
+    lines = [f"k{n}={'${none:-' * 90}${{k{n + 1}}}{'}' * 90}" for n in range(20)]
+    result = resolved("\n".join([*lines, "k20=1"]))
+    assert {p.severity for p in result.problems} == {"error"}
+    assert all("levels deep" in p.message for p in result.problems)
+
+
 def test_a_ring_is_shown_once_round() -> None:
     messages = [p.message for p in resolved("a=${b}\nb=x${c}\nc=${a}").problems]
     assert messages[0] == "a: placeholders refer to each other in a ring (a -> b -> c -> a)."
