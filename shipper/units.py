@@ -18,30 +18,72 @@ _SECONDS = {
     "h": 3600.0, "hour": 3600.0, "hours": 3600.0, "d": 86400.0, "day": 86400.0, "days": 86400.0,
 }  # fmt: skip
 _QUANTITY = re.compile(r"([+-]?\d+(?:\.\d+)?)\s*([a-zA-Z]*)\Z")
+_WHOLE = re.compile(r"[+-]?\d+\Z")
+
+#: No number is larger: Java's `long` ends here, as do file offsets and the words that processes share.
+NUMBER_MAX = (1 << 63) - 1
+_BEYOND = float(1 << 63)  # what it is as a float, which is one more
+
+# Python turns no more than 4300 digits into a number; far fewer are too many already.
+_DIGITS_MAX = 400
+
+
+def parse_integer(text: str) -> int:
+    """A whole number; `_` may stand between its digits.
+
+    Raises:
+        ValueError: the text is none, or Java's `long` can't hold it.
+    """
+    digits = text.strip().replace("_", "")
+    if _WHOLE.match(digits) is None:
+        raise ValueError("a whole number is needed")
+    return _whole(digits, 1)
 
 
 def parse_size(text: str) -> int:
     """Bytes from `text`: a bare number is bytes, K/M/G/T are powers of 1024.
 
     Raises:
-        ValueError: the text is no size; the message says what is.
+        ValueError: the text is no size, or Java's `long` can't hold it; the message says what is right.
     """
     match = _QUANTITY.match(text.strip())
     if match is None or match[2].lower() not in _SIZES:
         raise ValueError("a size is a number of bytes with an optional unit, as in 1048576, 512k or 64MiB")
-    return int(float(match[1]) * _SIZES[match[2].lower()]) if match[2] or "." in match[1] else int(match[1])
+    unit_bytes = _SIZES[match[2].lower()]
+    return _size(float(match[1]) * unit_bytes) if "." in match[1] else _whole(match[1], unit_bytes)
 
 
 def parse_seconds(text: str, unit_s: float) -> float:
     """Seconds from `text`; a bare number counts in the option's own unit of `unit_s` seconds.
 
     Raises:
-        ValueError: the text is no duration; the message says what is.
+        ValueError: the text is no duration, or more seconds than Java's `long` can hold.
     """
     match = _QUANTITY.match(text.strip())
     if match is None or (match[2] and match[2].lower() not in _SECONDS):
         raise ValueError("a duration is a number with an optional unit, as in 30, 500 ms, 30 seconds or 2h")
-    return float(match[1]) * (_SECONDS[match[2].lower()] if match[2] else unit_s)
+    seconds = float(match[1]) * (_SECONDS[match[2].lower()] if match[2] else unit_s)
+    if not -_BEYOND <= seconds <= _BEYOND:
+        raise _too_large()
+    return seconds
+
+
+def _whole(digits: str, unit: int) -> int:
+    """So many units, counted exactly."""
+    number = int(digits) * unit if len(digits) <= _DIGITS_MAX else NUMBER_MAX + 1
+    if not -NUMBER_MAX - 1 <= number <= NUMBER_MAX:
+        raise _too_large()
+    return number
+
+
+def _size(size_bytes: float) -> int:
+    if not -_BEYOND <= size_bytes < _BEYOND:
+        raise _too_large()
+    return int(size_bytes)
+
+
+def _too_large() -> ValueError:
+    return ValueError(f"a number lies between {-NUMBER_MAX - 1} and {NUMBER_MAX} here, as in Flume")
 
 
 def format_size(size_bytes: float) -> str:

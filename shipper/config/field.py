@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from shipper.likely import likely
-from shipper.units import parse_seconds, parse_size
+from shipper.units import parse_integer, parse_seconds, parse_size
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,6 @@ def _flag_doubt(value: str) -> str | None:
     return "anything but 'true' means false here, as in Flume; write true or false"
 
 
-def _integer(value: str) -> int:
-    try:
-        return int(value.strip().replace("_", ""))
-    except ValueError:
-        raise ValueError("a whole number is needed") from None
-
-
 def _decimal(value: str) -> float:
     try:
         return float(value.strip())
@@ -66,7 +59,7 @@ def _decimal(value: str) -> float:
 text = Kind("text", str)
 path = Kind("path", str)
 flag = Kind("true or false", _flag, _flag_doubt)
-integer = Kind("whole number", _integer)
+integer = Kind("whole number", parse_integer)
 decimal = Kind("number", _decimal)
 size = Kind("size in bytes", parse_size)
 words = Kind("names separated by blanks", lambda value: tuple(value.split()))
@@ -96,7 +89,7 @@ def at_least(kind: Kind, least: float, most: float | None = None) -> Kind:
     def parse(value: str) -> Any:
         number = kind.parse(value)
         if number < least or (most is not None and number > most):
-            raise ValueError(f"must be at least {least:g}" + (f" and at most {most:g}" if most is not None else ""))
+            raise ValueError(f"must be at least {least}" + (f" and at most {most}" if most is not None else ""))
         return number
 
     return dataclasses.replace(kind, parse=parse)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 #: What a severity means for the agent, worst first.
@@ -14,6 +15,9 @@ SEVERITIES = {
 
 #: A message with a value in it that is longer than any sentence is cut.
 MESSAGE_MOST = 600
+
+#: A word that is longer than any path is cut by itself, so that what stands behind it is read: why, and what to do.
+_LONG_WORD = re.compile(r"(\S{80})\S{200,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ class Problem:
     @property
     def text(self) -> str:
         """The message and its consequence as sentences."""
-        shown = printable(self.message)
+        shown = printable(_LONG_WORD.sub(r"\1...", self.message))
         ended = shown if shown[-1:] in ".:!?" else f"{shown}."
         then = self.consequence[:1].upper() + self.consequence[1:]
         return f"{ended} {printable(then)}." if then else ended

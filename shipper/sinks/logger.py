@@ -35,7 +35,7 @@ _SHOWN = bytes(code if 0x20 <= code <= 0x7E else ord(".") for code in range(256)
 class LoggerOptions(Options):
     """Options of the logger sink."""
 
-    bytes_max: int = option("maxBytesToLog", at_least(integer, 1), _ROW_BYTES,
+    bytes_max: int = option("maxBytesToLog", at_least(integer, 1, (1 << 31) - 1), _ROW_BYTES,
         help="How many bytes of a body are shown.")  # fmt: skip
 
 

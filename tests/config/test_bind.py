@@ -222,6 +222,54 @@ def test_a_number_of_the_memory_channel_that_is_none_becomes_the_default(complet
     assert "the default is used" in problems[0].message
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "capacity=9223372036854775808", "capacity=-9223372036854775809", "byteCapacity=" + "9" * 400 + ".0",
+        "byteCapacity=" + "9" * 5000, "byteCapacity=8388608T", "keep-alive=" + "9" * 400,
+    ],
+)  # fmt: skip
+def test_a_number_that_no_long_of_java_holds_is_none(line: str, complete: str, load_text: LoadText) -> None:
+    plan, [problem] = load_text(f"{complete}a.channels.c.{line}")
+    assert plan is not None
+    assert plan.channels[0].properties == {}
+    assert (problem.severity, problem.line) == ("warning", 10)
+    assert "a number lies between -9223372036854775808 and 9223372036854775807 here" in problem.text
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "channels.c.capacity=9223372036854775807", "channels.c.byteCapacity=9223372036854775807",
+        "channels.c.keep-alive=9223372036854775807", "sinks.k.sink.rollInterval=9223372036854775807",
+    ],
+)  # fmt: skip
+def test_the_largest_number_of_java_is_taken(line: str, complete: str, load_text: LoadText) -> None:
+    plan, problems = load_text(f"{complete}a.{line}")
+    assert plan is not None
+    assert problems == []
+
+
+def test_a_number_out_of_bounds_is_told_with_the_bounds_as_they_are_written(complete: str, load_text: LoadText) -> None:
+    _, [problem] = load_text(f"{complete}a.channels.c.ring.bytes=" + "9" * 18)
+    assert "must be at least 65536 and at most 1099511627776" in problem.message
+
+
+def test_a_value_longer_than_any_path_does_not_hide_what_is_said_about_it(complete: str, load_text: LoadText) -> None:
+    text = complete.replace("r.type=seq", "r.type=TAILDIR\na.sources.r.filegroups=g\na.sources.r.filegroups.g=/tmp/")
+    _, problems = load_text(text.replace("g=/tmp/", "g=/tmp/" + "(" * 3000 + ")" * 3000))
+    [problem] = [p for p in problems if "filegroups.g" in p.key]
+    assert problem.line == 6
+    assert problem.text.startswith("a.sources.r.filegroups.g = /tmp/((((")
+    assert "its groups stand in each other hundreds of levels deep" in problem.text
+
+
+def test_a_channel_that_spills_to_the_agents_state_directory_names_no_place(complete: str, load_text: LoadText) -> None:
+    plan, problems = load_text(f"{complete}a.channels.c.onFull=spill")
+    assert plan is not None
+    assert problems == []
+
+
 def test_a_transaction_that_exceeds_the_capacity_leaves_the_channel_out(complete: str, load_text: LoadText) -> None:
     plan, problems = load_text(complete + "a.channels.c.capacity=10\na.channels.c.transactionCapacity=11")
     assert plan is None

@@ -151,6 +151,11 @@ HURTING = [
     b"org.apache.flume.sink.kafka.KafkaSink", b"x" * 5000, b"multiplexing", b"failover", b"load_balance", b"selector",
     b"interceptors", b"serializer", b"avro_event", b"json_lines", b"header_and_text", b"GMT+8", b"Mars/Phobos",
     b"gzip", b"snappy",
+    # Numbers that no word holds, repetitions that no expression counts, and what stands in itself too deep.
+    b"9223372036854775807", b"9223372036854775808", b"-9223372036854775809", b"9" * 400 + b"k", b"9" * 400 + b".0",
+    b"9" * 5000, b"9223372036854775807 d", b"0." + b"9" * 400 + b"T", b"a{2147483648}", b"a{4294967296}",
+    b"((a{9999}){9999}){9999}", b"\\\\x{110000}", b"\\\\x{ffffffffffffffff}", b"(" * 3000 + b")" * 3000, b"[" * 3000,
+    b"${a:-" * 2000 + b"5" + b"}" * 2000, b"${" * 3000 + b"}" * 3000, b"${" * 3000, b"%{" * 2000 + b"}" * 2000,
 ]  # fmt: skip
 
 

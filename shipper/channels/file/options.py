@@ -154,7 +154,7 @@ class LogOptions(Options):
         aliases=("encryption.keyStorePasswordFile",), refused=_NO_STORE,
     )  # fmt: skip
     ring_bytes: int | None = option(
-        "ring.bytes", at_least(size, 64 << 10), None, ours=True,
+        "ring.bytes", at_least(size, 64 << 10, 1 << 40), None, ours=True,
         help="Shared memory in front of the log, over all source workers; default 64 MiB, less where memory is scarce.",
     )  # fmt: skip
     strict_batch: bool = option(

@@ -60,7 +60,7 @@ class MemoryOptions(Options):
         help="Percent of byteCapacity set aside for headers.",
     )  # fmt: skip
     ring_bytes: int | None = option(
-        "ring.bytes", at_least(size, 64 << 10), None, ours=True,
+        "ring.bytes", at_least(size, 64 << 10, 1 << 40), None, ours=True,
         help="Shared memory over all lanes; default 64 MiB, less where memory is scarce, 4 MiB a lane at least.",
     )  # fmt: skip
     strict_batch: bool = option(
@@ -160,7 +160,9 @@ class MemoryChannel(Channel[MemoryOptions]):
 
     @classmethod
     def places(cls, options: MemoryOptions) -> tuple[Path, ...]:
-        return options.log_settings().directories if options.on_full == "spill" else ()
+        if options.on_full != "spill" or options.spill_directory is None:
+            return ()  # in the agent's state directory each channel has a place of its own
+        return options.log_settings().directories
 
     @property
     def rows_max(self) -> int | None:

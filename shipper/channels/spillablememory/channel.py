@@ -58,8 +58,9 @@ class SpillableMemoryOptions(LogOptions):
         help="Percent of byteCapacity set aside for headers.",
     )  # fmt: skip
     slot_bytes: int = option(
-        "avgEventSize", at_least(size, 1), 500, help="Bytes of a slot: an event takes one at least, and whole ones."
-    )
+        "avgEventSize", at_least(size, 1, (1 << 31) - 1), 500,
+        help="Bytes of a slot: an event takes one at least, and whole ones.",
+    )  # fmt: skip
     on_full: str = option(
         "onFull", choice("block", "dropNewest"), "block", ours=True,
         help="What a put does when both parts are full: wait, or give its own rows up; the ledger counts them.",
