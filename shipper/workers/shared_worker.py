@@ -34,7 +34,6 @@ from shipper.workers.spec import WorkerSpec
 
 _BACKOFF_MOST_S = 30.0
 _STEADY_S = 60.0
-_NEVER_S = float("inf")
 
 #: A look that nobody hurries comes up to so much of its pause early, when the worker is awake anyway: sixteen sources
 #: that each look once a second wake it twice a second, not sixteen times.
