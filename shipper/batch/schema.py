@@ -19,6 +19,5 @@ import pyarrow as pa
 BODY = "body"
 HEADER = "h:"
 NULL_HEADER = "n:"
-FIELD = "f:"
 
 BODY_ONLY = pa.schema([pa.field(BODY, pa.binary(), nullable=False)])

@@ -101,11 +101,6 @@ class Rounding:
         return datetime.fromtimestamp(down.timestamp(), zone)
 
 
-def round_down_ms(ms: int, rounding: Rounding, zone: tzinfo) -> int:
-    """A time in ms since 1970, rounded down."""
-    return int(rounding.down(datetime.fromtimestamp(ms // 1000, zone)).timestamp()) * 1000
-
-
 @dataclass(frozen=True, slots=True)
 class _Piece:
     kind: str  # "text", "header", "time", "ms"

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import strategies as st
 
 from shipper.batch.batch import EventBatch, Origin
-from shipper.batch.schema import FIELD
 
 #: Everything that can be written as UTF-8; control characters and astral ones come up often.
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
@@ -26,7 +25,7 @@ def _batches(draw: st.DrawFn) -> EventBatch:
     records = made.records
     if draw(st.booleans()):
         numbers = pa.array(range(len(bodies)), pa.int64())
-        records = records.append_column(pa.field(FIELD + draw(NAMES), pa.int64()), numbers)
+        records = records.append_column(pa.field(f"f:{draw(NAMES)}", pa.int64()), numbers)
     taken = {name.removeprefix("h:") for name in records.schema.names}
     constants = {k: v for k, v in draw(HEADERS).items() if k not in taken}
     origins = draw(

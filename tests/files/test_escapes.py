@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from datetime import datetime
 from operator import itemgetter
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from shipper.api import EventBatch, Refused
 from shipper.files.bucket import Buckets
-from shipper.files.escapes import Rounding, Template, problems, round_down_ms
+from shipper.files.escapes import Rounding, Template, problems
 from shipper.files.timezones import zone
 from shipper.testing.fakes import ManualClock
 from tests.vectors import vectors
@@ -78,7 +79,8 @@ def test_a_path_is_the_same_among_a_thousand_other_events(row: dict[str, Any]) -
 def test_a_time_is_rounded_as_flume_rounds_it(row: dict[str, Any]) -> None:
     given = row["in"]
     rounding = Rounding(value=given["value"], unit=given["unit"])
-    assert str(round_down_ms(given["ts"], rounding, zone(given["tz"]))) == row["out"]["out"]
+    down = rounding.down(datetime.fromtimestamp(given["ts"] // 1000, zone(given["tz"])))
+    assert str(int(down.timestamp()) * 1000) == row["out"]["out"]
 
 
 @pytest.mark.parametrize("tz", ["UTC", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "GMT-3:30", "ACT"])
