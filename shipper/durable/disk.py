@@ -11,17 +11,13 @@ import errno
 import fcntl
 import mmap
 import os
-import struct
 from collections.abc import Sequence
 from pathlib import Path
 
-from shipper import whole_file
+from shipper import file_lock, whole_file
 from shipper.durable.board import Board, boot_id
 from shipper.durable.file_view import FileView
 
-_F_OFD_SETLK = 37  # <fcntl.h> of Linux; the fcntl module has no names for these before 3.12
-_F_OFD_GETLK = 36
-_FLOCK = struct.Struct("hhqqi4x")
 _PUNCH_HOLE_KEEP_SIZE = 0x02 | 0x01
 _IOV_MAX = 1024
 _PAGE_BYTES = mmap.PAGESIZE
@@ -68,13 +64,13 @@ class Disk:
         """Takes a lock file for as long as the handle is open; None when another process has it."""
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            fcntl.fcntl(handle, _F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
-        except OSError as problem:
+            if file_lock.lock(handle, 0, 0):
+                return handle
+        except OSError:
             os.close(handle)
-            if problem.errno in (errno.EAGAIN, errno.EACCES):
-                return None
             raise
-        return handle
+        os.close(handle)
+        return None
 
     def locked(self, path: Path) -> bool:
         """True when another process has the lock."""
@@ -83,10 +79,7 @@ class Disk:
         except FileNotFoundError:
             return False
         try:
-            # Asked for as a shared lock, which a handle that only reads may have.
-            asked = _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
-            kind: int = _FLOCK.unpack(fcntl.fcntl(handle, _F_OFD_GETLK, asked))[0]
-            return kind != fcntl.F_UNLCK
+            return file_lock.is_locked(handle, 0, 0)
         finally:
             os.close(handle)
 

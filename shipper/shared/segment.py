@@ -9,19 +9,15 @@ holder that is only stopped still owns it.
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import mmap
 import os
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
+from shipper import file_lock
 from shipper.errors import ComponentFailed, DamagedData
 
-_F_OFD_SETLK = 37  # <fcntl.h> of Linux; the fcntl module has no name for it before 3.12
-_FLOCK = struct.Struct("hhqqi4x")
 _LOCK_BASE = 1 << 40  # lock bytes lie far behind the data: only their numbers matter
 
 
@@ -94,25 +90,15 @@ class Segment:
 
     def try_lock(self, role: int) -> bool:
         """Takes the lock of a role for this object's life, if nobody has it. Never waits."""
-        if not self._set_lock(role, fcntl.F_WRLCK):
+        if not file_lock.lock(self._descriptor, _LOCK_BASE + role, 1):
             return False
         self._roles.add(role)
         return True
 
     def unlock(self, role: int) -> None:
         """Gives the lock of a role back."""
-        self._set_lock(role, fcntl.F_UNLCK)
+        file_lock.unlock(self._descriptor, _LOCK_BASE + role, 1)
         self._roles.discard(role)
-
-    def _set_lock(self, role: int, kind: int) -> bool:
-        request = _FLOCK.pack(kind, os.SEEK_SET, _LOCK_BASE + role, 1, 0)
-        try:
-            fcntl.fcntl(self._descriptor, _F_OFD_SETLK, request)
-        except OSError as problem:
-            if problem.errno in (errno.EAGAIN, errno.EACCES):
-                return False
-            raise
-        return True
 
     def close(self) -> None:
         """Unmaps and gives all locks back. The file stays. Views that are still out keep the mapping alive."""

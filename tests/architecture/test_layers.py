@@ -16,7 +16,7 @@ PACKAGE = ROOT / "shipper"
 #: Layer by layer, what may be imported from it by what stands higher. `registry` imports nothing of ours before it is
 #: asked, so who needs a component by name may ask it; `plan` and `problem` are plain data.
 LAYERS = [
-    ["errors", "units", "clock", "digest", "checksums", "log", "log_pipe", "likely", "whole_file"],
+    ["errors", "units", "clock", "digest", "checksums", "file_lock", "log", "log_pipe", "likely", "whole_file"],
     ["batch", "shared", "ring", "durable", "metrics", "config.field", "config.plan", "config.problem", "config.nested",
      "registry"],
     ["contracts", "files", "api"],
@@ -36,7 +36,7 @@ FAMILIES = ("sources", "sinks", "interceptors", "selectors", "serializers", "pro
 #: What implementations may import beside `shipper.api` and their own folder.
 TOOLKITS = (
     "files", "batch.framing", "batch.kernels", "batch.line_scan", "batch.schema", "serializers.serializer", "registry",
-    "config.field", "config.nested", "whole_file",
+    "config.field", "config.nested", "file_lock", "whole_file",
 )  # fmt: skip
 
 

@@ -17,18 +17,14 @@ files is found; an owner that has its name or its path from another one is an ow
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import os
 import re
-import struct
 from dataclasses import asdict, dataclass
 
+from shipper import file_lock
 from shipper.api import SourceContext
 
-_SETLK, _SETLKW = 37, 38  # F_OFD_SETLK and F_OFD_SETLKW of Linux: they belong to the open file, and die with it
-_FLOCK = struct.Struct("hhqqi4x")
 _GUARD, _ALIVE = 1 << 40, (1 << 40) + 1
 _MOST_BYTES = 1 << 16
 
@@ -93,7 +89,7 @@ class Claim:
             return
         try:
             # Whoever dies in here lets go of the guard, and leaves a claim that is whole, torn (nobody's) or the old.
-            _lock(self._fd, _GUARD, fcntl.F_WRLCK if writable else fcntl.F_RDLCK, wait=True)
+            file_lock.lock(self._fd, _GUARD, 1, shared=not writable, wait=True)
             owner = self._read()
             if owner is not None and owner != mine and (self._is_alive(writable) or owner.is_configured(real)):
                 self.other = owner
@@ -103,8 +99,8 @@ class Claim:
                 content = json.dumps(asdict(mine)).encode() + b"\n"
                 os.ftruncate(self._fd, 0)
                 os.pwrite(self._fd, content, 0)
-            _lock(self._fd, _ALIVE, fcntl.F_RDLCK)
-            _lock(self._fd, _GUARD, fcntl.F_UNLCK)
+            file_lock.lock(self._fd, _ALIVE, 1, shared=True)
+            file_lock.unlock(self._fd, _GUARD, 1)
         except OSError:
             self.close()  # a file system without such locks, or a full one: as Flume, nobody is kept apart
 
@@ -123,9 +119,9 @@ class Claim:
 
     def _is_alive(self, writable: bool) -> bool:
         """True when a worker of the owner runs, or that can't be found out."""
-        if not writable or not _lock(self._fd, _ALIVE, fcntl.F_WRLCK):
+        if not writable or not file_lock.lock(self._fd, _ALIVE, 1):
             return True
-        _lock(self._fd, _ALIVE, fcntl.F_UNLCK)
+        file_lock.unlock(self._fd, _ALIVE, 1)
         return False
 
 
@@ -149,14 +145,3 @@ def _open(path: str) -> tuple[int, bool]:
         except OSError:
             continue
     return -1, False
-
-
-def _lock(fd: int, byte: int, kind: int, *, wait: bool = False) -> bool:
-    """Takes or gives back the lock of a byte; False when another has it."""
-    try:
-        fcntl.fcntl(fd, _SETLKW if wait else _SETLK, _FLOCK.pack(kind, os.SEEK_SET, byte, 1, 0))
-    except OSError as problem:
-        if problem.errno in (errno.EAGAIN, errno.EACCES):
-            return False
-        raise
-    return True
