@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 from collections.abc import Callable, Iterator
@@ -62,6 +63,20 @@ def test_each_record_is_an_event_as_it_is_encoded(spool: Callable[..., Spool], c
     one.put("f.avro", container(made, codec))
     assert one.read() == [encoded(record) for record in made]
     assert one.names() == ["f.avro.COMPLETED"]
+
+
+@pytest.mark.parametrize("died", [True, False])
+def test_compressed_containers_are_read_too(spool: Callable[..., Spool], died: bool) -> None:
+    """As any other file that ends in .gz; after a power cut from the beginning."""
+    made = [encoded(record) for record in records(1000)]
+    one = spool(rows_max=100)
+    one.put("f.gz", gzip.compress(container(records(1000))))
+    batch = one.poll()
+    assert batch is not None
+    found = one.commit(batch)
+    two = one.again({"deserializer": "AVRO"}, died=died)
+    assert two.read() == (made[len(found) :] if died else made)
+    assert two.names() == ["f.gz.COMPLETED"]
 
 
 def test_the_header_has_the_fingerprint_of_the_schema_the_lowest_byte_first(spool: Callable[..., Spool]) -> None:

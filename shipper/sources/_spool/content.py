@@ -129,6 +129,14 @@ class _FromStart(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
+    def seekable(self) -> bool:
+        return True  # or the file above it could not even tell where it is
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: os.fstat(self._fd).st_size}[whence]
+        self._at = base + offset
+        return self._at
+
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         came = os.preadv(self._fd, [buffer], self._at)
         self._at += came
