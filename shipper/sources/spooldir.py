@@ -3,7 +3,15 @@
 A file is retired when its last rows are *durable*: safe from a power cut at every target, not only in the channels.
 Until then it stays under its name and is not read again: the channels know where reading stopped (an origin came with
 every put), and after a power cut, which empties them, Flume's progress file does. Dying between the last commit and
-the retirement reads nothing again: the origin says that the file was done.
+the retirement reads nothing again: the next worker finds the end where the origin says, and waits in its turn.
+
+::
+
+    the last rows are put         died: the origin is the end; the file is opened there, and nothing is left of it
+    its end is seen               with them, or only by the next read; the file is closed, and waits
+    their origin is durable       died: the next worker is told so again
+    the file is retired           died: it is nobody's any more; a power cut may bring its name back
+    its folder is synced          only now the progress file goes, and that the rows need not come again is written down
 
 Where Flume stops for ever, because a file was changed while it was read, or its name was used before, or it can't be
 decoded, this source says so, sets the file aside or leaves it, and reads the next one.
@@ -28,7 +36,7 @@ from shipper.sources._spool.memory import PROGRESS_NAME, Memory
 from shipper.sources._spool.places import Places
 from shipper.sources._spool.progress import ProgressFile
 from shipper.sources._spool.retire import Delete, Rename, Retirement, Track
-from shipper.sources._spool.spooled import Place, Spooled
+from shipper.sources._spool.spooled import Ended, Place, Spooled
 from shipper.sources._tail.java_regex import compile_java
 from shipper.sources._unread import Unread, is_there
 from shipper.sources.deserializers._find import deserializer_maker
@@ -63,8 +71,9 @@ class SpooldirSource(Source[SpooldirOptions]):
         self._unread = Unread()
         self._backoff_s = _FIRST_BACKOFF_S
         self._polled: Rows | None = None
-        self._finished: dict[str, tuple[Candidate, Place]] = {}  # by stream: read, and not durable yet
-        self._finished_paths: set[str] = set()
+        self._ended: dict[str, Ended] = {}  # by stream
+        self._ended_paths: set[str] = set()
+        self._durable: dict[str, Origin] = {}  # by stream, of files that are not retired: the last one that is
 
     def open(self, context: SourceContext) -> None:
         options = self.options
@@ -111,31 +120,33 @@ class SpooldirSource(Source[SpooldirOptions]):
         self._backoff_s = _FIRST_BACKOFF_S
         if file is None or not batch.origins:
             return
-        place = Place.of(batch.origins[-1].end, batch.origins[-1].anchor)
+        file.last = batch.origins[-1]
+        place = Place.of(file.last.end, file.last.anchor)
         if place.done:
-            self._end(file, place)
+            self._end(file)
         elif not self._context.tells_durable:
-            self._note(file, place)
+            self._note(file.path, place)
 
     def durable(self, origins: Sequence[Origin]) -> bool:
         for origin in origins:
-            if origin.stream in self._finished:
-                self._retire_finished(origin.stream)
-        file = self._file
-        mine = next((o for o in origins if file is not None and o.stream == self._stream_of(file)), None)
-        if file is not None and mine is not None:
-            self._note(file, Place.of(mine.end, mine.anchor))
+            self._durable[origin.stream] = origin
+            ended = self._ended.get(origin.stream)
+            if ended is not None and ended.last == origin:
+                self._retire_ended(ended)
+            else:
+                self._note_durable(origin, ended)
         assert self._progress is not None
         try:
             self._progress.sync()
-            # A name that comes back after a power cut would bring the whole file again.
-            for folder in self._retirement.folders():
-                whole_file.sync_directory(folder)
         except OSError as problem:
             raise self._places.about_tracker(problem) from problem
+        self._keep_retired()
         # What can't be written down: a place in a compressed file, or in several files, as where others were left
         # alone or put back. The next start reads them from their beginning.
-        in_pieces = file is not None and mine is not None and file.compressed
+        packed = [stream for stream, ended in self._ended.items() if ended.compressed]
+        if self._file is not None and self._file.compressed:
+            packed.append(self._stream_of(self._file))
+        in_pieces = any(stream in self._durable for stream in packed)
         return not (in_pieces or self._left_alone or self._memory.has_put_back)
 
     def refused(self, batch: EventBatch, reason: str) -> bool:
@@ -171,7 +182,7 @@ class SpooldirSource(Source[SpooldirOptions]):
             if rows is None and file.size == 0 and not file.read_something:
                 rows = Rows(batch=EventBatch.of([b""]), start=0, end=0, last=True)
             if rows is None:
-                self._retire(file)
+                self._end(file)
                 continue
             file.read_something = True
             return self._batch(file, rows)
@@ -220,12 +231,16 @@ class SpooldirSource(Source[SpooldirOptions]):
 
     def _resume(self, file: Spooled) -> bool:
         """Goes to where a file was left; False when there was nothing left to do but to retire it."""
-        offset, done = self._memory.place_of(file)
-        if done:
-            self._end(file, file.place(offset, done=True))
+        known = self._memory.place_of(file)
+        file.last = known.last
+        if known.done and file.compressed:
+            self._end(file)  # there is no need to decompress all of it
             return False
-        file.content.seek(offset)
-        file.read_something = offset > 0
+        file.content.seek(known.offset)
+        file.read_something = known.offset > 0
+        if known.done:
+            self._end(file)
+            return self._file is not None
         self._deserializer = self._make(file.content)
         return True
 
@@ -235,64 +250,76 @@ class SpooldirSource(Source[SpooldirOptions]):
 
     # --- the end of a file
 
-    def _note(self, file: Spooled, place: Place) -> None:
-        if file.compressed or self._progress is None:
-            return  # Flume has no compressed files: an offset in one would mean nothing to it
+    def _note(self, path: str, place: Place) -> None:
+        assert self._progress is not None
         try:
-            self._progress.note(file.path, file.identity, place.offset)
+            self._progress.note(path, place.identity, place.offset)
         except OSError as problem:
             raise self._places.about_tracker(problem) from problem
 
-    def _end(self, file: Spooled, place: Place) -> None:
-        """All of a file is in the channels: it is retired now, or when that is durable."""
-        if not self._context.tells_durable or file.is_changed() or not file.is_in_place():
-            self._retire(file)
+    def _note_durable(self, origin: Origin, ended: Ended | None) -> None:
+        """Puts become durable in their order, so that at any time there is one file of which a part is."""
+        file = self._file
+        if ended is not None:
+            path, compressed = ended.found.path, ended.compressed
+        elif file is not None and origin.stream == self._stream_of(file):
+            path, compressed = file.path, file.compressed
+        else:
             return
-        self._finished[self._stream_of(file)] = (file.found, place)
-        self._finished_paths.add(file.path)
-        self._close_file()
+        if not compressed:  # Flume has no compressed files: an offset in one would mean nothing to it
+            self._note(path, Place.of(origin.end, origin.anchor))
 
-    def _retire_finished(self, stream: str) -> None:
+    def _end(self, file: Spooled) -> None:
+        """All of a file is in the channels. It is retired when that is durable: now, or when `durable` says so."""
+        if not file.is_in_place():
+            self._say(file, "was removed or replaced while it was read; what it had was delivered")
+            self._close_file()
+            self._keep_retired()
+        elif file.grown_bytes() > 0 and not file.compressed:
+            self._read_on(file)
+        elif file.last is None or self._is_durable(file.last):
+            self._take_away(file, changed=file.is_changed())
+            self._close_file()
+            self._forget(file.last)
+            self._keep_retired()
+        else:
+            place = file.place(file.content.offset, done=True)
+            self._ended[file.last.stream] = Ended(file.found, place, file.last, file.compressed)
+            self._ended_paths.add(file.path)
+            self._close_file()
+
+    def _is_durable(self, last: Origin) -> bool:
+        return not self._context.tells_durable or self._durable.get(last.stream) == last
+
+    def _read_on(self, file: Spooled) -> None:
+        grown_bytes = file.grown_bytes()
+        self._say(file, f"grew by {grown_bytes} bytes while it was read: a file must be complete when it is put here")
+        read_to = file.content.offset
+        file.look_again()
+        file.content.seek(read_to)
+        self._deserializer = self._make(file.content)
+
+    def _retire_ended(self, ended: Ended) -> None:
         """All of a file is durable. It was closed meanwhile: is it still what was read?"""
-        found, place = self._finished.pop(stream)
-        self._finished_paths.discard(found.path)
-        self._context.forget(stream)
+        found, place = ended.found, ended.place
+        del self._ended[ended.last.stream]
+        self._ended_paths.discard(found.path)
         try:
             file = Spooled(found, gunzip=self.options.gunzip)
         except OSError:
             self._context.say("warning", f"spooldir: {found.path}: was removed after it was read; it was delivered")
+            self._forget(ended.last)
             return
         with contextlib.closing(file):
-            if file.identity != place.identity:
-                return  # another file has its name: it will be read as any other
-            if file.size > place.size and not file.compressed:
+            still = file.identity == place.identity  # else another file has its name: it will be read as any other
+            if still and file.size > place.size and not file.compressed:
                 self._say(file, f"grew by {file.size - place.size} bytes after it was read: a file must be complete "
                           "when it is put here")  # fmt: skip
                 self._memory.put_back(place)
                 return
-            self._take_away(file, changed=(file.size, file.mtime_ns) != (place.size, place.mtime_ns))
-        if self._file is None and self._progress is not None:
-            self._progress.end()
-
-    def _retire(self, file: Spooled) -> None:
-        """All of a file is in the channels."""
-        if not file.is_in_place():
-            self._say(file, "was removed or replaced while it was read; what it had was delivered")
-            self._forget(file)
-            return
-        changed = file.is_changed()
-        if changed and file.grown_bytes() > 0 and not file.compressed and self._deserializer is not None:
-            grown_bytes = file.grown_bytes()
-            self._say(
-                file, f"grew by {grown_bytes} bytes while it was read: a file must be complete when it is put here"
-            )
-            read_to = file.content.offset
-            file.look_again()
-            file.content.seek(read_to)
-            self._deserializer = self._make(file.content)
-            return
-        self._take_away(file, changed=changed)
-        self._forget(file)
+            if still:
+                self._take_away(file, changed=(file.size, file.mtime_ns) != (place.size, place.mtime_ns))
+        self._forget(ended.last)
 
     def _take_away(self, file: Spooled, *, changed: bool) -> None:
         try:
@@ -304,11 +331,22 @@ class SpooldirSource(Source[SpooldirOptions]):
         if note is not None:
             self._say(file, note)
 
-    def _forget(self, file: Spooled) -> None:
+    def _forget(self, last: Origin | None) -> None:
+        """Nobody will ask for the place of a file again."""
+        if last is not None and self._context.tells_durable:
+            self._durable.pop(last.stream, None)
+            self._context.forget(last.stream)
+
+    def _keep_retired(self) -> None:
+        """What was retired stays so; then the progress file goes, unless a file is half delivered."""
         assert self._progress is not None
-        self._close_file()
         try:
-            self._progress.end()
+            if self._context.tells_durable:
+                # A name that comes back after a power cut would bring the whole file again.
+                for folder in self._retirement.folders():
+                    whole_file.sync_directory(folder)
+            if self._file is None and not self._ended:
+                self._progress.end()
         except OSError as problem:
             raise self._places.about_tracker(problem) from problem
 
@@ -324,7 +362,7 @@ class SpooldirSource(Source[SpooldirOptions]):
             self._progress.close()
 
     def _is_left_alone(self, found: Candidate) -> bool:
-        if found.path in self._finished_paths:
+        if found.path in self._ended_paths:
             return True
         state, until_s = self._left_alone.get(found.path, (None, 0.0))
         if state is None:

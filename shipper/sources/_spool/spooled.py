@@ -6,6 +6,7 @@ import os
 import zlib
 from dataclasses import dataclass
 
+from shipper.api import Origin
 from shipper.sources._spool.content import GzipContent, PlainContent
 from shipper.sources._spool.directory import Candidate
 from shipper.sources._tail.identity import key_of
@@ -48,6 +49,22 @@ class Place:
         return cls(identity, offset, done == "1", int(size), int(mtime_ns), checksum)
 
 
+@dataclass(frozen=True)
+class Ended:
+    """A file that was read to its end, and closed, before all that it gave was durable.
+
+    Attributes:
+        place: the end.
+        last: the origin of its last rows: when that is durable, all of it is.
+        compressed: no place inside it means anything to the progress file.
+    """
+
+    found: Candidate
+    place: Place
+    last: Origin
+    compressed: bool
+
+
 class Spooled:
     """An open file of the directory.
 
@@ -56,6 +73,7 @@ class Spooled:
 
     Attributes:
         read_something: something of it became events.
+        last: the origin of its last rows that the channels have; None when they have none that may not be durable.
         cut_lines: so many of its lines were too long, and became several events.
         limit: the option that says how long is too long.
 
@@ -75,6 +93,7 @@ class Spooled:
         self.compressed = gunzip and found.name.endswith(".gz")
         self.content = GzipContent(self._fd, found.path) if self.compressed else PlainContent(self._fd)
         self.read_something = False
+        self.last: Origin | None = None
         self.cut_lines = 0
         self.limit = ""
 
