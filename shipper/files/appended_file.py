@@ -14,15 +14,27 @@ class AppendedFile:
 
     Args:
         path: made when it is not there.
+        descriptor: of the file, for who has it open to read and append.
 
     Attributes:
         size: bytes of it that are whole records.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, descriptor: int = -1) -> None:
         self.path = path
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        if descriptor < 0:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._descriptor = descriptor
         self.size = os.fstat(self._descriptor).st_size
+
+    @classmethod
+    def begun(cls, path: Path, pieces: Iterable[bytes], *, mode: int = 0o600) -> AppendedFile:
+        """A new file in place of what has that name; until it has all of `pieces`, that is as it was.
+
+        Raises:
+            OSError: as `append`.
+        """
+        return cls(path, whole_file.opened(path, pieces, mode=mode))
 
     def read(self, start: int = 0) -> bytes:
         """What stands there from `start` on."""

@@ -22,9 +22,9 @@ believed at the next start as the table would be.
 
 from __future__ import annotations
 
-import os
+import contextlib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +34,7 @@ from isal import isal_zlib
 from shipper import whole_file
 from shipper.batch.batch import Origin
 from shipper.errors import ComponentFailed
+from shipper.files.appended_file import AppendedFile
 from shipper.instance.told_rows import ToldRows
 from shipper.workers.heads import Head
 
@@ -69,6 +70,9 @@ class Positions:
 
     Attributes:
         streams: the last origin of each stream that the channels have.
+
+    Raises:
+        ComponentFailed: the table can't be written; that there was is as it was.
     """
 
     def __init__(
@@ -103,12 +107,16 @@ class Positions:
         # Of what does not wait the source may have been told already, and may have died over it.
         waiting = {origin.stream for put in self._waiting for origin in put.origins}
         self._settled = {stream: origin for stream, origin in self.streams.items() if stream not in waiting}
-        self._descriptor = -1
-        self._size_bytes = 0
-        self._rewrite()
+        self._file: AppendedFile | None = None
+        with self._written():
+            self._rewrite()
 
     def store(self, origins: Sequence[Origin]) -> None:
-        """Remembers that the channels have these rows, as of now."""
+        """Remembers that the channels have these rows, as of now.
+
+        Raises:
+            ComponentFailed: it can't be written. The table is one put behind, as when its writer dies before this.
+        """
         if not origins:
             return
         for origin in origins:
@@ -122,10 +130,12 @@ class Positions:
         else:
             self._settled.update((origin.stream, origin) for origin in origins)  # nobody is required to have them
             self._rows = rows
-        if self._size_bytes > _REWRITE_BYTES:
-            self._rewrite()
-        else:
-            self._append(put)
+        assert self._file is not None
+        with self._written():
+            if self._file.size - self._rewritten_bytes > _REWRITE_BYTES:
+                self._rewrite()
+            else:
+                self._file.append(_put_line(put))
 
     def durable(self) -> list[Origin]:
         """The origins that have become durable since the last call, the last one of each stream."""
@@ -152,9 +162,9 @@ class Positions:
 
     def close(self) -> None:
         """Closes the file; the table stays, and a copy of it in the state directory."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        if self._file is not None:
+            self._file.close()
+            self._file = None
             if self._told is not None:
                 self._told.close()
             self._keep()
@@ -219,33 +229,37 @@ class Positions:
         if len(waiting) % 2:
             self._waiting.append(waiting[-1])
 
-    def _append(self, put: _Waiting) -> None:
-        # Dying inside this write leaves a torn last line, which fails its checksum: the table is one put behind, and
-        # the frame of that put, still in its lane, has the origins.
-        record: dict[str, object] = {"o": [_row(origin) for origin in put.origins]}
-        if put.behind:
-            record["p"] = put.behind
-        self._write(record)
-
-    def _write(self, record: dict[str, object]) -> None:
-        self._size_bytes += os.write(self._descriptor, _line(record))
-
     def _rewrite(self) -> None:
         """Writes the whole table to a new file and puts it in the place of the old one, in one step."""
-        temporary = self._path.with_suffix(".new")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-        self._descriptor = descriptor
+        lines = []
         if self._heads:
-            self._write({"lanes": [head.name for head in self._heads]})
+            lines.append(_line({"lanes": [head.name for head in self._heads]}))
         if self.streams:
             # Streams of which puts wait come again below, last with what is here.
-            self._append(_Waiting((), tuple(self.streams.values())))
-        for put in self._waiting:
-            self._append(put)
-        self._size_bytes = 0
-        os.replace(temporary, self._path)
+            lines.append(_put_line(_Waiting((), tuple(self.streams.values()))))
+        lines += map(_put_line, self._waiting)
+        old, self._file = self._file, AppendedFile.begun(self._path, lines)
+        self._rewritten_bytes = self._file.size
+        if old is not None:
+            old.close()
+
+    @contextlib.contextmanager
+    def _written(self) -> Iterator[None]:
+        # Dying inside a write leaves a torn last line, which fails its checksum: the table is one put behind, and
+        # the frame of that put, still in its lane, has the origins. So it is when there is no room for the line.
+        try:
+            yield
+        except OSError as problem:
+            raise ComponentFailed(
+                f"can't write the positions to {self._path}: {problem.strerror}; make room there"
+            ) from problem
+
+
+def _put_line(put: _Waiting) -> bytes:
+    record: dict[str, object] = {"o": [_row(origin) for origin in put.origins]}
+    if put.behind:
+        record["p"] = put.behind
+    return _line(record)
 
 
 def _row(origin: Origin) -> tuple[str, int, int, str]:

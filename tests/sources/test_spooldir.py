@@ -14,6 +14,7 @@ import pytest
 from shipper.api import ComponentFailed, EventBatch, Origin
 from shipper.config.field import read_options
 from shipper.registry import find
+from shipper.sources._spool.progress import ProgressFile, read_progress
 from shipper.sources.spooldir import SpooldirOptions, SpooldirSource
 from shipper.testing.fakes import FakeWaiter, ManualClock, source_context
 from tests.vectors import vector
@@ -407,6 +408,31 @@ def test_a_damaged_progress_file_does_not_stop_it(spool: Make, content: bytes) -
     two = one.again()
     assert two.read() == [b"a"]
     assert bool(two.said) == bool(content)
+
+
+def test_a_place_for_which_there_is_no_room_hides_no_later_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk takes a part of the block; when there is room again, what is noted then is found."""
+    path = tmp_path / "meta"
+    progress = ProgressFile(path)
+    progress.note("/spool/f", "1.2.3", 1000)
+    write = os.write
+
+    def short(descriptor: int, data: bytes) -> int:
+        if len(data) <= 10:
+            raise OSError(28, "No space left on device")
+        return write(descriptor, data[:10])
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", short)
+        with pytest.raises(OSError, match="No space left"):
+            progress.note("/spool/f", "1.2.3", 2000)
+    progress.note("/spool/f", "1.2.3", 3000)
+    progress.close()
+    found = read_progress(path)
+    assert found is not None
+    assert found.offset == 3000
 
 
 def test_the_channels_position_is_not_set_back_by_an_older_progress_file(spool: Make) -> None:

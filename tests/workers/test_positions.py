@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -28,6 +30,22 @@ class ManualHead:
 
     def durable(self) -> int:
         return self.safe
+
+
+def nearly_full(patch: pytest.MonkeyPatch, room_bytes: int) -> None:
+    """So many bytes more can be written, wherever."""
+    write = os.write
+    left = room_bytes
+
+    def short(descriptor: int, data: bytes) -> int:
+        nonlocal left
+        if not left:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        came = write(descriptor, data[:left])
+        left -= came
+        return came
+
+    patch.setattr(os, "write", short)
 
 
 def put(table: Positions, heads: list[ManualHead], at: int, stream: str = "s") -> Origin:
@@ -145,3 +163,27 @@ def test_a_table_that_can_not_be_kept_says_where_and_what_to_do(tmp_path: Path) 
     table = Positions(tmp_path / "p", [], copy=copy, run_id="run")
     with pytest.raises(ComponentFailed, match=r"can't keep the positions in .*/full: No such file.*; make room there"):
         table.close()
+
+
+def test_a_put_for_which_there_is_no_room_hides_no_later_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full run directory takes a part of the line; when there is room again, what is stored then is found."""
+    head = ManualHead()
+    table = Positions(tmp_path / "p", [head])
+    put(table, [head], 1)
+    with monkeypatch.context() as full:
+        nearly_full(full, 20)
+        with pytest.raises(ComponentFailed, match=r"can't write the positions to .*/p: No space left on device; make"):
+            put(table, [head], 2)
+    last = put(table, [head], 3)
+    assert Positions(tmp_path / "p", [head]).streams == {"s": last}
+
+
+def test_a_table_that_can_not_be_rewritten_stays_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a start on a full run directory."""
+    head = ManualHead()
+    last = put(Positions(tmp_path / "p", [head]), [head], 1)
+    with monkeypatch.context() as full:
+        nearly_full(full, 20)
+        with pytest.raises(ComponentFailed, match="make room there"):
+            Positions(tmp_path / "p", [head])
+    assert Positions(tmp_path / "p", [head]).streams == {"s": last}

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from shipper import whole_file
 from shipper.api import DamagedData
+from shipper.files.appended_file import AppendedFile
 
 _MAGIC = b"Obj\x01"
 _SCHEMA = (
@@ -85,42 +86,43 @@ class ProgressFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._fd = -1
+        self._file: AppendedFile | None = None
         self._begun = False  # and nobody has synced its name
         self._sync = b""
         self._identity = ""
 
     def note(self, spooled: str, identity: str, offset: int) -> None:
-        """Says how far a file has been delivered."""
-        if self._fd >= 0 and identity != self._identity:
+        """Says how far a file has been delivered.
+
+        Raises:
+            OSError: it can't be written; what was noted before stands.
+        """
+        if self._file is not None and identity != self._identity:
             self.close()  # of a file that is done; it is retired by now
-        if self._fd < 0:
-            self._begin(spooled, identity)
+        file = self._file or self._begin(spooled, identity)
         data = _long(offset)
-        os.write(self._fd, _long(1) + _long(len(data)) + data + self._sync)
+        file.append(_long(1) + _long(len(data)) + data + self._sync)
 
     def sync(self) -> None:
         """What was noted survives the death of the machine."""
-        if self._fd >= 0:
-            os.fdatasync(self._fd)
+        if self._file is not None:
+            self._file.sync()
         if self._begun:
             whole_file.sync_directory(self._path.parent)
             self._begun = False
 
     def end(self) -> None:
         """The file that it spoke of is done: removes it, whoever wrote it."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        self.close()
         self._path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Leaves it for the next start."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
-    def _begin(self, spooled: str, identity: str) -> None:
+    def _begin(self, spooled: str, identity: str) -> AppendedFile:
         self._sync = os.urandom(16)
         self._identity = identity
         entries = {
@@ -129,8 +131,9 @@ class ProgressFile:
         head = _MAGIC + _long(len(entries))
         for key, value in entries.items():
             head += _long(len(key)) + key.encode() + _long(len(value)) + value
-        self._fd = whole_file.opened(self._path, [head + _long(0) + self._sync], mode=0o644)
+        self._file = AppendedFile.begun(self._path, [head + _long(0) + self._sync], mode=0o644)
         self._begun = True
+        return self._file
 
 
 def _read_map(data: bytes, at: int) -> tuple[dict[str, bytes], int]:
