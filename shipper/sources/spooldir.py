@@ -209,6 +209,7 @@ class SpooldirSource(Source[SpooldirOptions]):
                 found = self._directory.next(self._is_left_alone)
             except OSError as problem:
                 raise self._places.about_root(problem) from problem
+            self._say_unlisted()
             if found is None:
                 self._forget_gone()
                 return None
@@ -372,11 +373,16 @@ class SpooldirSource(Source[SpooldirOptions]):
         del self._left_alone[found.path]
         return False
 
+    def _say_unlisted(self) -> None:
+        for path, why in self._directory.unlisted.items():
+            if self._unread.failed(path, why):
+                self._context.say("warning", f"spooldir: {path} can't be looked at: {why}; the others are read")
+
     def _forget_gone(self) -> None:
         """Files that were left alone, and that somebody took away, are nobody's trouble any more."""
         for path in [path for path in self._left_alone if not is_there(path)]:
             del self._left_alone[path]
-        self._unread.keep(self._left_alone.__contains__)
+        self._unread.keep(lambda name: name in self._left_alone or name in self._directory.unlisted)
 
     def _close_file(self) -> None:
         self._deserializer = None

@@ -709,6 +709,45 @@ def test_a_directory_that_can_not_be_written_is_said(spool: Make, tmp_path: Path
         one.directory.chmod(0o755)
 
 
+def test_a_link_that_leads_nowhere_stops_nobody(spool: Make) -> None:
+    """One to itself is trouble until it is gone; one to what is not there is as good as nothing."""
+    one = spool()
+    (one.directory / "loop").symlink_to("loop")
+    (one.directory / "dangling").symlink_to("nowhere")
+    one.put("f", b"x")
+    assert one.read() == [b"x"]
+    assert "loop can't be looked at: Too many levels of symbolic links; the others are read" in one.said[0][1]
+    assert one.source.trouble().startswith(f"{one.directory}/loop can't be read: Too many levels")
+    one.clock.advance(1)
+    assert one.read() == []
+    assert len(one.said) == 1
+    (one.directory / "loop").unlink()
+    one.clock.advance(1)
+    assert one.read() == []
+    assert one.source.trouble() == ""
+
+
+def test_a_subdirectory_that_can_not_be_listed_stops_nobody(spool: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its files are read once it can be."""
+    one = spool({"recursiveDirectorySearch": "true"})
+    one.put("closed/f", b"x")
+    one.put("open/g", b"y")
+    scan = os.scandir
+
+    def refuse(path: str) -> Any:
+        if path.endswith("/closed"):
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    with monkeypatch.context() as closed:
+        closed.setattr(os, "scandir", refuse)
+        assert one.read() == [b"y"]
+        assert one.source.trouble() == f"{one.directory}/closed can't be read: Permission denied"
+    one.clock.advance(1)
+    assert one.read() == [b"x"]
+    assert one.source.trouble() == ""
+
+
 @pytest.mark.permissions_count
 def test_a_file_that_can_not_be_read_is_left_and_tried_when_it_changes(spool: Make) -> None:
     """The others are read."""

@@ -57,6 +57,10 @@ class SpoolDirectory:
     """The candidates in their order.
 
     A listing serves until it is used up, or older than a moment: with ten thousand files waiting, each listing is work.
+
+    Attributes:
+        waiting_bytes: in the files that wait.
+        unlisted: what the last listing could not look at, by path: the reason.
     """
 
     def __init__(self, rules: Rules, clock: Clock) -> None:
@@ -67,6 +71,7 @@ class SpoolDirectory:
         self._lasts_s = 0.0
         self._gave = False
         self.waiting_bytes = 0
+        self.unlisted: dict[str, str] = {}
 
     def next(self, skip: Callable[[Candidate], bool]) -> Candidate | None:
         """The file to read now, and it is no longer waiting; None when there is none.
@@ -92,6 +97,7 @@ class SpoolDirectory:
     def _list(self) -> list[Candidate]:
         """All candidates, the next one last."""
         rules = self._rules
+        self.unlisted = {}
         done = rules.done()
         found = [c for c in self._walk(rules.directory, "") if not done(c.name) and self._is_mine(c.name)]
         if rules.order == "random":
@@ -122,6 +128,8 @@ class SpoolDirectory:
                         yield from self._walk(entry.path, f"{prefix}{name}/")
                 except FileNotFoundError:
                     continue  # gone since it was listed
+                except OSError as problem:
+                    self.unlisted[entry.path] = str(problem.strerror)
 
     def _is_mine(self, name: str) -> bool:
         rules = self._rules
