@@ -21,7 +21,9 @@ What can make a row stand here twice is what can make any row be delivered twice
 sink because this one could not come back, and a power cut, which takes the lanes with it.
 
 **It is bounded.** A file of `FILE_BYTES` is put aside under a number and a new one begun; when all of them together
-reach the limit, nothing more is added and the sink takes no more until a person has moved some of them away.
+have reached the limit, no transaction adds anything and the sink takes no more until a person has moved some of them
+away. A transaction that has begun to add adds all that it has, so they have at most the limit and what is refused of
+one take: a take may have more than the whole limit, and no room that a person makes would be enough for it.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ class Quarantine:
         clock: for the time of each line.
         sink, channel: for each line.
         run_id: names the lanes that marks speak of.
-        limit_bytes: that all files together may have.
+        limit_bytes: when all files together have so much, nothing more is begun.
         file_bytes: that one file may have before it is put aside.
     """
 
@@ -105,19 +107,19 @@ class Quarantine:
 
         Raises:
             OSError: no room, or the directory can't be written; nothing of the rows is in the file then.
-            RetryLater: the limit is reached; likewise.
+            RetryLater: the limit was reached before this transaction; likewise.
         """
-        data = self._lines(batch, reason, mark)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        if self._length_before is None:  # all lines of one transaction stand in one file
-            self._put_aside()
-        used = sum(path.stat().st_size for path in self.paths())
-        if used + len(data) > self._limit_bytes:
-            raise RetryLater(
-                f"the quarantine is full: {batch.rows} events are refused ({reason}), and {self.path.parent} has "
-                f"{used} of {self._limit_bytes} bytes (quarantine.maxBytes). Nothing is dropped: look at the files, "
-                f"mend what the target refuses, and move them away"
-            )
+        if self._length_before is None:
+            self._put_aside()  # all lines of one transaction stand in one file
+            used = sum(path.stat().st_size for path in self.paths())
+            if used >= self._limit_bytes:
+                raise RetryLater(
+                    f"the quarantine is full: {batch.rows} events are refused ({reason}), and {self.path.parent} has "
+                    f"{used} of {self._limit_bytes} bytes (quarantine.maxBytes). Nothing is dropped: look at the "
+                    f"files, mend what the target refuses, and move them away"
+                )
+        data = self._lines(batch, reason, mark)
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             length = os.fstat(descriptor).st_size

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shipper.api import EventBatch
+from shipper.api import EventBatch, RetryLater
 from shipper.pipeline.quarantine import Quarantine
 from shipper.testing.fakes import ManualClock
 from tests.pipeline.conftest import Right
@@ -24,9 +24,12 @@ def made(path: Path, run_id: str = "run", **options: int) -> Quarantine:
 
 def bodies(path: Path) -> list[str]:
     """All rows, oldest first."""
-    return [
-        json.loads(line)["body"] for file in made(path).paths() for line in file.read_text().splitlines()
-    ]  # fmt: skip
+    return [body for file in made(path).paths() for body in lines(file)]
+
+
+def lines(file: Path) -> list[str]:
+    """The rows of one file."""
+    return [json.loads(line)["body"] for line in file.read_text().splitlines()]
 
 
 class TestAfterADeath:
@@ -98,8 +101,7 @@ def test_a_worker_that_died_between_the_quarantine_and_the_commit_sets_nothing_a
     )  # fmt: skip
     assert quarantine.settle(second.memory.take_side().generations().get) == 1
     assert second.delivery.step()
-    lines = [json.loads(line)["body"] for line in second.quarantine.read_text().splitlines()]
-    assert lines == ["bad"] and second.target.safe == [b"a"]
+    assert lines(second.quarantine) == ["bad"] and second.target.safe == [b"a"]
 
 
 class TestBounds:
@@ -140,3 +142,26 @@ class TestBounds:
         assert half.delivery.step()
         assert half.memory.rows() == 0
         assert len(half.target.safe) == delivered + 1
+
+    def test_what_one_transaction_has_is_set_aside_whole_and_the_next_one_waits(self, right: Make) -> None:
+        """A take may have more than the limit: waiting for room that can't come would hold its sink up for ever."""
+        half = right(limit_bytes=1000)
+        half.target.poison = {b"bad"}
+        assert half.memory.put(*[b"bad"] * 12, b"good")
+        assert half.delivery.step()
+        assert half.target.safe == [b"good"] and lines(half.quarantine) == ["bad"] * 12
+        has = half.quarantine.stat().st_size
+        assert half.memory.put(b"bad")
+        assert not half.delivery.step()
+        assert f"has {has} of 1000 bytes" in half.waits[-1]
+        assert half.quarantine.stat().st_size == has and half.memory.rows() == 1
+
+    def test_a_refusal_that_comes_later_in_a_transaction_finds_room_as_the_first_did(self, tmp_path: Path) -> None:
+        """Or the first would be taken out again, and both come back at each try."""
+        one = made(tmp_path, limit_bytes=300)
+        for body in (b"a", b"b", b"c"):
+            one.add(EventBatch.of([body]), "bad", (LANE, 4))
+        one.committed()
+        with pytest.raises(RetryLater, match="the quarantine is full"):
+            one.add(EventBatch.of([b"d"]), "bad", (LANE, 5))
+        assert bodies(tmp_path) == ["a", "b", "c"]
