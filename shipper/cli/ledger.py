@@ -132,8 +132,8 @@ def as_lines(found: AgentLedger, colour: bool = False) -> list[str]:
         lines += [f"  {_RED}{line}{_OFF}" if colour else f"  {line}" for line in _sentences(name, numbers)]
         if times := numbers.get("handed_over", 0):
             lines.append(
-                f"  {times} times a sink died and could not come back: what it had written and not committed was "
-                f"delivered once more by another one (at least once)"
+                f"  {times} times a sink, or the writer of a log, died and could not come back: what it had written "
+                f"and not committed was delivered once more by another one (at least once)"
             )
         if times := numbers.get("twice_unknown", 0):
             lines.append(f"  after {times} power cuts it is not known how many came twice (see docs/ledger.md)")

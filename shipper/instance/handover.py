@@ -36,18 +36,24 @@ def hand_over(lanes: Sequence[Path], sink: int, note: Path) -> list[Path]:
     return freed
 
 
-def free(run_dir: Path, channel: str, lanes: Sequence[Path], sinks: Collection[int]) -> None:
-    """Frees lanes whose holder died and is none of `sinks`: nobody will ever come back to settle them."""
+def free(run_dir: Path, channel: str, lanes: Sequence[Path], takers: Collection[int], writer: int) -> None:
+    """Frees lanes whose holder died and is none of `takers`: nobody will ever come back to settle them.
+
+    Args:
+        writer: the word of the channel's own log writer; it is no sink, and what it wrote is in the log.
+    """
     holders = set()
     for path in lanes:
         with contextlib.closing(Lane.open(path)) as lane:
             holders.add(lane.words.load(HOLDER))
-    for holder in holders - {0} - set(sinks):
+    for holder in holders - {0} - set(takers):
+        who, what = "the sink", "what it wrote and did not commit is delivered once more"
+        if holder == writer:
+            who, what = "the writer", "what it wrote and did not commit is delivered, and is in the log as well"
         for path in hand_over(lanes, holder, note_of(run_dir, holder)):
             log.say(
-                "WARN", channel, f"the sink that took from {path.name} was killed and is not in this configuration: "
-                f"what it wrote and did not commit is delivered once more",
-            )  # fmt: skip
+                "WARN", channel, f"{who} that took from {path.name} was killed and is not in this configuration: {what}"
+            )
 
 
 def hand_over_log(path: Path, sink: int, note: Path) -> int:

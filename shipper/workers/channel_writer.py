@@ -105,7 +105,9 @@ def _loop(spec: WorkerSpec, writer: LogWriter, duty: Duty, say: Say) -> None:
             if writer.full_because != said:
                 said = writer.full_because
                 say("warning" if said else "info", f"takes nothing more: {said}" if said else "takes events again")
-    # What is in a lane still is safe there, and the next writer goes on with it.
+    if writer.unreleased():
+        writer.sync(now_s)
+    # What is in a lane still is safe there, and the next writer goes on with it, or sinks if there is no log any more.
 
 
 def _sleep(writer: LogWriter, duty: Duty, idle_s: float) -> None:

@@ -91,7 +91,10 @@ class Grid:
         for channel in self.channels:
             lanes = [record.path for record in self.lanes if record.channel == channel]
             takers = (*(self.writers if self.channels[channel].logged else ()), *self._ring_sinks(channel))
-            free(run_dir, channel, lanes, {spec.sink_id for spec in takers if spec.channel == channel})
+            free(
+                run_dir, channel, lanes, {spec.sink_id for spec in takers if spec.channel == channel},
+                writer=sink_id(worker_name(channel, 0)),
+            )  # fmt: skip
 
     def _ring_sinks(self, channel: str) -> tuple[WorkerSpec, ...]:
         """The sinks that take from lanes in memory."""

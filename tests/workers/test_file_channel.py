@@ -238,3 +238,30 @@ def test_the_ledger_counts_what_is_in_the_log(agent: Callable[..., Agent], tmp_p
     one.until(lambda: numbers() == (5_000, 0, 5_000, 0))
     assert one.stop() == 0
     assert numbers() == (5_000, 0, 5_000, 0)
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["stopped", "killed"])
+def test_a_channel_that_becomes_one_in_memory_tells_of_no_sink_that_died(
+    killed: bool, agent: Callable[..., Agent], tmp_path: Path
+) -> None:
+    """Its lanes were held by its writer, which is no sink; what the writer had not ended with is said as it is."""
+    out = tmp_path / "out"
+    text = agent_of(seq("r1", "c1", 5_000), file_roll("k1", "c1", out))
+    one = agent(logged(text, tmp_path / "log"))
+    out.rmdir()
+    one.start(wait=False)
+    one.until(lambda: "r1: the source has reached its end" in one.log())
+    if killed:
+        one.kill_all()
+        one.file.write_text(text)
+        one.start(wait=False)
+    else:
+        one.file.write_text(text)
+        one.send(signal.SIGHUP)
+    out.mkdir()
+    one.until(lambda: one.log().count("is running") >= 1, "the memory channel runs")
+    [found] = ledger.find("a1", None, one.state_dir)
+    assert "the sink that took" not in one.log()
+    assert ("the writer that took" in one.log()) == killed
+    assert found.total.channels["c1"]["handed_over"] == killed
+    assert ("a sink, or the writer of a log, died" in "\n".join(ledger.as_lines(found))) == killed

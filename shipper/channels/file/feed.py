@@ -115,6 +115,11 @@ class Feed:
         self.overflowed.clear()
         self.steps = self.rows = self.size_bytes = self.taken_bytes = 0
 
+    def let_go(self) -> None:
+        """Frees the lane, unless something of it was appended and not released: then it stays this writer's."""
+        if not self.consumer.moved:
+            self.consumer.let_go()
+
     def close(self) -> None:
         self.consumer.lane.close()
         self.page.close()

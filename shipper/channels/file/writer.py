@@ -184,9 +184,11 @@ class LogWriter:
         self.log.board.writer_sleeping(asleep)
 
     def close(self) -> None:
-        """Closes the log, and lets go of the memory."""
+        """Closes the log, and lets go of the lanes and the memory."""
         try:
             self.log.close()
+            for feed in self._feeds:
+                feed.let_go()
         finally:
             for feed in self._feeds:
                 feed.close()
