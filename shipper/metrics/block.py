@@ -18,9 +18,9 @@ and `shipper stat` read all of them, at any moment, without asking anybody, also
              16   process id                                     48  times it was restarted
              24   wall ms of its start                           56  its place in the configuration, among its kind
              64   name   192  type   288  channels it is linked to, a space between      (texts)
-             544  what it waits for (text)
+             544  what it waits for; of a channel, why its writer can't run (text)
              768  52 words: `Counters` of a source or sink, `CHANNEL_NAMES` of a channel
-             1184 what it would read and can't now (text)
+             1184 what it would read and can't now; of a channel, why its writer takes nothing (text)
              1408 8 words that tie counters to commits (`tied.py`)
 
 A text is one word, (CRC-32 of the bytes) << 32 | length, and the bytes behind it. The word is stored last, so a
@@ -179,6 +179,10 @@ class Entry:
             counters={name: self.counters.get(name) for name in NAMES},
         )  # fmt: skip
 
+    def channel_texts(self) -> tuple[str, str]:
+        """Of a channel: why its writer can't run, and why it takes nothing; "" when nothing is the matter."""
+        return _read_text(self._page, 544, 224), _read_text(self._page, _TROUBLE_AT, _TIED_AT - _TROUBLE_AT)
+
     def channel_sample(self) -> dict[str, int]:
         """A copy of the numbers of a channel's entry."""
         return {name: self._words[_COUNTERS_AT // 8 + index] for index, name in enumerate(CHANNEL_NAMES)}
@@ -284,6 +288,7 @@ class MetricsBlock:
     def sample(self) -> Sample:
         """A copy of everything."""
         taken = sorted((e for e in self.entries if e.kind != Kind.FREE), key=lambda entry: entry.standing)
+        texts = {entry.name(): entry.channel_texts() for entry in taken if entry.kind == Kind.CHANNEL}
         return Sample(
             at_ms=monotonic_ms(),
             wall_ms=time.time_ns() // 1_000_000,
@@ -291,6 +296,8 @@ class MetricsBlock:
             start_ms=self.start_ms,
             workers=tuple(entry.sample() for entry in taken if entry.kind != Kind.CHANNEL),
             channels={entry.name(): entry.channel_sample() for entry in taken if entry.kind == Kind.CHANNEL},
+            failures={name: failure for name, (failure, _) in texts.items() if failure},
+            refusals={name: refusal for name, (_, refusal) in texts.items() if refusal},
         )
 
 

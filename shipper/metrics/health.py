@@ -53,9 +53,15 @@ def findings(now: Sample, notices: Sequence[str] = ()) -> list[Finding]:
         notices: what the supervisor has to say beside the numbers, a sentence each.
     """
     found = [finding for worker in now.workers if (finding := _of_worker(worker, now))]
+    found += [Finding(Level.FAILED, f"{channel} failed: {why}") for channel, why in now.failures.items()]
+    found += [Finding(Level.DEGRADED, f"{channel} takes nothing more: {why}") for channel, why in now.refusals.items()]
     for channel, numbers in now.channels.items():
         if since_ms := numbers.get("unmoved_since_ms", 0):
             found += _of_unmoved(now, channel, now.at_ms - since_ms)
+        if (rows := numbers.get("lost", 0) - numbers.get("lost_before", 0)) > 0:
+            found.append(
+                Finding(Level.DEGRADED, f"{rows} events of {channel} were lost since the start: shipper ledger")
+            )
         if rows := numbers.get("mismatch", 0):
             found.append(Finding(Level.FAILED, f"{rows} events of {channel} are not accounted for: shipper ledger"))
     for worker in now.workers:
@@ -77,8 +83,9 @@ def unready(now: Sample, started: bool = False) -> list[str]:
     """
     waiting = {State.STARTING, State.FAILED, State.STOPPING} - ({State.STARTING} if started else set())
     found = [worker for worker in now.workers if worker.state in waiting and not _is_over(worker)]
-    return [f"{_who(worker, now)} is {worker.state.name.lower()}: {worker.waits_for}".removesuffix(": ")
-            for worker in found]  # fmt: skip
+    lines = [f"{_who(worker, now)} is {worker.state.name.lower()}: {worker.waits_for}".removesuffix(": ")
+             for worker in found]  # fmt: skip
+    return lines + [f"{channel} is failed: {why}" for channel, why in now.failures.items()]
 
 
 def read_notices(run_dir: Path) -> list[str]:
@@ -104,7 +111,8 @@ def _of_worker(worker: WorkerSample, now: Sample) -> Finding | None:
 def _of_unmoved(now: Sample, channel: str, unmoved_ms: int) -> list[Finding]:
     sinks = [w for w in now.workers if w.kind == Kind.SINK and channel in w.channels]
     idle = all(sink.state in (State.BUSY, State.WAITING_INPUT) for sink in sinks)
-    if unmoved_ms < UNMOVED_MS or not sinks or not idle:
+    held_up = channel in now.failures or channel in now.refusals  # they wait for the writer: the sinks don't see them
+    if unmoved_ms < UNMOVED_MS or not sinks or not idle or held_up:
         return []  # nobody is there to take them, or there is a better sentence for it
     rows, who = now.channels[channel]["size"], ", ".join(_who(sink, now) for sink in sinks)
     return [Finding(Level.DEAD, f"{rows} events wait in {channel}, and {who} took none for {_for(unmoved_ms)}")]

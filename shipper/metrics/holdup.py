@@ -111,6 +111,10 @@ def _hold_up(before: Sample, now: Sample, channel: str) -> HoldUp:
     def held_up(sentence: str) -> HoldUp:
         return HoldUp(channel, True, sentence)
 
+    if failure := now.failures.get(channel):
+        return held_up(f"{channel} failed: {failure}")
+    if refusal := now.refusals.get(channel):
+        return held_up(f"{channel} takes nothing more: {refusal}")
     if full_since:
         since = format_seconds(max(0, now.at_ms - full_since) / 1000)
         return held_up(f"{channel} full for {since}: {_culprit(sinks, now.at_ms)}")

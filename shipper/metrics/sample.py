@@ -25,6 +25,7 @@ CHANNEL_NAMES: Final = (
     "unmoved_since_ms",  # monotonic ms since which rows are in it and none was taken, 0 when none are or some were
     "twice_at_most",   # rows that came twice after power cuts, at most
     "twice_unknown",   # power cuts after which nobody knows
+    "lost_before",     # of lost, what was lost before the agent started
 )  # fmt: skip
 
 
@@ -91,6 +92,8 @@ class Sample:
     Attributes:
         at_ms: monotonic ms of the moment; machine-wide, so that samples of two processes can be compared.
         channels: name -> numbers under the names of `CHANNEL_NAMES`.
+        failures: channel -> why its writer can't run; only those whose writer can't.
+        refusals: channel -> why its writer takes nothing though it runs; likewise.
     """
 
     at_ms: int
@@ -99,6 +102,8 @@ class Sample:
     start_ms: int
     workers: tuple[WorkerSample, ...]
     channels: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    failures: Mapping[str, str] = field(default_factory=dict)
+    refusals: Mapping[str, str] = field(default_factory=dict)
 
 
 def monotonic_ms() -> int:

@@ -19,6 +19,7 @@ from shipper.errors import ComponentFailed
 from shipper.instance.handover import hand_over, hand_over_log, note_of
 from shipper.instance.letters import settle_letters
 from shipper.metrics.block import Entry, State
+from shipper.metrics.writer_entry import WriterEntry
 from shipper.ring.wait import Bell
 from shipper.supervisor.launch import OtherBuild, Template
 from shipper.workers.control import Control, Order, Phase
@@ -46,6 +47,7 @@ class Worker:
         in_order: True when its last process ended as it should: what it read and wrote needs no segment any more.
         leaving: True when it was told to end while the agent goes on.
         patience_s: of one that leaves, when it gets the next word (monotonic); 0 when somebody else waits for it.
+        writes: what the writer of a channel says, None for all others.
     """
 
     spec: WorkerSpec
@@ -60,6 +62,7 @@ class Worker:
     in_order: bool = False
     leaving: bool = False
     patience_s: float = 0.0
+    writes: WriterEntry | None = None
 
 
 class Fleet:
@@ -269,6 +272,8 @@ class Fleet:
             left = entry.sample()  # a worker that gave up has said why; one that was killed could not
             why = left.waits_for if left.told and left.state == State.FAILED else ""
             entry.stopped(now_ms, State.FAILED, why or how)
+        if worker.writes is not None and self._control.phase(spec.line) != Phase.FAILED:
+            worker.writes.waits_for(how)
         if stopping:
             worker.over = True
             log.say("WARN", spec.label, f"the worker {how} while it was to stop")

@@ -18,6 +18,7 @@ from shipper.instance.ledger_book import Bookkeeper
 from shipper.instance.moved import remember
 from shipper.metrics.block import Entry, Kind, MetricsBlock
 from shipper.metrics.observer import Observer
+from shipper.metrics.writer_entry import WriterEntry
 from shipper.ring.wait import Bell
 from shipper.supervisor.fleet import Fleet, Worker
 from shipper.supervisor.launch import Loaded
@@ -153,7 +154,9 @@ class Running:
                     indices.append(index)
             shares = tuple(dataclasses.replace(share, line=line) for share in spec.shares)
             spec = dataclasses.replace(spec, line=line, shares=shares).with_metrics(indices)
-            workers.append(Worker(spec, tuple(self.block.entries[i] for i in indices), Bell(Path(spec.bell))))
+            writes = WriterEntry(self.block, spec.channel) if spec.kind == "channel" else None
+            entries = tuple(self.block.entries[i] for i in indices)
+            workers.append(Worker(spec, entries, Bell(Path(spec.bell)), writes=writes))
         return workers
 
     def _place_entries(self) -> None:

@@ -85,6 +85,7 @@ def _loop(spec: WorkerSpec, writer: LogWriter, duty: Duty, say: Say) -> None:
     phase = Phase.READY
     duty.phase(phase)
     said = ""
+    duty.runs()
     now_s = found_s = time.monotonic()
     tick_s = now_s + _TICK_S
     while not duty.at_once() and not (phase == Phase.ENDING and not writer.is_read()):
@@ -104,6 +105,7 @@ def _loop(spec: WorkerSpec, writer: LogWriter, duty: Duty, say: Say) -> None:
             _say_notes(writer.log, say)
             if writer.full_because != said:
                 said = writer.full_because
+                duty.trouble(said)
                 say("warning" if said else "info", f"takes nothing more: {said}" if said else "takes events again")
     if writer.unreleased():
         writer.sync(now_s)

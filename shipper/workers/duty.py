@@ -109,6 +109,11 @@ class Duty:
         """Stores that the worker is alive and has just looked."""
         self._counters.set("progress_ms", time.monotonic_ns() // 1_000_000)
 
+    def runs(self) -> None:
+        """Takes back what a worker before this one has said."""
+        self._entry.waits_for("")
+        self._entry.trouble("")
+
     def waits_for(self, text: str) -> None:
         """Says what the worker waits for, "" when it works again."""
         if text != self._said:

@@ -16,6 +16,7 @@ from shipper import log
 from shipper.errors import ShipperError
 from shipper.metrics.block import Entry, MetricsBlock, State
 from shipper.metrics.counters import Counters
+from shipper.metrics.writer_entry import WriterEntry
 from shipper.ring.wait import BUSY_SLEEP_S
 from shipper.workers import assemble, heap, logs, shared_worker, sink_worker, source_worker
 from shipper.workers.control import Control, Phase
@@ -41,7 +42,11 @@ def main(spec: WorkerSpec) -> int:
         return GAVE_UP
     components = [component for member in spec.members for component in (*member.sinks, member.source) if component]
     entries = {c.name: block.entries[c.metrics] for c in components}
-    alone = next(iter(entries.values())) if entries and not spec.shares else _Nobody()
+    alone: Entry | WriterEntry | _Nobody
+    if spec.kind == "channel":
+        alone = WriterEntry(block, spec.channel)
+    else:
+        alone = next(iter(entries.values())) if entries and not spec.shares else _Nobody()
     duty = Duty(control, spec.line, alone, Path(spec.bell))
     try:
         if not _logs_open(spec, duty):
@@ -151,6 +156,7 @@ def _logs_open(spec: WorkerSpec, duty: Duty) -> bool:
 def _failed(duty: Duty, entries: dict[str, Entry], problem: str) -> int:
     for entry in entries.values():
         entry.state(State.FAILED, problem)
+    duty.waits_for(problem)
     duty.phase(Phase.FAILED)
     return GAVE_UP
 

@@ -41,6 +41,10 @@ def unmoved(agent: Any, seconds: float, state: State = State.BUSY) -> None:
     (lambda a: a.sink.stopped(1, State.FAILED, "could not go on"), Level.FAILED, "k1 failed: could not go on"),
     (lambda a: a.channel.channel({"mismatch": 3}), Level.FAILED,
      "3 events of c1 are not accounted for: shipper ledger"),
+    (lambda a: a.channel.channel({"lost": 50, "lost_before": 8}), Level.DEGRADED,
+     "42 events of c1 are lost since the start: shipper ledger"),
+    (lambda a: a.channel.waits_for("a directory is in use"), Level.FAILED, "c1 failed: a directory is in use"),
+    (lambda a: (unmoved(a, 121), a.channel.trouble("no room")), Level.DEGRADED, "c1 takes nothing more: no room"),
     (lambda a: waits_for_target(a, 31), Level.DEGRADED, "k1 can't deliver for 31 s: a name node"),
     (lambda a: a.sink.counters.add("rows_set_aside", 2), Level.DEGRADED,
      "k1 gave up or set aside 2 events or files since the start"),
@@ -124,6 +128,15 @@ def test_an_agent_is_not_ready_before_all_have_started(agent: Any) -> None:
     agent.sink.state(State.BUSY)
     assert answers(agent, ready=False)[1] == (False, "not every component has started")
     assert answers(agent)[1] == (True, "")
+
+
+def test_a_channel_whose_writer_cant_run_is_alive_but_not_ready(agent: Any) -> None:
+    agent.source.state(State.BUSY)
+    agent.sink.state(State.BUSY)
+    agent.channel.waits_for("a directory is in use")
+    assert answers(agent, ready=False) == (
+        (True, "failed: c1 failed: a directory is in use"), (False, "c1 is failed: a directory is in use")
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("port", ["abc", "70000", "-1", "", "8080x"])

@@ -17,6 +17,7 @@ import pytest
 
 from shipper.cli import ledger
 from shipper.metrics.block import MetricsBlock, State
+from shipper.metrics.health import Level, findings
 from shipper.testing.agent import Agent
 from shipper.testing.ports import free_port
 from tests.waiting import alive
@@ -53,6 +54,12 @@ def living(one: Agent) -> int:
     open_ones = [w for w in block.sample().workers if w.state not in (State.STARTING, State.FAILED) and alive(w.pid)]
     writers = [pid for name, pid in one.workers().items() if name.startswith("c") and alive(pid)]
     return len(open_ones) + len(writers)
+
+
+def troubles(one: Agent, *levels: Level) -> list[str]:
+    """What health says of it, of these levels."""
+    found = findings(MetricsBlock.view(one.instance_dir() / "metrics").sample())
+    return [finding.sentence for finding in found if not levels or finding.level in levels]
 
 
 def test_kills_lose_nothing_and_repeat_nothing(agent: Callable[..., Agent], tmp_path: Path) -> None:
@@ -174,8 +181,23 @@ def test_a_directory_in_use_is_refused(agent: Callable[..., Agent], tmp_path: Pa
     one = agent(logged(text, tmp_path / "log")).start()
     other = agent(logged(text, tmp_path / "log")).start(wait=False)
     other.until(lambda: "is in use by another process" in other.log())
-    assert other.stop() in (0, 3)
+    other.until(lambda: any("is in use by another process" in line for line in troubles(other, Level.FAILED)))
     assert one.stop() == 0
+    other.until(lambda: not troubles(other), "it has the directory now")
+    other.kill("c1")
+    other.until(lambda: troubles(other, Level.FAILED) == ["c1 failed: was killed by SIGKILL"])
+    other.until(lambda: not troubles(other), "it was started again")
+    assert other.stop() == 0
+
+
+def test_a_disk_without_room_is_no_reason_to_start_again(agent: Callable[..., Agent], tmp_path: Path) -> None:
+    text = agent_of(seq("r1", "c1", 5_000), file_roll("k1", "c1", tmp_path / "out"))
+    one = agent(logged(text, tmp_path / "log", minimumRequiredSpace=1 << 60)).start(wait=False)
+    one.until(lambda: "c1: takes nothing more" in one.log())
+    one.until(lambda: troubles(one), "health says it")
+    [said] = troubles(one, Level.DEGRADED)
+    assert said.startswith("c1 takes nothing more: "), said
+    assert not troubles(one, Level.DEAD)
 
 
 def test_two_channels_of_one_place_are_refused(agent: Callable[..., Agent], tmp_path: Path) -> None:
