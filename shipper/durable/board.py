@@ -35,12 +35,12 @@ from __future__ import annotations
 import errno
 import struct
 import time
-from _blake2 import blake2b  # hashlib would map all of OpenSSL
 from pathlib import Path
 from typing import NamedTuple
 
 from isal import isal_zlib
 
+from shipper.digest_word import word_of
 from shipper.errors import DamagedData
 from shipper.shared.keyed_lanes import KeyedLanes
 from shipper.shared.segment import Segment
@@ -110,7 +110,7 @@ _HEAD_WORDS = len(Head._fields)
 
 def lane_id(name: str) -> int:
     """The number (u32, not 0) by which records know a lane. `name` is the sink worker that it is home to (`k1.0`)."""
-    return int.from_bytes(blake2b(name.encode(), digest_size=4).digest(), "little") or 1
+    return word_of(name, 4)
 
 
 def log_key(log_id: bytes, lane: int) -> str:

@@ -49,12 +49,12 @@ Readers take version 1. A later version keeps magic and version where they are.
 from __future__ import annotations
 
 import struct
-from _blake2 import blake2b  # hashlib would map all of OpenSSL into the supervisor
 from typing import NamedTuple
 
 from isal import isal_zlib
 
 from shipper.checksums import checksum_together
+from shipper.digest_word import odd_word_of
 from shipper.errors import DamagedData
 from shipper.shared.words import LINE_BYTES
 
@@ -156,7 +156,7 @@ class Frame(NamedTuple):
 
 def lane_key(channel: str, lane: str) -> int:
     """The word by which a put page knows a lane: it survives the reordering of a configuration."""
-    return int.from_bytes(blake2b(f"{channel}/{lane}".encode(), digest_size=8).digest(), "little") | 1
+    return odd_word_of(f"{channel}/{lane}")
 
 
 def ring_key(run_id: str, channel: str, lane: str) -> str:

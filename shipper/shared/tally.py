@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from _blake2 import blake2b  # hashlib would map all of OpenSSL into the supervisor
 from functools import cache
 from typing import NamedTuple
+
+from shipper.digest_word import odd_word_of
 
 #: More sinks than that at one lane share the last account, whose sink is 0.
 ACCOUNTS_MAX = 8
@@ -132,4 +133,4 @@ class PutTally(NamedTuple):
 @cache
 def sink_key(name: str) -> int:
     """The word by which an account knows a sink; never 0."""
-    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "little") | 1
+    return odd_word_of(name)

@@ -20,7 +20,6 @@ The file is long because a plan becomes the specs of all kinds of workers in one
 
 from __future__ import annotations
 
-from _blake2 import blake2b  # hashlib would map all of OpenSSL into the supervisor
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +28,7 @@ from typing import Any
 from shipper.channels.channel import Channel
 from shipper.channels.memory.channel import is_second, lane_name, lane_names, second_lane_name
 from shipper.config.plan import ChannelPlan, ComponentPlan, Plan
+from shipper.digest_word import odd_word_of
 from shipper.errors import ConfigurationError
 from shipper.instance import known_logs
 from shipper.instance.handover import free
@@ -307,7 +307,7 @@ def _letters(title: str, index: int) -> str:
 
 def sink_id(worker: str) -> int:
     """The word by which lanes know a sink worker; never 0."""
-    return int.from_bytes(blake2b(worker.encode(), digest_size=8).digest(), "little") | 1
+    return odd_word_of(worker)
 
 
 def sink_worker_id(title: str, index: int) -> int:

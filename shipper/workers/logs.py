@@ -8,7 +8,6 @@ The parts of a channel with a log are imported when there is one: an agent that 
 
 from __future__ import annotations
 
-from _blake2 import blake2b  # hashlib would map all of OpenSSL
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,6 +17,7 @@ import orjson
 from shipper import whole_file
 from shipper.batch.batch import Origin
 from shipper.config.bind import component
+from shipper.digest_word import word_of
 from shipper.durable.board import Board, lane_id
 from shipper.errors import ComponentFailed, DamagedData
 from shipper.instance.handover import note_of
@@ -69,7 +69,7 @@ def options_of(found: LogSpec | ChannelSpec) -> LogOptions:
 
 def producer(run_id: str, lane: str) -> int:
     """How a log knows a lane: a run directory's id and a name in it are never used for two lanes."""
-    return int.from_bytes(blake2b(f"{run_id}/{lane}".encode(), digest_size=8).digest(), "little") or 1
+    return word_of(f"{run_id}/{lane}", 8)
 
 
 def run_id(spec: WorkerSpec) -> str:
