@@ -40,7 +40,7 @@ from shipper.sources._spool.spooled import Ended, Place, Spooled
 from shipper.sources._tail.java_regex import compile_java
 from shipper.sources._unread import Unread, is_there
 from shipper.sources.deserializers._find import deserializer_maker
-from shipper.sources.deserializers.deserializer import Deserializer, Reading, Rows
+from shipper.sources.deserializers.deserializer import Deserializer, Reading, Rows, Undecodable
 
 _FIRST_BACKOFF_S = 0.25
 #: A file that can't be opened is tried again after so long; nothing may tell that it can, as when descriptors ran out.
@@ -177,7 +177,7 @@ class SpooldirSource(Source[SpooldirOptions]):
             try:
                 rows = self._deserializer.read(self._rows_max)
             except (DamagedData, OSError) as problem:
-                self._leave_alone(file, f"{problem}; what stands before has been delivered")
+                self._leave_alone(file, f"{problem}; what stands before has been delivered", problem)
                 continue
             if rows is None and file.size == 0 and not file.read_something:
                 rows = Rows(batch=EventBatch.of([b""]), start=0, end=0, last=True)
@@ -351,13 +351,13 @@ class SpooldirSource(Source[SpooldirOptions]):
         except OSError as problem:
             raise self._places.about_tracker(problem) from problem
 
-    def _leave_alone(self, file: Spooled, why: str) -> None:
+    def _leave_alone(self, file: Spooled, why: str, problem: Exception) -> None:
         """A file can't be read on. It stays where it is until somebody changes it, or the agent starts again."""
         self._left_alone[file.path] = file.found.state, math.inf
         self._unread.failed(file.path, why)
         self._context.counters.add("EventReadFail")
-        hint = "" if self.options.decode_errors != "FAIL" else "; decodeErrorPolicy = REPLACE reads on"
-        self._say(file, f"{why}; it is left where it is{hint if 'it is no ' in why else ''}")
+        hint = "; decodeErrorPolicy = REPLACE reads on" if isinstance(problem, Undecodable) else ""
+        self._say(file, f"{why}; it is left where it is{hint}")
         self._close_file()
         if self._progress is not None:
             self._progress.close()

@@ -609,6 +609,35 @@ def test_a_damaged_gzip_file_is_left_and_the_next_one_read(spool: Make, cut: str
     assert "f.gz" in one.said[0][1]
 
 
+@pytest.mark.parametrize("damage", ["its end is missing", "its checksum is wrong"])
+@pytest.mark.parametrize("policy", ["FAIL", "REPLACE"])
+def test_what_stands_before_the_damage_of_a_gzip_file_is_delivered(spool: Make, damage: str, policy: str) -> None:
+    """In whole lines; the file stays, and nobody is told that another decodeErrorPolicy would help."""
+    rows = random.Random(1)
+    lines = [b"%d %030x" % (n, rows.getrandbits(120)) for n in range(50_000)]
+    data = bytearray(gzip.compress(b"\n".join(lines) + b"\n"))
+    if damage == "its end is missing":
+        del data[-30:]
+    else:
+        data[-8] ^= 0xFF
+    one = spool({"decodeErrorPolicy": policy, "deletePolicy": "immediate"}, batch_bytes=8 << 20)
+    one.put("f.gz", bytes(data))
+    found = one.read()
+    assert found == lines[: len(found)]
+    assert len(b"\n".join(lines[len(found) :])) < 1 << 16, "but for the piece in which the damage is"
+    assert one.names() == ["f.gz"]
+    assert "it is no whole gzip file" in one.said[0][1]
+    assert "decodeErrorPolicy" not in one.said[0][1]
+
+
+def test_a_damaged_gzip_file_is_no_event_of_blob(spool: Make) -> None:
+    """Half a file would be taken for a whole one."""
+    one = spool({"deserializer": "BLOB"})
+    one.put("f.gz", gzip.compress(os.urandom(1 << 18))[:-30])
+    assert one.read() == []
+    assert one.names() == ["f.gz"]
+
+
 def test_batches_are_filled_whatever_batchsize_says_unless_they_are_literal(spool: Make) -> None:
     """Flume's batchSize is a unit of its counters; strictBatch makes it literal."""
     content = b"".join(b"%d\n" % n for n in range(1000))

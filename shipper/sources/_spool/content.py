@@ -12,6 +12,7 @@ from isal import igzip, isal_zlib
 from shipper.api import DamagedData
 
 _SKIP_BYTES = 1 << 20
+_PIECE_BYTES = 1 << 16
 _DAMAGE: tuple[Any, ...] = (EOFError, OSError, zlib.error, isal_zlib.error)
 
 
@@ -67,24 +68,27 @@ class GzipContent:
         self._path = path
         self._stream = self._begin()
         self._ended = False
+        self._damage: BaseException | None = None  # met, and said by the next read that has nothing else
         self.offset = 0
 
     def read_into(self, view: memoryview) -> int:
-        """Fills `view`, or as much of it as there is left; the bytes that came."""
+        """Fills `view`, or as much of it as there is left, or can be read; the bytes that came."""
         filled = 0
         try:
-            while filled < len(view):
-                came = self._stream.readinto(view[filled:])
+            # In pieces: what the decompressor had before it met damage is lost with the piece.
+            while filled < len(view) and self._damage is None:
+                came = self._stream.readinto1(view[filled : filled + _PIECE_BYTES])
                 if not came:
                     self._ended = True
                     break
                 filled += came
         except _DAMAGE as problem:
-            if not filled:
-                raise DamagedData(
-                    f"behind byte {self.offset} of its content it is no whole gzip file: {problem}"
-                ) from None
+            self._damage = problem
         self.offset += filled
+        if self._damage is not None and not filled:
+            raise DamagedData(
+                f"behind byte {self.offset} of its content it is no whole gzip file: {self._damage}"
+            ) from None
         return filled
 
     def at_end(self) -> bool:
@@ -99,7 +103,7 @@ class GzipContent:
         """The next read begins there. Going back means to decompress again from the beginning."""
         if offset < self.offset:
             self._stream = self._begin()
-            self.offset, self._ended = 0, False
+            self.offset, self._ended, self._damage = 0, False, None
         while self.offset < offset:
             left = min(offset - self.offset, _SKIP_BYTES)
             if not self.read_into(memoryview(bytearray(left))):

@@ -40,10 +40,10 @@ class BlobDeserializer(Deserializer[BlobOptions]):
             came = content.read_into(piece)
             left -= came
             pieces.append(piece[:came])
-            if came < len(piece):
+            if content.at_end():
                 break
             piece_bytes = min(4 * piece_bytes, 1 << 26)
         if content.offset == start:
             return None
         batch = EventBatch.of([b"".join(pieces)])
-        return Rows(batch=batch, start=start, end=content.offset, last=left > 0 or content.at_end())
+        return Rows(batch=batch, start=start, end=content.offset, last=content.at_end())

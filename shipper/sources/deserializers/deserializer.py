@@ -14,9 +14,13 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import BinaryIO, ClassVar, Generic, Protocol, TypeVar
 
-from shipper.api import EventBatch, Options
+from shipper.api import DamagedData, EventBatch, Options
 
 O = TypeVar("O", bound=Options)
+
+
+class Undecodable(DamagedData):
+    """Bytes that are no characters: with another `Reading.errors` the file can be read on."""
 
 
 class Content(Protocol):
@@ -29,7 +33,11 @@ class Content(Protocol):
     offset: int
 
     def read_into(self, view: memoryview) -> int:
-        """Fills `view`, or as much of it as there is left; the bytes that came."""
+        """Fills `view`, or as much of it as there is left, or stands before damage; the bytes that came.
+
+        Raises:
+            DamagedData: nothing can be read here, and it is not the end.
+        """
 
     def at_end(self) -> bool:
         """True when it is known that nothing is left."""

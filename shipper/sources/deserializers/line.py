@@ -21,7 +21,7 @@ from shipper.batch.framing import line_ends, rows_between, rows_of
 from shipper.sources._charset import charset, is_utf8
 from shipper.sources.deserializers._encoded import EncodedText, encoded_lines
 from shipper.sources.deserializers._pieces import cut_lines
-from shipper.sources.deserializers.deserializer import Content, Deserializer, Reading, Rows
+from shipper.sources.deserializers.deserializer import Content, Deserializer, Reading, Rows, Undecodable
 
 #: A character is never longer than this in any character set.
 _CHAR_BYTES_MAX = 4
@@ -120,7 +120,7 @@ class LineDeserializer(Deserializer[LineOptions]):
         room = memoryview(block)[rest : len(block) - 1]
         came = self.content.read_into(room)
         self._filled = rest + came
-        self._ended = came < len(room) or self.content.at_end()
+        self._ended = self.content.at_end()  # a short read may also have met damage
 
     def _grow(self) -> None:
         larger = bytearray(2 * len(self._block))
@@ -148,7 +148,7 @@ class LineDeserializer(Deserializer[LineOptions]):
     def _lines_before(self, bad: int) -> _Lines | None:
         """The whole lines before bytes that can't be decoded; the next read fails."""
         what = bytes(self._block[bad : bad + 4]).hex(" ")
-        self._damage = DamagedData(f"at byte {self._base + bad} ({what}) it is no {self._encoded.charset}")
+        self._damage = Undecodable(f"at byte {self._base + bad} ({what}) it is no {self._encoded.charset}")
         whole = self._encoded.last_line_end(self._block, bad)
         self._used = 0
         return self._lines_in(whole, unfinished=False) if whole else None
