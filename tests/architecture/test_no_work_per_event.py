@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 import select
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +36,7 @@ from shipper.testing.fakes import ManualClock, sink_context, source_context
 from shipper.testing.instructions import Work, work_of
 from tests.channels.logged import Logged
 from tests.channels.spilled import Spilled
+from tests.waiting import until
 
 FEW_ROWS, MANY_ROWS = 1_000, 10_000
 BYTES = 40_000
@@ -407,9 +407,7 @@ def _command(properties: Properties, directory: Path, rows: int, load: bytes) ->
     (directory / "in" / "app.log").write_bytes(load)
     source: Any = _opened("exec", properties, directory)
     try:
-        pids = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-        for pid in map(int, pids):
-            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        until(source._reader._command.ended, "all is printed")
         return work_of(lambda: source.committed(source.poll(1.0)))
     finally:
         source.close()

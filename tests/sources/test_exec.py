@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -16,10 +17,11 @@ import pytest
 
 from shipper.api import ComponentFailed, EventBatch
 from shipper.config.field import read_options
+from shipper.sources._exec import process
 from shipper.sources.exec import ExecOptions, ExecSource
 from shipper.testing.fakes import ManualClock, source_context
 from tests.vectors import vectors
-from tests.waiting import alive, until_dead
+from tests.waiting import alive, until, until_dead
 
 
 class RealWaiter:
@@ -314,17 +316,117 @@ def test_the_whole_group_ends_with_the_source(tmp_path):
 
 
 def test_the_whole_group_ends_when_the_process_of_the_source_is_killed(tmp_path):
+    worker, pids = killable_source(tmp_path, PIPELINE, 3)
+    assert all(alive(pid) for pid in pids)
+    worker.kill()
+    worker.wait()
+    until_dead(pids)
+
+
+DAEMON = "import os\nif os.fork(): os._exit(0)\nos.setsid()\nif os.fork(): os._exit(0)\nprint(os.getpid(), flush=True)"
+LEFT_BEHIND = {
+    "a group of its own": "timeout 1000 sh -c 'echo $$; exec sleep 1000'",
+    "a session of its own": "setsid sh -c 'trap \"\" TERM HUP; echo $$; exec sleep 1000'",
+    "in the background": "nohup sh -c 'echo $$; exec sleep 1000' & exit 0",
+    "in the background, silent": "nohup sh -c 'echo $$; exec >/dev/null sleep 1000' & exit 0",
+    "a daemon": f"{sys.executable} -S -c '{DAEMON}\nimport time; time.sleep(1000)'; sleep 1000",
+    "a daemon's child": "setsid sh -c 'setsid sh -c \"sleep 1000 & echo \\$!; wait\" & wait' & wait",
+}
+
+
+@pytest.fixture(params=["/bin/sh", "/bin/bash", "/bin/sh, no list of children"])
+def keeper(request, monkeypatch):
+    """The shells that may be /bin/sh, and a kernel without CONFIG_PROC_CHILDREN; as text for another process too."""
+    shell, _, without = request.param.partition(", ")
+    if not os.path.exists(shell):
+        pytest.skip(f"there is no {shell}")
+    monkeypatch.setattr(process, "_SHELL", shell)
+    if without:
+        monkeypatch.setattr(process, "_KEEPER", process._KEEPER.replace("task/$$/children", "task/$$/none"))
+    return f"process._SHELL, process._KEEPER = {process._SHELL!r}, {process._KEEPER!r}"
+
+
+@pytest.mark.parametrize("how", LEFT_BEHIND)
+def test_what_left_the_group_ends_with_the_source(tmp_path, keeper, how):
+    source, _, _ = exec_source(tmp_path, {"command": LEFT_BEHIND[how], "shell": "/bin/sh -c"})
+    pid = int(next_batch(source).body[0].as_py())
+    assert alive(pid)
+    source.close()
+    assert not os.path.exists(f"/proc/{pid}")
+
+
+@pytest.mark.parametrize("how", LEFT_BEHIND)
+def test_what_left_the_group_ends_when_the_process_of_the_source_is_killed(tmp_path, keeper, how):
+    worker, (pid,) = killable_source(tmp_path, LEFT_BEHIND[how], 1, keeper)
+    assert alive(pid)
+    worker.kill()
+    worker.wait()
+    until_dead([pid])
+
+
+def test_what_a_command_left_behind_ends_before_it_starts_again(tmp_path):
+    script = "setsid sh -c 'echo $$; exec >/dev/null sleep 1000' & sleep 0.1"
+    properties = {"command": script, "shell": "/bin/sh -c", "restart": "true", "restartThrottle": "0"}
+    source, _, _ = exec_source(tmp_path, properties)
+    pids: list[int] = []
+    while len(pids) < 3:
+        batch = next_batch(source)
+        pids += [int(body) for body in batch.body.to_pylist()]
+        source.committed(batch)
+    until_dead(pids[:2])
+    source.close()
+    until_dead(pids)
+
+
+def test_orphans_of_a_command_that_runs_are_buried(tmp_path, keeper):
+    """Each `(sh -c ... &)` is orphaned at once, and ends."""
+    script = "for n in 1 2 3 4 5; do (sh -c 'echo $$' &); done; sleep 1000"
+    source, _, _ = exec_source(tmp_path, {"command": script, "shell": "/bin/sh -c"})
+    pids: list[int] = []
+    while len(pids) < 5:
+        pids += [int(body) for body in next_batch(source).body.to_pylist()]
+    until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids), "they are buried")
+    source.close()
+
+
+def test_a_command_that_a_signal_ended_says_which(tmp_path, keeper):
+    source, said, _ = exec_source(tmp_path, {"command": "kill -9 $$", "shell": "/bin/sh -c"})
+    assert read_all(source) == []
+    assert "ended with signal 9" in said[0][1]
+
+
+def test_a_command_takes_signals_as_one_from_a_terminal_does(tmp_path, keeper):
+    """What its keeper lets pass ends it: an ignored signal would be inherited."""
+    ignored = run(tmp_path, {"command": "grep SigIgn /proc/self/status"})
+    here = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("SigIgn")]
+    restored = (1 << signal.SIGPIPE - 1) | (1 << signal.SIGXFSZ - 1)  # Python ignores them, and gives them back
+    expected = int(here[0].split()[1], 16) & ~restored
+    assert int(ignored[0].split()[1], 16) == expected
+
+
+def test_a_command_that_signals_its_own_group_does_not_end_its_keeper(tmp_path, keeper):
+    source, said, _ = exec_source(tmp_path, {"command": "echo $PPID; kill 0", "shell": "/bin/sh -c"})
+    batch = next_batch(source)
+    assert alive(int(batch.body[0].as_py()))
+    source.committed(batch)
+    read_all(source)
+    assert "ended with signal 15" in said[0][1]
+
+
+def killable_source(tmp_path, command, lines, keeper="") -> tuple[subprocess.Popen[bytes], list[int]]:
+    """A process with a source, and the numbers that its command printed."""
     program = f"""
-import sys
 from pathlib import Path
 from shipper.config.field import read_options
+from shipper.sources._exec import process
 from shipper.sources.exec import ExecOptions, ExecSource
 from shipper.testing.fakes import source_context
-options, _ = read_options(ExecOptions, {{"command": {PIPELINE!r}, "shell": "/bin/sh -c"}})
+{keeper}
+options, _ = read_options(ExecOptions, {{"command": {command!r}, "shell": "/bin/sh -c"}})
 source = ExecSource(options)
 source.open(source_context(Path({str(tmp_path)!r})))
 count = 0
-while count < 3:
+while count < {lines}:
     if (batch := source.poll(5)) is not None:
         for body in batch.body.to_pylist():
             count += 1
@@ -333,13 +435,9 @@ while count < 3:
 import time; time.sleep(1000)
 """
     root = str(Path(__file__).parents[2])
-    child = subprocess.Popen(
+    worker = subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": root}
     )
-    assert child.stdout is not None
-    pids = [int(child.stdout.readline()) for _ in range(3)]
-    assert all(alive(pid) for pid in pids)
-    child.kill()
-    child.wait()
-    child.stdout.close()
-    until_dead(pids)
+    assert worker.stdout is not None
+    with worker.stdout:
+        return worker, [int(worker.stdout.readline()) for _ in range(lines)]

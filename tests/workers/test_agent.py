@@ -182,10 +182,15 @@ class TestDeaths:
         one.kill()
         until_dead(pids, timeout_s=5)
 
-    def test_no_child_of_an_exec_source_outlives_the_supervisor(self, agent: Make, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("end", ["stopped", "killed", "killed with its group", "its worker is killed"])
+    def test_no_child_of_an_exec_source_outlives_the_agent(self, agent: Make, tmp_path: Path, end: str) -> None:
+        """Also none that got a group or session of its own, or made itself a daemon."""
         marker = str(31_000_000 + os.getpid())
+        sleep = f"sleep {marker}"
         exec_source = (
-            f"a1.sources.r1.type = exec\na1.sources.r1.command = sleep {marker}\na1.sources.r1.channels = c1\n"
+            "a1.sources.r1.type = exec\na1.sources.r1.channels = c1\na1.sources.r1.shell = /bin/sh -c\n"
+            f"a1.sources.r1.command = timeout 999 {sleep} & setsid {sleep} & (nohup {sleep} &); "
+            f"(setsid sh -c '{sleep} & exec setsid {sleep}' &); {sleep}\n"
         )
         one = agent(agent_of(exec_source, file_roll("k1", "c1", tmp_path / "out"))).start()
 
@@ -201,9 +206,17 @@ class TestDeaths:
                         found.append(int(entry.name))
             return found
 
-        one.until(lambda: len(sleepers()) == 1, "the command runs")
-        one.kill()
-        until(lambda: not sleepers(), "the command is dead", timeout_s=5)
+        one.until(lambda: len(sleepers()) == 6, "the command runs")
+        if end == "stopped":
+            assert one.stop() == 0
+            assert sleepers() == []
+        elif end == "its worker is killed":
+            those = sleepers()
+            one.kill("r1")
+            until_dead(those)
+        else:
+            one.kill() if end == "killed" else one.kill_all()
+            until(lambda: not sleepers(), "the command is dead", timeout_s=5)
 
     def test_what_is_in_the_channel_outlives_the_supervisor(self, agent: Make, tmp_path: Path) -> None:
         write_lines(tmp_path / "in" / "a.log", 0, 5000)

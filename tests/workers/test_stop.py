@@ -158,14 +158,14 @@ class TestStarts:
 
     @pytest.mark.skipif(not is_root(), reason="a name space of processes needs root")
     def test_the_first_process_of_a_container_buries_everybodys_dead(self, agent: Make, tmp_path: Path) -> None:
-        """A command leaves children behind, whose parent the agent becomes: none of them stays as a zombie."""
+        """Somebody kills the keeper of a command, whose children become the agent's: none of them stays as a zombie."""
         before = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
         if subprocess.run([*before, "true"], capture_output=True).returncode:
             pytest.skip("no name space of processes is allowed here")
         source = (
             "a1.sources.r1.type = exec\na1.sources.r1.shell = /bin/sh -c\na1.sources.r1.channels = c1\n"
             f"a1.sources.r1.command = for i in 1 2 3; do ({until_there(tmp_path / 'told')} & ); done; "
-            "echo left; exec sleep 99\n"
+            "echo left; kill -9 $PPID; exec sleep 99\n"
         )
         one = agent(agent_of(source, file_roll("k1", "c1", tmp_path / "out")), before=before).start()
         supervisor = one.children()[0]
@@ -175,8 +175,8 @@ class TestStarts:
             return [int(pid) for pid in text.split()]
 
         one.until(lambda: texts(tmp_path / "out") == b"left\n")
-        one.until(lambda: len(children()) == 6, "two workers, the command's guard, and what the command left behind")
+        one.until(lambda: len(children()) == 7, "two workers, the command, its watcher, and what it left behind")
         (tmp_path / "told").touch()
-        one.until(lambda: len(children()) == 3, "those that the command left are dead and buried")
+        one.until(lambda: len(children()) == 4, "those that the command left are dead and buried")
         os.kill(supervisor, signal.SIGTERM)
         assert one.ended() == 0, one.log()
