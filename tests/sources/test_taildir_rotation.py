@@ -50,6 +50,49 @@ def test_a_file_renamed_out_of_its_group_while_nobody_ran_is_followed_to_its_end
     assert world.read(world.start(only(world))) == ["a3"]
 
 
+@pytest.mark.parametrize("group", ["app\\.log", "app\\.log.*"])
+@pytest.mark.parametrize("old_s, new_s", [(1000, 1000), (2000, 1000), (1000, 2000)])
+def test_the_end_of_a_renamed_file_comes_before_the_new_one(world, group, old_s, new_s):
+    """Whatever their times: one tick of the kernel gives both the same, and a writer may end the old one last."""
+    world.write("app.log", "a1\n")
+    source = world.start({"filegroups.g": f"{world.logs}/{group}"})
+    assert world.read(source) == ["a1"]
+    world.append("app.log", "a2\n")
+    os.rename(world.logs / "app.log", world.logs / "app.log.1")
+    world.append("app.log.1", "a3\n")
+    world.write("app.log", "b1\n")
+    os.utime(world.logs / "app.log.1", (old_s, old_s))
+    os.utime(world.logs / "app.log", (new_s, new_s))
+    assert world.read(source) == ["a2", "a3", "b1"]
+
+
+def test_files_of_a_chain_that_were_renamed_at_once_come_oldest_first(world):
+    for name, line in [("app.log.2", "a1"), ("app.log.1", "b1"), ("app.log", "c1")]:
+        world.write(name, line + "\n")
+    source = world.start()
+    world.read(source)
+    for name, line in [("app.log.2", "a2"), ("app.log.1", "b2"), ("app.log", "c2")]:
+        world.append(name, line + "\n")
+        age = int(name.removeprefix("app.log.") if name != "app.log" else 0)
+        os.rename(world.logs / name, world.logs / f"app.log.{age + 1}")
+    world.write("app.log", "d1\n")
+    for path in world.logs.iterdir():
+        os.utime(path, (1000, 1000))
+    assert world.read(source) == ["a2", "b2", "c2", "d1"]
+
+
+def test_files_that_exchanged_their_names_are_both_read(world):
+    world.write("app.log.1", "a1\n")
+    world.write("app.log.2", "b1\n")
+    source = world.start()
+    world.read(source)
+    world.append("app.log.1", "a2\n")
+    world.append("app.log.2", "b2\n")
+    for old, new in [("app.log.1", "other"), ("app.log.2", "app.log.1"), ("other", "app.log.2")]:
+        os.rename(world.logs / old, world.logs / new)
+    assert sorted(world.read(source)) == ["a2", "b2"]
+
+
 def test_a_file_moved_out_of_its_directory_is_read_to_its_end(world, tmp_path):
     world.write("app.log", "a1\n")
     source = world.start()

@@ -91,12 +91,17 @@ class FileSet:
         self._open: dict[WatchedFile, None] = {}  # in order of use
         self._said: dict[str, str] = {}
         self._claimed: dict[str, FileGroup] = {}
+        self._left: dict[str, str] = {}  # name -> what the last file that had it was renamed to, since the last look
         self._first = True
 
     # --- finding
 
     def find(self) -> list[WatchedFile]:
-        """Looks at all names again: the files that have something to read, oldest change first."""
+        """Looks at all names again: the files that have something to read, oldest change first.
+
+        Whatever their times say, a file that had a name before comes before the one that has it now: the kernel's tick
+        gives both the same time, and a writer that rotates may end the old one when the new one has begun.
+        """
         found: dict[Identity, _Found] = {}
         self.blind = False
         self.unread.keep(lambda name: is_there(name) or any(name == group.name for group in self.groups))
@@ -106,9 +111,17 @@ class FileSet:
         for path, group in self._claimed.items():
             self._look_up(path, group, found, listed=False)
         self._claimed.clear()
+        missing = [self.known[identity] for identity in self.known.keys() - found.keys()]
+        order = self._oldest_first(found, missing)
+        self._left.clear()
         changed = []
-        for identity, seen in sorted(found.items(), key=lambda item: item[1].stat.st_mtime_ns):
+        places = _Places()
+        for identity in order:
             file = self.known.get(identity)
+            if (seen := found.get(identity)) is None:
+                if file is not None and self._find_missing(file, places):
+                    changed.append(file)
+                continue
             if file is not None and self._replaced(file, seen):
                 file.size = file.seen_to  # the size that was seen last may be the new file's
                 self.replaced.append(self.known.pop(identity))
@@ -119,21 +132,12 @@ class FileSet:
             self._settle(file, seen.path, listed=seen.listed)
             if self.grown(file, seen.stat):
                 changed.append(file)
-        missing = [self.known[identity] for identity in self.known.keys() - found.keys()]
-        places = _Places()
-        for file in missing:
-            try:
-                place = self._place_of(file, places)
-            except OSError:  # nobody can look now: it is where it was, until the next look
-                place = file.place
-            self._settle(file, place, listed=False)
-            if self.look(file):
-                changed.append(file)
         self._first = False
         return changed
 
     def moved(self, old: str, new: str) -> None:
         """The watch saw a rename: what is at `new` is ours if `old` was, even if it was never seen there."""
+        self._left[old] = new
         group = self._claimed.pop(old, None) or next((group for group in self.groups if group.matches(old)), None)
         if group is not None:
             self._claimed[new] = group
@@ -257,6 +261,41 @@ class FileSet:
         return len(self._open)
 
     # --- inside
+
+    def _oldest_first(self, found: dict[Identity, _Found], missing: list[WatchedFile]) -> list[Identity]:
+        """All of them by their times, and each behind the one that had its name before."""
+        times = {identity: seen.stat.st_mtime_ns for identity, seen in found.items()}
+        for file in missing:
+            times[file.identity] = os.fstat(file.fd).st_mtime_ns if file.fd >= 0 else file.modified_ns
+        at = {seen.path: identity for identity, seen in found.items()} if self._left else {}
+        order: dict[Identity, None] = {}
+        for identity in sorted(times, key=times.__getitem__):
+            behind: list[Identity] = []
+            following: Identity | None = identity
+            while following is not None and following in times:
+                del times[following]  # each is met once, also where names were exchanged
+                behind.append(following)
+                following = self._before(following, found, at)
+            order.update(dict.fromkeys(reversed(behind)))
+        return list(order)
+
+    def _before(self, identity: Identity, found: dict[Identity, _Found], at: dict[str, Identity]) -> Identity | None:
+        """Who had the name of a file before it; None when nobody is known, or it is its own."""
+        if (seen := found.get(identity)) is None:
+            return None
+        file = self._by_place.get(seen.path)
+        if file is not None and file.identity != identity:
+            return file.identity
+        return at.get(self._left.get(seen.path, "")) if file is None else None
+
+    def _find_missing(self, file: WatchedFile, places: _Places) -> bool:
+        """Looks for a file that no longer has a name in its group; True when it has something to read."""
+        try:
+            place = self._place_of(file, places)
+        except OSError:  # nobody can look now: it is where it was, until the next look
+            place = file.place
+        self._settle(file, place, listed=False)
+        return self.look(file)
 
     def _look_up(self, path: str, group: FileGroup, found: dict[Identity, _Found], *, listed: bool) -> None:
         try:
