@@ -39,8 +39,6 @@ from shipper.sources._tail.lines import NewlineRule
 from shipper.sources._tail.settings import TailSettings
 from shipper.sources._tail.tail import Tail
 
-_FOREVER = (1 << 63) - 1
-
 
 @dataclass(frozen=True, kw_only=True)
 class TaildirOptions(Options):
@@ -72,9 +70,11 @@ class TaildirOptions(Options):
         100,
         help="Lines of one batch where `strictBatch` is set; else see maxBatchCount.",
     )
-    batch_count_max: int = option(
-        "maxBatchCount", at_least(integer, 1), _FOREVER,
-        help="Batches of batchSize lines that one file may hand out while others wait; unset: batch.bytes of lines.",
+    batch_count_max: int | None = option(
+        "maxBatchCount", at_least(integer, 1), None,
+        help="Batches of batchSize lines that one file may hand out while others wait. Unset, files take turns of "
+        "batch.bytes, so that none waits for another; Flume's order, each file to its end, oldest first: "
+        "maxBatchCount = 9223372036854775807.",
     )  # fmt: skip
     backoff_step_s: float = option(
         "backoffSleepIncrement", at_least(milliseconds, 0), 1.0, help="ms by which the pause after an idle look grows."
@@ -166,14 +166,14 @@ class TaildirSource(Source[TaildirOptions]):
                     "warning", f"positionFile = {options.position_file} holds the places of {owner}; {context.name} "
                     f"keeps its own in {ours}; a positionFile of its own says where else",
                 )  # fmt: skip
-        counted_turns = options.batch_count_max < _FOREVER
+        turns = options.batch_count_max
         settings = TailSettings(
             name=positions_name(position_file),
             rule=NewlineRule(),
             position_file=ours,
             apart=owner is not None,
             batch_rows=options.batch_size if context.strict else None,
-            turn_rows=options.batch_size * options.batch_count_max if counted_turns else None,
+            turn_rows=None if turns is None else options.batch_size * turns,
             skip_to_end=options.skip_to_end,
             idle_timeout_s=options.idle_timeout_s,
             rotate_wait_s=options.rotate_wait_s,

@@ -118,6 +118,11 @@ def test_max_batch_count_counts_lines_where_batches_are_not_strict(world):
     assert turns == [("a", 100), ("b", 100)] * 3
 
 
+def test_flumes_max_batch_count_written_out_reads_each_file_to_its_end(world):
+    turns = order_of_turns(world, {"maxBatchCount": "9223372036854775807"}, rows_max=100)
+    assert turns == [("a", 100)] * 3 + [("b", 100)] * 3
+
+
 def test_without_max_batch_count_files_take_turns_by_one_batch(world):
     assert order_of_turns(world, {}, rows_max=100) == [("a", 100), ("b", 100)] * 3
 

@@ -51,7 +51,7 @@ def test_a_file_renamed_out_of_its_group_while_nobody_ran_is_followed_to_its_end
 
 
 @pytest.mark.parametrize("group", ["app\\.log", "app\\.log.*"])
-@pytest.mark.parametrize("old_s, new_s", [(1000, 1000), (2000, 1000), (1000, 2000)])
+@pytest.mark.parametrize(("old_s", "new_s"), [(1000, 1000), (2000, 1000), (1000, 2000)])
 def test_the_end_of_a_renamed_file_comes_before_the_new_one(world, group, old_s, new_s):
     """Whatever their times: one tick of the kernel gives both the same, and a writer may end the old one last."""
     world.write("app.log", "a1\n")
