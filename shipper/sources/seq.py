@@ -1,4 +1,7 @@
-"""`seq`: the numbers 0, 1, 2, ... as text, one an event; for trying a pipeline and for measuring it.
+"""`seq`: the numbers 0, 1, 2, ... as text, one an event, over restarts; under another name from 0 again.
+
+It is for trying a pipeline and for measuring it. What was put is not put again, so that a test of deaths can count on
+it: a start goes on behind the last number that reached the channels, and says so. Flume's begins with 0 every time.
 
 The numbers are a column from the start: counted by numpy, written as decimals by one Arrow cast. Several workers share
 them out in blocks of 65,536: block b belongs to worker b % workers.
@@ -24,7 +27,10 @@ class SeqOptions(Options):
     """Options of the seq source."""
 
     total_events: int = option(
-        "totalEvents", at_least(integer, 0, _LONG_MAX), _LONG_MAX, help="Numbers to send; then the source is done."
+        "totalEvents",
+        at_least(integer, 0, _LONG_MAX),
+        _LONG_MAX,
+        help="Numbers to send, over all its runs; then the source is done.",
     )
     batch_size: int = option(
         "batchSize", at_least(integer, 1), 1, help="Numbers in a transaction, where a channel's strictBatch is true."
@@ -48,6 +54,10 @@ class SeqSource(Source[SeqOptions]):
         self._batch_bytes = context.batch_bytes
         known = context.positions.get(self._stream)
         self._next = self._own(known.end if known is not None else 0)
+        if self._next > _BLOCK * self._worker:
+            context.say(
+                "info", f"goes on with {self._next}: what came before was put; under another name it begins with 0"
+            )
 
     def poll(self, wait_s: float) -> EventBatch | None:
         first = self._next

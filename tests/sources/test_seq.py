@@ -90,8 +90,18 @@ def test_a_restart_goes_on_behind_the_last_committed_number(tmp_path: Path) -> N
     """Neither repeated nor left out."""
     first = poll(seq(tmp_path, rows_max=10))
     assert first.origins == (Origin("seq", 0, 10),)
-    after = seq(tmp_path, rows_max=10, positions={"seq": first.origins[0]})
+    said: list[tuple[str, str]] = []
+    after = seq(tmp_path, rows_max=10, positions={"seq": first.origins[0]}, said=said)
     assert numbers(poll(after)) == [b"%d" % n for n in range(10, 20)]
+    assert said[0][1].startswith("goes on with 10: ")
+
+
+def test_a_first_start_says_nothing(tmp_path: Path) -> None:
+    """All workers begin with a block of their own."""
+    said: list[tuple[str, str]] = []
+    for worker in range(3):
+        seq(tmp_path, worker=worker, workers=3, said=said)
+    assert said == []
 
 
 def test_two_workers_share_the_numbers_out(tmp_path: Path) -> None:
