@@ -16,7 +16,8 @@ PACKAGE = ROOT / "shipper"
 #: Layer by layer, what may be imported from it by what stands higher. `registry` imports nothing of ours before it is
 #: asked, so who needs a component by name may ask it; `plan` and `problem` are plain data.
 LAYERS = [
-    ["errors", "units", "clock", "digest", "digest_word", "checksums", "file_lock", "log", "log_pipe", "likely", "whole_file"],
+    ["errors", "units", "clock", "digest", "digest_word", "checksums", "file_lock", "log", "log_pipe", "likely",
+     "whole_file"],
     ["batch", "shared", "ring", "durable", "metrics", "config.field", "config.plan", "config.problem", "config.nested",
      "registry"],
     ["contracts", "files", "api"],
