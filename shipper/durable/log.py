@@ -276,10 +276,6 @@ class Log:
         """
         return self._keeper.state.positions
 
-    def forget_stream(self, stream: str) -> None:
-        """Drops a stream that its source will not ask for again (file deleted and delivered)."""
-        self._keeper.state.forget(stream)
-
     @property
     def rows(self) -> int:
         """Rows in the log that are not delivered, appended ones included."""
