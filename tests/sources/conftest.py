@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,8 @@ class TailWorld:
         *,
         source: type[Source[Any]] = TaildirSource,
         from_channel: bool = False,
+        tells_durable: bool = False,
+        forget: Callable[[str], None] = lambda stream: None,
         **context: Any,
     ) -> Source[Any]:
         """An open source; TAILDIR reads group `g` = `app\\.log.*` unless the properties say otherwise."""
@@ -74,7 +77,7 @@ class TailWorld:
         context.setdefault("positions", dict(self.channel) if from_channel else {})
         given_to = source_context(self.state, clock=self.clock, waiter=self.waiter, said=self.said, **context)
         self.counters = given_to.counters
-        made.open(given_to)
+        made.open(replace(given_to, tells_durable=tells_durable, forget=forget))
         return made
 
     def batches(self, source: Source[Any], *, wait_s: float = 0.0) -> Iterator[EventBatch]:

@@ -109,6 +109,24 @@ def test_a_chain_of_symbolic_links_is_followed(world, tmp_path):
     assert world.read(source) == ["a4"]
 
 
+def test_nothing_is_kept_of_links_and_strange_files_that_are_gone(world, tmp_path):
+    source = world.start({"rotateWait": "0", "idleTimeout": "1"})
+    for number in range(3):
+        behind = tmp_path / f"pod{number}"
+        behind.mkdir()
+        (behind / "c.log").write_bytes(b"a\n")
+        (world.logs / f"app.log.{number}").symlink_to(behind / "c.log")
+        (world.logs / f"app.log.folder{number}").mkdir()
+        assert world.wait_and_read(source, 5) == ["a"]
+        (world.logs / f"app.log.{number}").unlink()
+        (behind / "c.log").unlink()
+        (world.logs / f"app.log.folder{number}").rmdir()
+        world.wait_and_read(source, 10)
+    files = source._tail._files
+    assert (files.known, files._by_place, dict(files._behind_links), files._said) == ({}, {}, {}, {})
+    assert world.words().count("is a directory: left alone") == 3
+
+
 def test_a_file_with_two_names_is_read_once(world):
     path = world.write("app.log", "a1\n")
     os.link(path, world.logs / "app.log.hard")

@@ -6,10 +6,11 @@ import errno
 import json
 import os
 import zlib
+from dataclasses import replace
 
 import pytest
 
-from shipper.api import ComponentFailed
+from shipper.api import ComponentFailed, Origin
 from shipper.sources._tail import positions
 from shipper.sources._tail.flume_positions import fingerprint
 from shipper.sources._tail.identity import FileKey, key_of, owner_of
@@ -501,6 +502,105 @@ def test_a_file_with_the_inode_of_one_of_another_group_stays_in_its_own(world, m
     (world.logs / "b.log").rename(world.logs / "b.log.1")
     [batch] = world.batches(world.start(groups))
     assert (batch.body.to_pylist(), batch.headers_of(0)) == ([b"b2"], {"who": "b"})
+
+
+def test_what_is_known_of_a_deleted_file_is_forgotten_when_its_lines_are_durable(world):
+    forgotten = []
+    world.write("app.log", "a1\n")
+    source = world.start(tells_durable=True, forget=forgotten.append)
+    [batch] = world.batches(source)
+    (world.logs / "app.log").unlink()
+    world.wait_and_read(source, 10)
+    assert not source._tail._files.known
+    assert forgotten == [], "the channels may lose it, and nobody else knows then that it was read"
+    assert source.durable(batch.origins)
+    assert forgotten == [batch.origins[0].stream]
+
+
+def test_the_next_start_forgets_files_that_went_while_nobody_ran(world):
+    """Also when the process died before it could; those that may come back are remembered."""
+    for name in ("app.log", "app.log.1", "app.log.2"):
+        world.write(name, f"{name}\n")
+    world.read(world.start(tells_durable=True))
+    streams = {origin.anchor.rpartition("/")[2]: origin for origin in world.channel.values()}
+    (world.logs / "app.log.1").unlink()
+    (world.logs / "app.log.2").rename(world.logs / "away")
+    forgotten = []
+    source = world.start(tells_durable=True, forget=forgotten.append, from_channel=True)
+    assert forgotten == []
+    assert source.durable(list(world.channel.values()))
+    assert forgotten == [streams["app.log.1"].stream]
+
+
+def test_a_file_that_gets_its_name_back_goes_on(world):
+    """However long it had another one; its stream is forgotten when the next start finds it gone."""
+    forgotten = []
+    world.write("app.log", "a1\n")
+    source = world.start({"filegroups.g": f"{world.logs}/app\\.log"}, tells_durable=True, forget=forgotten.append)
+    [batch] = world.batches(source)
+    (world.logs / "app.log").rename(world.logs / "away")
+    world.wait_and_read(source, 300)
+    assert source._tail._files.known, "while it is not durable it is not let go"
+    assert source.durable(batch.origins)
+    world.wait_and_read(source, 5)
+    assert not source._tail._files.known
+    (world.logs / "away").rename(world.logs / "app.log")
+    world.append("app.log", "a2\n")
+    assert world.wait_and_read(source, 5) == ["a2"]
+    assert forgotten == []
+
+
+def test_files_that_left_their_group_are_remembered_while_they_are_there(world, monkeypatch):
+    monkeypatch.setattr("shipper.sources._tail.memory._LEFT_LEAST", 4)
+    forgotten = []
+    given = {"filegroups.g": f"{world.logs}/app\\.log", "rotateWait": "0", "idleTimeout": "1"}
+    source = world.start(given, forget=forgotten.append)
+    world.write("app.log.stays", "")
+    for number in range(40):
+        world.write("app.log", f"{number}\n")
+        assert world.wait_and_read(source, 2) == [str(number)]
+        (world.logs / "app.log").rename(world.logs / f"app.log.{number}")
+        world.wait_and_read(source, 8)
+        if number >= 3:
+            (world.logs / f"app.log.{number - 3}").unlink()
+    assert len(source._tail._memory._marks) <= 12
+    source.close()
+    assert len(set(forgotten)) >= 20
+
+
+def test_what_is_durable_of_a_file_is_known_under_its_new_disk_number_before_the_old_one_is_forgotten(world):
+    lines = [f"line {number} of a log that is long enough to be known by what is in it" for number in range(100)]
+    world.write("app.log", "\n".join(lines) + "\n")
+    world.read(world.start())
+    [(stream, origin)] = world.channel.items()
+    prefix, _, key = stream.rpartition(":")
+    device, _, rest = key.partition(".")
+    old = replace(origin, stream=f"{prefix}:{int(device, 16) + 4711:x}.{rest}")
+    forgotten = []
+    source = world.start(tells_durable=True, forget=forgotten.append, positions={old.stream: old})
+    assert world.read(source) == []
+    assert source.durable([old])
+    assert forgotten == [old.stream]
+    assert world.read(world.start(tells_durable=True)) == [], "the power went"
+
+
+def test_a_start_lists_a_directory_as_often_however_many_files_are_gone(world, monkeypatch):
+    def looks(gone):
+        positions = {
+            stream: Origin(stream, 0, 5, f"5:0:5:0:0:{world.logs}/app.log.{number}")
+            for number in range(gone)
+            for stream in [f"{prefix}40.{10**9 + number:x}.1"]
+        }
+        listed = []
+        with monkeypatch.context() as counted:
+            counted.setattr(os, "scandir", lambda path: listed.append(path) or scandir(path))
+            world.start(positions=positions)
+        return len(listed)
+
+    scandir = os.scandir
+    world.write("app.log", "a1\n")
+    prefix = world.start()._tail._memory.stream_prefix
+    assert looks(100) == looks(1)
 
 
 def test_a_full_disk_under_the_positions_is_named(world, monkeypatch):

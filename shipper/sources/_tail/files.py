@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import stat as stats
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -27,6 +28,7 @@ Identity = tuple[int, int]
 _DIRECTORY_TIME_NS = 2_000_000_000  # the coarsest directory times that are in use
 #: There are no descriptors left, here or on the machine.
 NONE_LEFT = (errno.EMFILE, errno.ENFILE)
+_ALL_FILES = "files"  # in the place of a path, where something is said of all of them
 _OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
 
@@ -86,7 +88,7 @@ class FileSet:
         self._descriptors_max = descriptors_max
         self._cache_listing = cache_listing
         self._by_place: dict[str, WatchedFile] = {}
-        self._behind_links: set[str] = set()
+        self._behind_links: Counter[str] = Counter()  # files by directory
         self._listings: dict[FileGroup, _Listing] = {}
         self._open: dict[WatchedFile, None] = {}  # in order of use
         self._said: dict[str, str] = {}
@@ -105,6 +107,8 @@ class FileSet:
         found: dict[Identity, _Found] = {}
         self.blind = False
         self.unread.keep(lambda name: is_there(name) or any(name == group.name for group in self.groups))
+        for path in [path for path in self._said if path != _ALL_FILES and not is_there(path)]:
+            del self._said[path]
         for group in self.groups:
             for path in self._listing(group):
                 self._look_up(path, group, found, listed=True)
@@ -115,7 +119,7 @@ class FileSet:
         order = self._oldest_first(found, missing)
         self._left.clear()
         changed = []
-        places = _Places()
+        places = Places()
         for identity in order:
             file = self.known.get(identity)
             if (seen := found.get(identity)) is None:
@@ -147,14 +151,22 @@ class FileSet:
         known = path in self._by_place or path in self._claimed
         return known or os.path.dirname(path) in self._behind_links or any(group.matches(path) for group in self.groups)
 
-    def adopt_left(self, mark: Mark, key: FileKey) -> WatchedFile | None:
-        """A file of an earlier run that no longer matches its group, if it is still in its directory."""
+    def adopt_left(self, mark: Mark, key: FileKey, places: Places) -> WatchedFile | None:
+        """A file of an earlier run that no longer matches its group, if it is still in its directory.
+
+        Raises:
+            OSError: there are no descriptors left to look with.
+        """
         identity = (key.device, key.inode)
         group = next((group for group in self.groups if group.matches(mark.path)), None)
         if group is None or identity in self.known:
             return None
-        places = _Places()
-        place = places.of(identity, os.path.dirname(mark.path)) or places.of(identity, _real_directory(mark.path))
+        try:
+            place = places.of(identity, os.path.dirname(mark.path)) or places.of(identity, _real_directory(mark.path))
+        except OSError as problem:
+            if problem.errno in NONE_LEFT:
+                raise
+            return None  # nobody can look there now; what is known of it is kept
         if place is None or not self._is_still(place, key, mark):
             return None
         file = self._adopt(place, group, mark.path)
@@ -288,7 +300,7 @@ class FileSet:
             return file.identity
         return at.get(self._left.get(seen.path, "")) if file is None else None
 
-    def _find_missing(self, file: WatchedFile, places: _Places) -> bool:
+    def _find_missing(self, file: WatchedFile, places: Places) -> bool:
         """Looks for a file that no longer has a name in its group; True when it has something to read."""
         try:
             place = self._place_of(file, places)
@@ -379,7 +391,7 @@ class FileSet:
                 file.path = place
             self._note_place(file, place)
 
-    def _place_of(self, file: WatchedFile, places: _Places) -> str | None:
+    def _place_of(self, file: WatchedFile, places: Places) -> str | None:
         """Where a file is that no longer has a matching name; None when it was deleted."""
         if file.fd >= 0 and os.fstat(file.fd).st_nlink == 0:
             return None
@@ -393,7 +405,7 @@ class FileSet:
         file.directory = os.path.dirname(real)
         if real != place:
             self._by_place[real] = file
-            self._behind_links.add(file.directory)
+            self._behind_links[file.directory] += 1
             self._watch.add(file.directory)
         file.places = (place, real)
 
@@ -401,6 +413,11 @@ class FileSet:
         for place in file.places:
             if self._by_place.get(place) is file:
                 del self._by_place[place]
+        if len(set(file.places)) > 1:
+            directory = os.path.dirname(file.places[1])
+            self._behind_links[directory] -= 1
+            self._behind_links += Counter()  # those of no file are dropped
+        file.places = ()
 
     def _listing(self, group: FileGroup) -> list[str]:
         """The paths that match; those that matched last when nobody can look."""
@@ -453,7 +470,7 @@ class FileSet:
         """True when there were no descriptors left, and now there is one."""
         if problem.errno not in NONE_LEFT or not self._open:
             return False
-        self._say("files", "are more than this process may open (ulimit -n): they take turns")
+        self._say(_ALL_FILES, "are more than this process may open (ulimit -n): they take turns")
         self._close_one()
         return True
 
@@ -472,8 +489,11 @@ class FileSet:
             self._say_line("warning", f"{path} {what}")
 
 
-class _Places:
-    """Which name an inode has, directory by directory; each is listed once however many files are looked for."""
+class Places:
+    """Which name an inode has, directory by directory; each is listed once however many files are looked for.
+
+    What is renamed after that is not found by its new name: one look, one object.
+    """
 
     def __init__(self) -> None:
         self._names: dict[str, dict[int, str]] = {}
@@ -499,17 +519,19 @@ class _Places:
             return None
         return path if (stat.st_dev, stat.st_ino) == identity else None
 
+    def in_directory(self, identity: Identity, path: str) -> bool:
+        """True when a file is still somewhere in the directory of `path`, or nobody can look."""
+        try:
+            return self.of(identity, os.path.dirname(path)) is not None
+        except OSError:
+            return True
+
 
 def belongs_to(worker: int, workers: int) -> Callable[[Identity], bool]:
     """Says of a file whether it is this worker's."""
     if workers == 1:
         return lambda identity: True
     return lambda identity: owner_of(identity, workers) == worker
-
-
-def in_directory(identity: Identity, path: str) -> bool:
-    """True when a file is still somewhere in the directory of `path`."""
-    return _Places().of(identity, os.path.dirname(path)) is not None
 
 
 def _real_directory(path: str) -> str:

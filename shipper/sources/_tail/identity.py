@@ -27,6 +27,11 @@ class FileKey:
     generation: int
 
     @property
+    def identity(self) -> tuple[int, int]:
+        """What tells files apart while somebody holds them open."""
+        return self.device, self.inode
+
+    @property
     def stream(self) -> str:
         """The key as text, part of the stream's name in channels."""
         return f"{self.device:x}.{self.inode:x}.{self.generation:x}"

@@ -10,6 +10,11 @@ But a JSON that is gone, or is not the one that we wrote last, was changed by a 
 counts, and a line is said for each file. Unless it names other files only: then it is another agent's too, which has
 the same default, and no word about ours.
 
+What is known of a file that is gone from its directory is forgotten, by us and by the channels' positions
+(`SourceContext.forget`), once it is durable that all of it was read, and our store no longer needs to say so. Dying
+before that: the next start is told of it again, finds that it is gone, and forgets it then. A file that only left its
+group is remembered while it is there, for it may get its name back.
+
 The file is long because who is believed and what is written for the next start are one argument.
 """
 
@@ -21,7 +26,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from shipper.api import Origin, SourceContext
 from shipper.sources._tail import flume_positions
-from shipper.sources._tail.files import FileSet, belongs_to, in_directory
+from shipper.sources._tail.files import FileSet, Places, belongs_to
 from shipper.sources._tail.flume_positions import FlumePosition
 from shipper.sources._tail.identity import FileKey, Mark
 from shipper.sources._tail.positions import PositionStore, Remembered
@@ -30,6 +35,8 @@ from shipper.sources._tail.watched import WatchedFile, printable
 #: In place of a fingerprint: there is no JSON yet.
 _NONE = (0, -1)
 _LOOKS = 3
+#: So many files that left their group are remembered before anybody looks which of them are gone.
+_LEFT_LEAST = 64
 
 #: An offset, and what must be true of the file for it to be used.
 Place = tuple[int, str]
@@ -68,6 +75,7 @@ class Memory:
         self._runs: dict[FileKey, int] = {}
         self._handed_over: set[FileKey] = set()
         self._by_inode: defaultdict[int, list[FileKey]] = defaultdict(list)
+        self._by_path: defaultdict[str, list[FileKey]] = defaultdict(list)
         self._opened = False
         self._told = context.tells_durable
         self._durable_marks = dict(remembered.marks)  # of files that have not been found yet
@@ -80,9 +88,16 @@ class Memory:
         self.epoch = remembered.epoch
         self.changed = False
         self._saved = True  # the last time that something durable was to be written down
+        self._forget = context.forget
+        self._told_of = {stream: o.end for stream, o in context.positions.items() if stream.startswith(f"tail:{name}:")}
+        self._leaving: dict[str, int] = {}  # streams that are forgotten when they are durable up to there
+        self._forgettable: list[str] = []
+        self._now_called: dict[str, str] = {}
+        self._look_at = _LEFT_LEAST
         self._decide(remembered, content, context.positions, f"tail:{name}:")
-        for key in self._marks:
+        for key, mark in self._marks.items():
             self._by_inode[key.inode].append(key)
+            self._by_path[mark.path].append(key)
         self.stream_prefix = f"tail:{name}:{self.epoch}:"
 
     def mark_for(self, file: WatchedFile, size: int) -> Mark | None:
@@ -97,7 +112,7 @@ class Memory:
             # Both the channel's and the store's fit when a file went to another worker and came back: the later counts.
             known = [told, self._stored.get(file.key), *self._others.pop(file.key, [])]
             fitting = [mark for mark in known if mark and mark.fits(file.fd, size)]
-            if told not in fitting and (file.key in self._in_channel or not fitting):
+            if not self._opened and told not in fitting and (file.key in self._in_channel or not fitting):
                 self.misfits.append((file, told))
             if fitting:
                 return max(fitting, key=lambda mark: mark.offset)
@@ -121,7 +136,13 @@ class Memory:
             # The channels are further than what was durable, and say themselves when they have caught up.
             stored = stored or Mark(0, path=printable(file.path))
             place = (stored.offset, stored.anchor)
+            if self._used is not None and self._used != file.key:
+                # What becomes durable under the name that the file had on another disk number is this file's.
+                self._now_called[self.stream_prefix + self._used.stream] = file.stream
         self._safe[file.stream] = place
+        self._leaving.pop(file.stream, None)
+        if file.stream in self._forgettable:
+            self._forgettable.remove(file.stream)
 
     def durable(self, origins: Iterable[Origin], by_stream: Mapping[str, WatchedFile], files: FileSet) -> bool:
         """All before these ends is durable: written down, and synced. False when it could not be.
@@ -129,22 +150,30 @@ class Memory:
         Dying before the sync ends: the places before it, and what lies between comes twice if the machine died.
         """
         for origin in origins:
-            file = by_stream.get(origin.stream)
+            stream = self._now_called.get(origin.stream, origin.stream)
+            file = by_stream.get(stream)
             # Beyond `committed` it is about what stood in the file before it was written anew.
             if file is not None and origin.end <= file.committed:
-                self._safe[origin.stream] = (origin.end, origin.anchor)
+                self._safe[stream] = (origin.end, origin.anchor)
                 self.changed = True
+            elif file is None and (key := self._key_of(stream)) in self._in_channel and key is not None:
+                self._durable_unplaced(key, origin)
+            if origin.end >= self._leaving.get(origin.stream, origin.end + 1):
+                del self._leaving[origin.stream]
+                self._forgettable.append(origin.stream)
         if not self._opened:
             return False
         if self.changed or not self._saved:
             self._saved = self._save_store(files, self._written, sync=True)
             self.changed = False
             self._json_due = True
+        elif self._forgettable:
+            self._forget_now()
         return self._saved
 
     def unplaced(self) -> Iterator[tuple[FileKey, Mark]]:
         """Our files that were followed last time and have not been found under a matching name."""
-        yield from [(key, mark) for key, mark in self._marks.items() if self._mine((key.device, key.inode))]
+        yield from [(key, mark) for key, mark in self._marks.items() if self._mine(key.identity)]
 
     def opened(self, files: FileSet) -> None:
         """All files of the first listing are placed. A decision by hand is written down, so that it is made once.
@@ -153,12 +182,40 @@ class Memory:
         a disk which is not mounted yet. What another worker reads is kept until that worker has written it down: it may
         start after we have saved.
         """
-        peopled = {os.path.dirname(file.path) for file in files}
-        self._marks = {key: mark for key, mark in self._marks.items() if self._may_come_back(key, mark, peopled)}
+        self._drop_gone(file.path for file in files)
         self._stored.clear()
         self._opened = True
+        known = {file.stream for file in files}
+        for stream, end in self._told_of.items():
+            key = self._key_of(stream)
+            if stream not in known and (key is None or key not in self._marks or not self._mine(key.identity)):
+                self._leave(stream, end)
+        self._told_of.clear()
         if self._by_hand or self._told:
             self.save(files, sync=True)
+
+    def is_safe(self, file: WatchedFile) -> bool:
+        """True when all that the channels have of a file is durable."""
+        return self._place(file)[0] == file.committed
+
+    def released(self, file: WatchedFile, files: FileSet, *, gone: bool) -> None:
+        """A file is followed no longer: it is gone, or has left its group and is safe."""
+        self.changed = True
+        for key in [key for key in self._marks if key.identity == file.identity and key != file.key]:
+            mark = self._marks.pop(key)  # the inode was its, and is used again: it is gone
+            self._leave(self.stream_prefix + key.stream, mark.offset if key in self._in_channel else -1)
+        if gone:
+            self._leave(file.stream, -1 if self.is_safe(file) else file.committed)
+        else:
+            self._marks[file.key] = Mark.of(file.committed, file.committed_anchor)
+            self._runs[file.key] = self._run
+            self._in_channel.discard(file.key)
+            if len(self._marks) > self._look_at:
+                # It was found in its directory, so that is no disk which is not mounted.
+                for key in self._drop_gone([file.path, *(one.path for one in files)]):
+                    self._leave(self.stream_prefix + key.stream, -1)
+                self._look_at = 2 * len(self._marks) + _LEFT_LEAST
+        self._safe.pop(file.stream, None)
 
     def close(self, files: FileSet) -> None:
         """The last save. The JSON gets the places that the channels have: whoever goes on with it does so when the
@@ -228,7 +285,43 @@ class Memory:
         except OSError as problem:
             self._failed(problem)
             return False
+        self._forget_now()
         return True
+
+    def _leave(self, stream: str, end: int) -> None:
+        """Nothing of a stream will be read again: it is forgotten when it is durable up to `end`; -1 = it is."""
+        if self._told and end >= 0:
+            self._leaving[stream] = end
+        else:
+            self._forgettable.append(stream)
+
+    def _forget_now(self) -> None:
+        for stream in self._forgettable:
+            self._forget(stream)
+            self._now_called.pop(stream, None)
+        self._forgettable.clear()
+
+    def _durable_unplaced(self, key: FileKey, origin: Origin) -> None:
+        if key in self._marks and origin.end <= self._marks[key].offset:
+            self._durable_marks[key] = Mark.of(origin.end, origin.anchor)
+            self._runs.setdefault(key, self._run - 1)  # its reader of today knows better
+            self.changed = True
+
+    def _key_of(self, stream: str) -> FileKey | None:
+        """The file of a stream, None when the stream is of another epoch."""
+        if not stream.startswith(self.stream_prefix):
+            return None
+        device, inode, generation = (int(part, 16) for part in stream[len(self.stream_prefix) :].split("."))
+        return FileKey(device, inode, generation)
+
+    def _drop_gone(self, paths: Iterable[str]) -> list[FileKey]:
+        """Drops what is remembered of files that will not come back; which they were. `paths` are of files found."""
+        peopled, places = {os.path.dirname(path) for path in paths}, Places()
+        gone = [key for key, mark in self._marks.items() if not self._may_come_back(key, mark, peopled, places)]
+        for key in gone:
+            del self._marks[key]
+            self._durable_marks.pop(key, None)
+        return gone
 
     def _place(self, file: WatchedFile) -> Place:
         """What of a file a start without channels need not read again."""
@@ -318,19 +411,20 @@ class Memory:
         An editor or a restore puts the same content into a new inode. Checksums over few bytes would be too easily
         equal, so a short file is rather read again.
         """
-        for key, mark in self._marks.items():
-            if mark.path == printable(file.path) and mark.strong and mark.fits(file.fd, size):
-                if in_directory((key.device, key.inode), file.path):
+        for key in self._by_path.get(printable(file.path), ()):
+            mark = self._marks.get(key)
+            if mark is not None and mark.strong and mark.fits(file.fd, size):
+                if Places().in_directory(key.identity, file.path):
                     continue
                 self._say("info", f"{file.path} is a copy of the file that stood here: going on at byte {mark.offset}")
                 self._used = key
                 return self._marks.pop(key)
         return None
 
-    def _may_come_back(self, key: FileKey, mark: Mark, peopled: set[str]) -> bool:
-        if key in self._handed_over and not self._mine((key.device, key.inode)):
+    def _may_come_back(self, key: FileKey, mark: Mark, peopled: set[str], places: Places) -> bool:
+        if key in self._handed_over and not self._mine(key.identity):
             return False
-        return os.path.dirname(mark.path) not in peopled or in_directory((key.device, key.inode), mark.path)
+        return os.path.dirname(mark.path) not in peopled or places.in_directory(key.identity, mark.path)
 
     def _with_siblings(self, listed: list[FlumePosition]) -> list[FlumePosition]:
         """Our entries, and those of the source's other workers as they last saved them."""

@@ -24,7 +24,7 @@ import pyarrow as pa
 from shipper.api import EventBatch, Origin, SourceContext
 from shipper.batch import kernels as pc
 from shipper.sources._tail.copies import Copies
-from shipper.sources._tail.files import FileSet, belongs_to
+from shipper.sources._tail.files import FileSet, Places, belongs_to
 from shipper.sources._tail.group import FileGroup
 from shipper.sources._tail.identity import Mark
 from shipper.sources._tail.lines import FileChanged, LineReader, Lines
@@ -91,8 +91,9 @@ class Tail:
             for file in self._files:
                 if not file.offset:
                     self._copies.suspect(file, file.size)
+        places = Places()
         for key, mark in self._memory.unplaced():
-            left = self._files.adopt_left(mark, key)
+            left = self._files.adopt_left(mark, key, places)
             if left is not None:
                 self._queue(left)
         self._memory.opened(self._files)
@@ -190,7 +191,7 @@ class Tail:
         self._names_changed = False
         changed = self._files.find()
         while self._files.replaced:
-            self._release(self._files.replaced.pop())
+            self._release(self._files.replaced.pop(), gone=True)
         taken_s = self._clock.monotonic_s() - now_s
         self._find_s = now_s + min(_FIND_SHARE * taken_s, _TEND_S)
         for file in changed:
@@ -241,19 +242,20 @@ class Tail:
             return True
         if file.listed or file.committed != file.offset or self._files.blind:
             return False
-        if file.place is None or quiet_s > settings.idle_timeout_s:
-            self._release(file)
+        # One that is still there could get its name back. So it is known until it need not be read again.
+        if (gone := file.place is None) or (quiet_s > settings.idle_timeout_s and self._memory.is_safe(file)):
+            self._release(file, gone=gone)
             return True
         return False
 
-    def _release(self, file: WatchedFile) -> None:
+    def _release(self, file: WatchedFile, *, gone: bool) -> None:
         unread_bytes = max(file.size, file.seen_to) - file.offset
         if unread_bytes > 0 and not file.skipping:
             self._counters.add("files_lost")
             self._say("error", f"{file.path} was deleted before its last {unread_bytes} bytes were read")
         self._by_stream.pop(file.stream, None)
         self._files.release(file)
-        self._memory.changed = True
+        self._memory.released(file, self._files, gone=gone)
 
     def _queue(self, file: WatchedFile, *, first: bool = False) -> None:
         if file.queued:
@@ -321,6 +323,7 @@ class Tail:
         if not file.listed:
             self._by_stream.pop(file.stream, None)
             self._files.release(file)
+            self._memory.released(file, self._files, gone=True)
             return False
         self._files.look(file)  # how long it is now
         found = self._copies.go_on(file, Mark.of(file.offset, file.mark_text))
