@@ -60,7 +60,7 @@ def findings(now: Sample, notices: Sequence[str] = ()) -> list[Finding]:
             found += _of_unmoved(now, channel, now.at_ms - since_ms)
         if (rows := numbers.get("lost", 0) - numbers.get("lost_before", 0)) > 0:
             found.append(
-                Finding(Level.DEGRADED, f"{rows} events of {channel} were lost since the start: shipper ledger")
+                Finding(Level.DEGRADED, f"{rows} events of {channel} are lost since the start: shipper ledger")
             )
         if rows := numbers.get("mismatch", 0):
             found.append(Finding(Level.FAILED, f"{rows} events of {channel} are not accounted for: shipper ledger"))

@@ -259,8 +259,8 @@ class Delivery:
             self._lost = lost
             self._say(
                 "error",
-                f"the channel was damaged: {lost[0]} bytes of frames that fail their checks and {lost[1]} events whose "
-                f"overflow file is gone were skipped since this worker started",
+                f"the channel was damaged: {lost[0]} bytes that are gone or fail their checks and {lost[1]} events "
+                f"whose file is gone or damaged were skipped since this worker started",
             )
 
     def _fail(self, member: GroupSink, failure: RetryLater) -> None:

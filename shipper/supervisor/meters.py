@@ -91,6 +91,7 @@ class Meters:
                 "capacity_bytes": capacity_bytes, "puts": puts, "takes": takes, "mismatch": difference,
                 "dropped": books["dropped_new"] + books["dropped_old"] + books["refused"],
                 "expired": books["expired"], "set_aside": books["set_aside"], "lost": books["lost"],
+                "lost_before": self._base.get(name, {}).get("lost", 0),
                 **self._twice.get(name, {}),
             }  # fmt: skip
         return found

@@ -423,7 +423,7 @@ def test_damage_in_the_channel_is_said(right: Make) -> None:
     half.delivery.step()
     assert side.lost_bytes
     level, line = half.said[-1]
-    assert level == "error" and f"{side.lost_bytes} bytes of frames that fail their checks" in line
+    assert level == "error" and f"{side.lost_bytes} bytes that are gone or fail their checks" in line
     assert half.memory.rows() == 0
 
 
