@@ -11,7 +11,7 @@ it comes back, and by nobody else. So each start names the logs that hold rows a
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +49,22 @@ def follow(state_dir: Path, logs: Mapping[str, Places], *, live: bool = False) -
         whole_file.write(state_dir / _NAME, [orjson.dumps(now + unread)])
 
 
+def unread(state_dir: Path, checkpoints: Iterable[Path]) -> list[tuple[str, str]]:
+    """The known logs that hold rows and are none of these: (the channel that it was of, a sentence for the person)."""
+    used = {os.path.realpath(checkpoint) for checkpoint in checkpoints}
+    entries = [entry for entry in known(state_dir) if os.path.realpath(entry["checkpoint"]) not in used]
+    return [(entry["channel"], sentence) for entry in entries if (sentence := _left_in(entry))]
+
+
 def _holds_rows(entry: Mapping[str, Any]) -> bool:
     """True when rows wait in a log that no channel has; the person is told."""
+    if sentence := _left_in(entry):
+        log.say("WARN", entry["channel"], sentence)
+    return bool(sentence)
+
+
+def _left_in(entry: Mapping[str, Any]) -> str:
+    """What waits in a log that no channel has, and what to do about it; "" when nothing does."""
     from shipper.durable import offline  # only for those that have left a log behind
 
     checkpoint = Path(entry["checkpoint"])
@@ -58,16 +72,15 @@ def _holds_rows(entry: Mapping[str, Any]) -> bool:
         rows = offline.inspect(checkpoint, [Path(path) for path in entry["data"]]).rows_waiting
     except ShipperError as problem:
         if not checkpoint.exists():
-            return False
-        log.say("WARN", entry["channel"], f"no channel has the log in {checkpoint} any more, and {problem}")
-        return True
-    if rows:
-        log.say(
-            "WARN", entry["channel"], f"{rows} events wait in the log in {checkpoint}, which no channel of this "
-            f"configuration reads: give a channel these directories again, or have them written into files by shipper "
-            f"channel export {checkpoint} --to DIR and remove {', '.join([str(checkpoint), *entry['data']])}",
-        )  # fmt: skip
-    return rows > 0
+            return ""
+        return f"no channel has the log in {checkpoint} any more, and {problem}"
+    if not rows:
+        return ""
+    return (
+        f"{rows} events wait in the log in {checkpoint}, which no channel of this configuration reads: give a channel "
+        f"these directories again, or have them written into files by shipper channel export {checkpoint} --to DIR "
+        f"and remove {', '.join([str(checkpoint), *entry['data']])}"
+    )
 
 
 def known(state_dir: Path) -> list[dict[str, Any]]:

@@ -11,25 +11,31 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from shipper import log, whole_file
+from shipper.instance import known_logs
 from shipper.instance.holdings import holdings
 from shipper.metrics.health import NOTICES
 
 _LOOK_EVERY_S = 30.0
+#: While some channel is named: what it holds may be on its way out.
+_LOOK_AGAIN_S = 2.0
 
 
 class Notices:
     """The notices of one agent.
 
     Args:
-        run_dir: of the instance.
+        run_dir, state_dir: of the instance.
     """
 
-    def __init__(self, run_dir: Path) -> None:
+    def __init__(self, run_dir: Path, state_dir: Path) -> None:
         self._path = run_dir / NOTICES
         self._refused = ""
+        self._state_dir = state_dir
         self._unclaimed: list[str] = []
+        self._unread: list[str] = []
+        self._changed = False
         self._said: list[str] | None = None
-        self._look_s = 0.0
+        self._look_s = self._logs_s = 0.0
         self._write()
 
     def refused(self, why: Sequence[str]) -> None:
@@ -43,14 +49,25 @@ class Notices:
     def taken(self) -> None:
         """What the files say is what runs."""
         self._refused = ""
-        self._look_s = 0.0
         self._write()
 
-    def look(self, channels: Collection[str]) -> None:
-        """Looks now and then for channels that hold events and are none of these."""
-        if time.monotonic() < self._look_s:
+    def changed(self) -> None:
+        """Another configuration runs: the next look is at once, and logs that it left behind are said."""
+        self._look_s = self._logs_s = 0.0
+        self._changed = True
+
+    def look(self, channels: Collection[str], checkpoints: Collection[Path] | None) -> None:
+        """Looks now and then for channels, and logs, that hold events and are none of these.
+
+        Args:
+            checkpoints: of the logs that are in use; None while others are still being emptied.
+        """
+        now_s = time.monotonic()
+        if checkpoints is not None and now_s >= self._logs_s:
+            self._logs_s = now_s + _LOOK_EVERY_S
+            self._look_at_logs(checkpoints)
+        if now_s < self._look_s:
             return
-        self._look_s = time.monotonic() + _LOOK_EVERY_S
         others = any(path.name not in channels for path in (self._path.parent / "channels").glob("*"))
         self._unclaimed = [
             f"{found.events} events wait in channel {found.channel}, which the configuration does not have any more: "
@@ -58,6 +75,16 @@ class Notices:
             for found in (holdings(self._path.parent) if others else ())
             if found.events and found.channel not in channels
         ]
+        self._look_s = now_s + (_LOOK_AGAIN_S if self._unclaimed else _LOOK_EVERY_S)
+        self._write()
+
+    def _look_at_logs(self, checkpoints: Collection[Path]) -> None:
+        found = known_logs.unread(self._state_dir, checkpoints)
+        if self._changed:  # at a start, who builds the grid has said it
+            for channel, sentence in found:
+                log.say("WARN", channel, sentence)
+        self._changed = False
+        self._unread = [sentence.partition(":")[0] for _, sentence in found]
         self._write()
 
     def remove(self) -> None:
@@ -65,7 +92,7 @@ class Notices:
         self._path.unlink(missing_ok=True)
 
     def _write(self) -> None:
-        lines = [line for line in (self._refused, *self._unclaimed) if line]
+        lines = [line for line in (self._refused, *self._unclaimed, *self._unread) if line]
         if lines == self._said:
             return
         self._said = lines

@@ -133,7 +133,7 @@ class Supervisor:
         self._selector.register(self._signals.fileno, selectors.EVENT_READ, self._signalled)
         self._files = WatchedFiles(command.files, command.poll_interval_s, command.reload)
         self._service = Service()
-        self._notices = Notices(instance.run_dir)
+        self._notices = Notices(instance.run_dir, instance.state_dir)
         self._ticked_s = self._status_s = 0.0
 
     def run(self, loaded: Loaded, template: Template | None) -> tuple[int, Loaded | None]:
@@ -221,7 +221,8 @@ class Supervisor:
     def _tick(self, running: Running) -> None:
         running.fleet.press()
         running.observer.tick()
-        self._notices.look(running.grid.channels)
+        emptying = any(worker.leaving for worker in running.fleet.workers)
+        self._notices.look(running.grid.channels, None if emptying else running.grid.checkpoints())
         self._tell_service(running)
         running.books.tick()
         if (server := running.monitor.server) is not None:
@@ -312,7 +313,9 @@ class Supervisor:
             end_some(running.fleet, change, wait, self._command.stop_deadline_s)
         except _ToldToStop:
             return None
-        if begins := running.follow(loaded, grid, change):
+        begins = running.follow(loaded, grid, change)
+        self._notices.changed()  # looks in the wait before were at the configuration that ended
+        if begins:
             self._launch(running.fleet, begins)
         self._view.starting(loaded.plan)
         self._service.ready()

@@ -85,6 +85,10 @@ class Grid:
         """All workers, sources last: what is put has somebody to take it."""
         return self.writers + self.sinks + self.sources
 
+    def checkpoints(self) -> list[Path]:
+        """Of the logs of its channels: where their checkpoints lie."""
+        return [found.options.log_settings().checkpoint_dir for found in self.channels.values() if found.logged]
+
     def free(self, run_dir: Path) -> None:
         """Opens the lanes of sinks that are dead and not in this grid to those that are. No worker may hold them."""
         settle_letters(run_dir)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from shipper.cli.main import main
 from shipper.durable import offline
 from shipper.instance.machine import cgroup_limit_bytes
+from shipper.metrics.health import read_notices
 from shipper.testing.agent import Agent
 from tests.workers.conftest import agent_of, file_roll, seq, texts
 
@@ -77,3 +79,27 @@ def test_the_memory_of_a_group_is_that_of_the_tightest_around_it(
         os.makedirs(path.parent, exist_ok=True)
         path.write_text(f"{text}\n")
     assert cgroup_limit_bytes(tmp_path / "own", tmp_path / "root") == wanted
+
+
+def test_a_log_that_a_reload_leaves_behind_is_said_and_stands_in_health(agent: Make, tmp_path: Path) -> None:
+    """The channel goes on in other directories, and its rows wait in those that it had."""
+    out = tmp_path / "out"
+    text = agent_of(seq("r1", "c1", EVENTS), file_roll("k1", "c1", out)).replace(
+        "a1.channels.c1.type = memory\n",
+        f"a1.channels.c1.type = file\na1.channels.c1.checkpointDir = {tmp_path}/one/checkpoint\n"
+        f"a1.channels.c1.dataDirs = {tmp_path}/one/data\n",
+    )
+    one = agent(text)
+    out.rmdir()
+    one.start(wait=False)
+    one.until(lambda: "r1: the source has reached its end" in one.log())
+    places = (tmp_path / "one" / "checkpoint", [tmp_path / "one" / "data"])
+    one.until(lambda: offline.inspect(*places).rows_waiting == EVENTS, "all of it is in the log")
+    one.file.write_text(text.replace(f"{tmp_path}/one", f"{tmp_path}/two"))
+    one.send(signal.SIGHUP)
+    said = f"{EVENTS} events wait in the log in {tmp_path}/one/checkpoint, which no channel of this configuration reads"
+    one.until(lambda: any(said in line for line in read_notices(one.instance_dir())), "health says it")
+    one.until(lambda: said in one.log(), "and the log")
+    one.file.write_text(text)
+    one.send(signal.SIGHUP)
+    one.until(lambda: not any(said in line for line in read_notices(one.instance_dir())), "a channel has it again")

@@ -15,11 +15,13 @@ import pytest
 from shipper.cli.health import health
 from shipper.config.plan import ChannelPlan, Plan
 from shipper.metrics.block import Kind, MetricsBlock
+from shipper.metrics.health import read_notices
 from shipper.supervisor.reload import restart_needed
 from shipper.supervisor.watched import WatchedFiles
 from shipper.testing.agent import Agent
 from shipper.testing.fakes import ManualClock
 from tests.workers.conftest import agent_of, file_roll, has, seq, taildir, texts
+from tests.workers.test_kills import channel
 
 Make = Callable[..., Agent]
 
@@ -182,6 +184,25 @@ class TestWhatChanged:
         one.until(lambda: texts(tmp_path / "out1").count(b"\n") >= 200_000)
         assert one.stop() == 0, one.log()
         assert texts(tmp_path / "out1") == lines(0, 200_000)
+
+    def test_health_says_what_a_removed_channel_holds_and_no_more_once_it_is_back(
+        self, agent: Make, tmp_path: Path
+    ) -> None:
+        """Also when the looks in the middle of the reload were at the configuration before."""
+        renamed = agent_of(
+            taildir("r1", "c3", tmp_path / "in3"), file_roll("k1", "c3", tmp_path / "out1"), channels="c3"
+        )
+        before = agent_of(taildir("r1", "c1", tmp_path / "in1"), file_roll("k1", "c1", tmp_path / "out1"))
+        (tmp_path / "out1").rmdir()
+        write_lines(tmp_path / "in1" / "a.log", 0, 100)
+        one = agent(before).start(wait=False)
+        one.until(lambda: any(one.run_dir.glob("a1-*/metrics")))
+        one.until(lambda: channel(one)["puts"] == 100)
+        change(one, renamed)
+        said = "events wait in channel c1, which the configuration does not have any more"
+        one.until(lambda: any(said in line for line in read_notices(one.instance_dir())), timeout_s=10)
+        change(one, before)
+        one.until(lambda: not any(said in line for line in read_notices(one.instance_dir())), timeout_s=10)
 
     def test_a_channel_with_another_capacity_restarts_those_around_it(self, agent: Make, tmp_path: Path) -> None:
         write_lines(tmp_path / "in1" / "a.log", 0, 1000)
