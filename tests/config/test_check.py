@@ -275,3 +275,9 @@ def test_a_path_by_time_whose_events_have_none_is_warned_of(more: str, warned: b
     assert found == 0
     text = " ".join(line.strip() for line in lines)
     assert ("those of source r have no header timestamp, so all of them would be set aside: add a" in text) is warned
+
+
+def test_channels_that_spill_need_no_directory(complete: str, checked: Checked) -> None:
+    """Each has one of its own in the agent's state directory; where that is, only a start knows."""
+    text = complete.replace("a.channels.c.type=memory\n", "a.channels.c.type=memory\na.channels.c.onFull=spill\n")
+    assert checked(text) == (0, ["Agent a runs 1 source, 1 channel and 1 sink: nothing to complain about."])

@@ -70,6 +70,32 @@ def test_a_backlog_outlives_a_stop_and_a_reboot_in_order(
     assert (numbers["accepted"], numbers["delivered"], mismatch(numbers)) == (EVENTS, EVENTS, 0)
 
 
+def test_a_log_lies_in_the_state_directory_unless_the_file_says_where(
+    agent: Callable[..., Agent], tmp_path: Path
+) -> None:
+    """At a start, and for a second channel that a reload brings."""
+    out = tmp_path / "out"
+    options = {"type": "memory", "capacity": 1000, "onFull": "spill", "spill.minimumRequiredSpace": "1m"}
+    pipe = (seq("r1", "c1", EVENTS), file_roll("k1", "c1", out))
+    one = agent(spilling(agent_of(*pipe), **options))
+    out.rmdir()
+    one.start(wait=False)
+    one.until(lambda: "r1: the source has reached its end" in one.log())
+    one.until(lambda: channel(one)["size"] == EVENTS)
+    second = (seq("r2", "c2", 10), file_roll("k2", "c2", tmp_path / "out2"))
+    more = "".join(f"a1.channels.c2.{key} = {value}\n" for key, value in options.items())
+    text = agent_of(*pipe, *second, sources="r1 r2", channels="c1 c2", sinks="k1 k2")
+    one.file.write_text(spilling(text.replace("a1.channels.c2.type = memory\n", more), **options))
+    one.send(signal.SIGHUP)
+    one.until(lambda: "runs the new configuration" in one.log())
+    out.mkdir()
+    one.until(lambda: len(texts(out).splitlines()) >= EVENTS and len(texts(tmp_path / "out2").splitlines()) == 10)
+    assert one.stop() == 0, one.log()
+    assert texts(out) == WANTED
+    assert {path.name for path in one.state_dir.glob("*/spilled/*")} == {"c1", "c2"}
+    assert "Traceback" not in one.log(), one.log()
+
+
 def test_a_sink_that_stands_still_fills_the_disk(agent: Callable[..., Agent], tmp_path: Path) -> None:
     """It hangs with rows in its hands; the source goes on; then everybody is killed."""
     out, place = tmp_path / "out", tmp_path / "log"
