@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -10,6 +11,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from shipper.durable import offline
+from shipper.durable.came_back import CAME_BACK
 from shipper.durable.checkpoint import CHECKPOINT_NAME
 from shipper.durable.directory import BOARD_NAME
 from shipper.durable.keys import Keys
@@ -30,8 +32,9 @@ KeyFiles = Annotated[
 
 
 def is_log(directory: Path) -> bool:
-    """True when a file channel lies in this directory, or in one of those in it."""
-    return any((place / name).exists() for place in _near(directory) for name in (BOARD_NAME, CHECKPOINT_NAME))
+    """True when a file channel lies in this directory, or in one of those in it; or files of one in this."""
+    named = any((place / name).exists() for place in _near(directory) for name in (BOARD_NAME, CHECKPOINT_NAME))
+    return named or any(place == directory and _has_segments(place) for place in _near(directory))
 
 
 def add_to(app: typer.Typer) -> None:
@@ -50,6 +53,24 @@ def add_to(app: typer.Typer) -> None:
         _show(report, "every record is whole")
         if not report.sound:
             raise typer.Exit(1)
+
+    @app.command("give-up")
+    def give_up_command(
+        directory: Annotated[Path, typer.Argument(help="The channel's checkpointDir.")],
+        places: Annotated[list[Path], typer.Argument(help="Its dataDirs that are gone for good.")],
+        yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    ) -> None:
+        """Says that data directories of a file channel do not come back: what was in them is lost."""
+        from shipper.durable.absent import give_up
+
+        gone = ", ".join(map(str, places))
+        if not yes:
+            if not sys.stdin.isatty():
+                typer.echo(f"giving up what lay in {gone} needs a word: add --yes", err=True)
+                raise typer.Exit(1)
+            typer.confirm(f"Give up for good what the channel had in {gone}?", abort=True)
+        _told(lambda: give_up(directory.absolute(), [place.absolute() for place in places]))
+        typer.echo(f"{gone} is given up: the channel's next start goes on without it, and counts what it had as lost.")
 
 
 def export(directory: Path, data: list[Path] | None, key: list[str] | None, to: Path, serializer: str) -> None:
@@ -83,7 +104,9 @@ def keys_of(given: list[str] | None) -> Keys | None:
 def _near(directory: Path) -> list[Path]:
     if not directory.is_dir() or not _readable(directory):
         return []
-    return [directory, *(path for path in sorted(directory.iterdir()) if path.is_dir() and _readable(path))]
+    inside = (path for path in sorted(directory.iterdir()) if path.is_dir() and _readable(path))
+    # What was set aside is of no channel any more, unless it is what the person names.
+    return [directory, *(path for path in inside if not path.name.startswith(CAME_BACK))]
 
 
 def _readable(directory: Path) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from shipper.durable.directory import log_was_in
 from shipper.durable.disk import Disk
 from shipper.durable.file_view import FileView
 from shipper.durable.keys import Cipher, Keys, cipher_of
@@ -105,9 +106,14 @@ class Catalog:
 
     def _names_in(self, directory: Path) -> list[str]:
         try:
-            return self._disk.names(directory)
+            names = self._disk.names(directory)
         except OSError as problem:
             raise ComponentFailed(f"can't read the directory {directory}: {problem.strerror}") from problem
+        if not log_was_in(names):
+            raise ComponentFailed(
+                f"{directory} is not there, or empty: its disk may not be mounted. Nothing in it counts as lost"
+            )
+        return names
 
     def _load(self, path: Path) -> SegmentFile | None:
         try:

@@ -29,17 +29,20 @@ class Claim:
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
         self._handles: list[int] = []
+        self._taken: set[Path] = set()
 
     def take(self, directories: Sequence[Path]) -> None:
-        """Makes what is missing, and locks all.
+        """Makes what is missing, and locks what is not locked yet.
 
         Raises:
-            ConfigurationError: one can't be used; no lock is kept.
+            ConfigurationError: one can't be used; no lock is kept, of none that was taken before either.
             ComponentFailed: the disk failed.
         """
         try:
-            for directory in dict.fromkeys(Path(os.path.realpath(directory)) for directory in directories):
-                self._take(directory)
+            for directory in map(Path, map(os.path.realpath, directories)):
+                if directory not in self._taken:
+                    self._take(directory)
+                    self._taken.add(directory)
         except BaseException:
             self.give_back()
             raise
@@ -48,6 +51,7 @@ class Claim:
         """Unlocks all."""
         while self._handles:
             self._disk.close(self._handles.pop())
+        self._taken.clear()
 
     def _take(self, directory: Path) -> None:
         try:
@@ -74,8 +78,9 @@ def refuse_flume(directory: Path, names: Sequence[str]) -> None:
     Raises:
         ConfigurationError: it does.
     """
-    data = [name for name in names if _FLUME_DATA.match(name)]
-    checkpoint = [name for name in names if name in _FLUME_CHECKPOINT]
+    # A directory that is called so may be the checkpointDir of this channel.
+    data = [name for name in names if _FLUME_DATA.match(name) and not (directory / name).is_dir()]
+    checkpoint = [name for name in names if name in _FLUME_CHECKPOINT and not (directory / name).is_dir()]
     if data or (checkpoint and CHECKPOINT_NAME not in names):
         found = ", ".join((data + checkpoint)[:3])
         raise ConfigurationError(
@@ -134,6 +139,14 @@ def translated(problem: OSError, directory: Path) -> ConfigurationError | Compon
 def has_segments(disk: Disk, directories: Sequence[Path]) -> bool:
     """True when a segment lies in one of the directories."""
     return any(is_segment_name(name) for directory in directories for name in disk.names(directory))
+
+
+def log_was_in(names: Sequence[str]) -> bool:
+    """True when a log was in a directory with these names: one that is missing, or empty as a mount point, has none.
+
+    A lock file stays for good where a log has been, also when all segments were delivered.
+    """
+    return any(name == LOCK_NAME or is_segment_name(name) for name in names)
 
 
 def _owner(directory: Path) -> str:

@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from shipper.durable.board import Board, Head
+from shipper.durable.came_back import said_aside, set_aside
 from shipper.durable.checkpoint import CHECKPOINT_NAME, Checkpoint
 from shipper.durable.disk import Disk
 from shipper.durable.segment import SegmentFile, discard
@@ -119,6 +120,12 @@ class Keeper:
         removable = self.removable()
         left = {number: base for number, base in state.segments.items() if number not in removable}
         listed, state.segments = state.segments, left
+        # What was delivered and goes now is named by the checkpoint that leaves it out: a file that is in no list and
+        # not among these may hold what nobody has delivered.
+        state.absent.intersection_update(listed)
+        state.going.update(n for n in removable if n in self.paths and n not in state.absent)
+        returned = [n for n in removable if n in self.paths and n in state.absent]
+        absent, state.absent = state.absent, state.absent.difference(removable)
         payload = state.to_bytes()
         failures = []
         for copy in self._copies:
@@ -128,7 +135,8 @@ class Keeper:
                 failures.append(f"{copy.path}: {problem.strerror}")
         self._measure()
         if failures:
-            state.segments = listed  # a copy that is older lists them still
+            state.segments, state.absent = listed, absent  # a copy that is older lists them still
+            state.going.difference_update(listed)
             if len(failures) == len(self._copies):
                 raise ComponentFailed(
                     f"the checkpoint can't be stored ({'; '.join(failures)}). What was acknowledged is safe; free "
@@ -140,23 +148,36 @@ class Keeper:
         self.generation += 1
         self._heads_before = self._stored_heads()
         self._low_before = state.first_waiting()
-        # Dying between two of these leaves files that no checkpoint lists: they are removed at the next start.
+        for number in returned:
+            self._set_aside(self.paths.pop(number))
+        # Dying between two of these leaves files that no checkpoint lists: they are removed at the next start, because
+        # the checkpoint says that they go. It says so until their removal is durable.
         directories = set()
         for number in removable:
             path = self.paths.pop(number, None)
             if path is not None:
                 discard(self._disk, path)
                 directories.add(path.parent)
+        kept = len(self.notes)
         for directory in directories:
             try:
                 self._disk.sync_directory(directory)
             except OSError as problem:
                 self.notes.append(f"{directory}: {problem.strerror} while removed segments were made durable")
+        if len(self.notes) == kept:
+            state.going.clear()
 
     def close(self) -> None:
         """Gives the files back."""
         for copy in self._copies:
             copy.close()
+
+    def _set_aside(self, path: Path) -> None:
+        """A segment that was away for a while goes: some of it may have been passed in that time."""
+        try:
+            self.notes.append(said_aside(path, set_aside(self._disk, path)))
+        except OSError as problem:  # it is in no list: the next start tries again
+            self.notes.append(f"{path} can't be set aside: {problem.strerror}")
 
     def _stored_heads(self) -> list[Head]:
         return [lane.head for lane in self.state.lanes.values()]

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from shipper.durable.absent import refuse_absent
 from shipper.durable.active import Active
 from shipper.durable.board import Tail
 from shipper.durable.directory import Claim, translated
@@ -114,13 +115,16 @@ class Log:
         """
         disk = disk or Disk()
         claim = Claim(disk)
-        claim.take(settings.directories)
         try:
+            claim.take(settings.checkpoint_dirs)
+            # Nothing is made where a disk may be missing, before the checkpoint was asked about it.
+            refuse_absent(disk, settings)
+            claim.take(settings.data_dirs)
             return cls(disk, settings, claim, open_log(disk, settings, lanes, origins_of), window or Window.make(None))
         except OSError as problem:
             claim.give_back()
-            where = Path(problem.filename).parent if isinstance(problem.filename, str) else settings.checkpoint_dir
-            raise translated(problem, where) from problem
+            found = Path(problem.filename) if problem.filename else settings.checkpoint_dir
+            raise translated(problem, found if found.is_dir() else found.parent) from problem
         except BaseException:
             claim.give_back()
             raise
@@ -304,6 +308,7 @@ class Log:
             if not self._failed:
                 self.sync()
                 self._supply.drop()
+                self._keeper.state.stopped = True
                 self._synced = self._synced._replace(closed=True)
                 self.checkpoint()
                 if self._active is not None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from shipper.durable.board import Board, Head, Tail
-from shipper.durable.checkpoint import Stored, load_newest
+from shipper.durable.checkpoint import CHECKPOINT_NAME, Stored, load_newest
 from shipper.durable.directory import BOARD_NAME, LOCK_NAME, has_segments, refuse_flume, refuse_newer, translated
 from shipper.durable.disk import Disk
 from shipper.durable.file_view import FileView
@@ -19,7 +19,7 @@ from shipper.durable.keys import Cipher, Keys, cipher_of
 from shipper.durable.layout import RECORDS_AT, RecordHeader, about
 from shipper.durable.reader import Record
 from shipper.durable.recovery import LostRange, ends_of
-from shipper.durable.segment import Damage, NewerVersion, SegmentFile, load_all, stored_body, walk
+from shipper.durable.segment import Damage, NewerVersion, SegmentFile, load_all, segment_name, stored_body, walk
 from shipper.errors import ConfigurationError, DamagedData
 
 _Check = Callable[[SegmentFile, FileView, RecordHeader], str]
@@ -70,6 +70,7 @@ class LogReport:
         segments: in order; files that say nothing valid of themselves have number 0.
         lanes: by id.
         lost: records that were acknowledged, not delivered by all lanes, and are not there.
+        rows_missing: rows of those that wait and are not there.
         generation: of the checkpoint, 0 when there is none.
         in_use: an agent has the log open.
     """
@@ -82,6 +83,7 @@ class LogReport:
     lost: Sequence[LostRange]
     generation: int
     in_use: bool
+    rows_missing: int = 0
 
     @property
     def rows_waiting(self) -> int:
@@ -156,6 +158,7 @@ class _Survey:
 
     def __init__(self, disk: Disk, checkpoint_dir: Path, data_dirs: Sequence[Path]) -> None:
         self._disk = disk
+        self._checkpoint = checkpoint_dir / CHECKPOINT_NAME
         try:
             for directory in dict.fromkeys((checkpoint_dir, *data_dirs)):
                 refuse_flume(directory, disk.names(directory))
@@ -201,7 +204,8 @@ class _Survey:
         """The whole log; `check` says what is wrong with a body."""
         low = self._low()
         durable = self.stored.state.durable_seq if self.stored is not None else 0
-        last, lost = 0, []
+        last, rows_there = 0, 0
+        lost: list[LostRange | None] = []
         reports: dict[int, SegmentReport] = {}
         settled = 0
         for file in self.files:
@@ -228,6 +232,7 @@ class _Survey:
             if settled and item.seq > settled + 1 and item.seq > low:
                 lost.append(_range(settled + 1, item.seq - 1, low, str(file.path)))
             settled = last = item.seq
+            rows_there += self._waits(item)
             durable = max(durable, item.durable_seq)
             report.records += 1
             report.rows += item.rows
@@ -236,13 +241,41 @@ class _Survey:
             wrong = check(file, view, item)
             if wrong:
                 report.wrong.append(f"record {item.seq} ({item.rows} rows): {wrong}")
+        for missing in self._missing(settled, low):
+            if not any(one is not None and one.first <= missing.first and missing.last <= one.last for one in lost):
+                lost.append(missing)
         found = list(reports.values())
+        if self.stored is None:
+            wrong = "it is missing or damaged: what was delivered before, and is there still, is delivered once more"
+            found.append(SegmentReport(self._checkpoint, 0, 0, wrong=[wrong]))
         found += [SegmentReport(path, 0, 0, wrong=["says nothing valid of itself"]) for path in self.damaged]
         log_id = self.stored.state.log_id if self.stored is not None else self.files[0].identity.log_id
         return LogReport(
             log_id.hex(), durable, last, found, self.lanes, [one for one in lost if one is not None],
             self.stored.generation if self.stored is not None else 0, self.in_use,
+            max(sum(lane.rows_waiting for lane in self.lanes.values()) - rows_there, 0),
         )  # fmt: skip
+
+    def _waits(self, item: RecordHeader) -> int:
+        """Rows of a record that are not delivered; none when the lanes were read before it was put."""
+        lane = self.lanes.get(item.lane)
+        if lane is None or not lane.head.seq <= item.seq <= lane.tail.seq:
+            return 0
+        return item.rows - (lane.head.rows_done if item.seq == lane.head.seq else 0)
+
+    def _missing(self, settled: int, low: int) -> Iterator[LostRange]:
+        """What the checkpoint names, and nothing that is there does: files of its list, and the end of the log."""
+        if self.stored is None:
+            return
+        state = self.stored.state
+        # Behind a closed place nothing is missing: what was given up has its numbers there.
+        last = state.scan.seq if state.scan.closed else state.durable_seq
+        numbers = [file.number for file in self.files]
+        for number, (first, end) in state.missing(numbers, low).items():
+            yield LostRange(max(first, low), end, segment_name(number), "its file is missing or damaged")
+            settled = max(settled, end)
+        if max(settled + 1, low) <= last:
+            yield LostRange(max(settled + 1, low), last, "the end of the log", "the records are damaged or missing")
 
     def _low(self) -> int:
         if self.stored is None:

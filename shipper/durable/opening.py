@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from shipper.durable.board import Board, Head, lane_id
+from shipper.durable.came_back import said_aside, set_aside
 from shipper.durable.checkpoint import load_newest
 from shipper.durable.directory import refuse_newer
 from shipper.durable.disk import Disk
@@ -69,7 +70,7 @@ def open_log(
     if isinstance(found, NewerVersion):
         refuse_newer([found])
         raise AssertionError
-    board = _board_of_this_boot(disk, settings)
+    board = board_of_this_boot(disk, settings.board)
     stored, generation = (found.state, found.generation) if found is not None else (None, 0)
     low = stored.first_waiting() if stored is not None else 0
     outcome = recover(
@@ -85,6 +86,8 @@ def open_log(
         board.close()
         board = None
     state = outcome.state
+    # What this log writes from here on may lie in all of these; it is in no checkpoint's list at once.
+    state.directories, state.stopped = list(map(str, settings.data_dirs)), False
     for name in lanes:
         lane = state.lane(lane_id(name))
         lane.name = name
@@ -101,6 +104,11 @@ def open_log(
         discard(disk, path)
     for directory in {path.parent for path in outcome.leftovers}:
         disk.sync_directory(directory)
+    for path in outcome.came_back:
+        try:
+            outcome.notes.append(said_aside(path, set_aside(disk, path)))
+        except OSError as problem:  # dying before, or failing, leaves it in no list: the next start comes to the same
+            outcome.notes.append(f"{path} came back and can't be set aside: {problem.strerror}")
     for file in outcome.files:
         if file.number == state.scan.number:
             _release_rest(disk, file.path, state.scan.offset, file.end)
@@ -113,9 +121,10 @@ def open_log(
     return Opened(recovered, keeper, board)
 
 
-def _board_of_this_boot(disk: Disk, settings: LogSettings) -> Board | None:
+def board_of_this_boot(disk: Disk, path: Path) -> Board | None:
+    """The board of a log if it is there and of this boot: what it says is newer than any checkpoint."""
     try:
-        board = disk.open_board(settings.board)
+        board = disk.open_board(path)
     except (FileNotFoundError, DamagedData):
         return None
     if board.boot_id == disk.boot_id():

@@ -25,9 +25,12 @@ from shipper.durable.disk import Disk
 from shipper.durable.file_view import FileView
 from shipper.durable.keys import Cipher, Keys, cipher_of
 from shipper.durable.layout import RECORD_HEADER_BYTES, RECORDS_AT, RecordHeader, about
-from shipper.durable.segment import Damage, SegmentFile, load_all, name_number, stored_body, walk
+from shipper.durable.segment import Damage, SegmentFile, load_all, name_number, next_record, stored_body, walk
 from shipper.durable.state import Place, Position, State
 from shipper.errors import DamagedData
+
+#: So many numbers are left out behind a loss.
+NUMBERS_APART = 1000
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ class Outcome:
             built on them.
         leftovers: files that hold nothing which counts: to be removed.
         damaged: files that say nothing valid of themselves: to be set aside.
+        came_back: files that were away when what is in them was passed, and may hold what nobody delivered: to be set
+            aside too.
     """
 
     state: State
@@ -64,6 +69,7 @@ class Outcome:
     unsynced: Path | None = None
     leftovers: list[Path] = field(default_factory=list)
     damaged: list[Path] = field(default_factory=list)
+    came_back: list[Path] = field(default_factory=list)
     last_seq: int = 0
     cut_records: int = 0
     scanned_bytes: int = 0
@@ -155,13 +161,18 @@ class _Recovery:
             file.number: cipher_of(file.identity, self._keys, self._disk.random, file.path) for file in outcome.files
         }
         ends = ends_of(outcome.files)
+        absent = self._absent(low, ends)
         scanned = [file for file in outcome.files if file.number >= state.scan.number]
         self._find_durable(scanned, ends)
         self._missing_files(low)
         self._follow(scanned, ends, low)
         self._settle_lanes()
         self._drop_what_does_not_count()
-        state.segments = {file.number: file.opening.base_seq for file in outcome.files if file.opening is not None}
+        # What is missing stays in the list until all lanes have passed it: if its file comes back before, it is read.
+        state.segments = absent | {f.number: f.opening.base_seq for f in outcome.files if f.opening is not None}
+        if outcome.lost:
+            # Files that were made after the checkpoint may be among the missing, and have numbers that it can't know.
+            state.next_number += NUMBERS_APART
         return outcome
 
     def _log_id(self, files: Sequence[SegmentFile]) -> bytes:
@@ -349,21 +360,44 @@ class _Recovery:
                 last = min(next_base - 1, state.scan.seq)
                 self._lose(base, last, low, f"segment {number}", "its file is missing or damaged")
 
+    def _absent(self, low: int, ends: dict[int, int]) -> dict[int, int]:
+        """Segments of the list that are not there and hold what was not delivered: number and base seq."""
+        state = self.outcome.state
+        found = {file.number: file for file in self.outcome.files}
+        missing = state.missing(found, low)
+        heads = [self._volatile.get(key, lane.head).seq for key, lane in state.lanes.items()]
+        for number in state.absent & found.keys():
+            file = found[number]
+            # It came back in time when no lane has passed anything of it, and nothing of it was cut off meanwhile.
+            if max(heads, default=0) <= state.segments.get(number, 0) and self._ends_whole(file, ends[number]):
+                state.absent.discard(number)
+        state.absent = {n for n in state.absent if n in found} | missing.keys()
+        return {number: span[0] for number, span in missing.items()}
+
+    def _ends_whole(self, file: SegmentFile, end: int) -> bool:
+        view = self._disk.view(file.path)
+        try:
+            return next_record(view, file.identity.segment_id, end, file.end) is None
+        finally:
+            view.close()
+
     def _lose(self, first: int, last: int, low: int, where: str, why: str) -> None:
         first = max(first, low)
         if first <= last:
             self.outcome.lost.append(LostRange(first, last, where, why))
 
     def _drop_what_does_not_count(self) -> None:
-        """Segments that a checkpoint has left out already, and came back because the machine died before their removal
-        was durable; and those behind the end of the log."""
+        """Segments that were delivered, and came back because the machine died before their removal was durable; and
+        those behind the end of the log. What is in no list otherwise was away when it should have been read."""
         outcome = self.outcome
         listed, end = outcome.state.segments, outcome.state.scan.number
         kept = []
         for file in outcome.files:
             left_out = self._stored is not None and file.number < self._start and file.number not in listed
-            if left_out or file.number > end:
+            if (left_out and file.number in outcome.state.going) or file.number > end:
                 outcome.leftovers.append(file.path)
+            elif left_out:
+                outcome.came_back.append(file.path)
             else:
                 kept.append(file)
         outcome.files = kept

@@ -146,6 +146,7 @@ def load(disk: Disk, path: Path) -> SegmentFile | NewerVersion | None:
             except OSError as problem:
                 failure = problem  # a block that can't be read is a damaged one: the other end counts
         if failure is not None and not blocks:
+            failure.filename = str(path)  # a handle has no name
             raise failure
         return _judged(disk, path, handle, blocks, size_bytes)
     finally:

@@ -7,16 +7,22 @@ It is what a checkpoint stores, as one JSON object::
      "segments": [[number, base seq], ...],
      "lanes": [[id, name, [seq, rows, bytes], [the fields of board.Head]], ...],
      "producers": [[id, put], ...],
-     "positions": [[stream, start, end, anchor], ...]}
+     "positions": [[stream, start, end, anchor], ...],
+     "directories": [path, ...], "absent": [n, ...], "going": [n, ...], "stopped": bool}
 
 `scan` is where a recovery begins to read: everything before is in the state. When it is *closed*, no record of that
-segment behind it counts. `segments` are those that were not removed yet.
+segment behind it counts. `segments` are those that were not removed yet. Those of them that are `absent` were looked
+for at a start and not found: their files may come back. Those that are `going` are in no list any more, because all in
+them was delivered: their removal may not be durable yet. Whatever else is in no list is not known to be delivered.
+`directories` are those in which segments may lie; when the log was not `stopped`, also such as are in no list yet. What
+an older release has stored says nothing of these four.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import orjson
@@ -81,6 +87,10 @@ class State:
     producers: dict[int, int] = field(default_factory=dict)
     positions: dict[str, Position] = field(default_factory=dict)
     positions_bytes: int = 0
+    directories: list[str] | None = None
+    absent: set[int] = field(default_factory=set)
+    going: set[int] = field(default_factory=set)
+    stopped: bool = False
 
     # --- what records change
 
@@ -122,11 +132,26 @@ class State:
                 low = min(low, seq)
         return low
 
+    def missing(self, found: Collection[int], low: int) -> dict[int, tuple[int, int]]:
+        """Segments in the list that are not among those found, with the first and last seq that they should hold.
+
+        Args:
+            found: numbers of segments.
+            low: what has nothing at or behind this seq was delivered, and is not missing.
+        """
+        bases = sorted(self.segments.items())
+        spans = {
+            number: (base, behind - 1) for (number, base), (_, behind) in pairwise([*bases, (0, self.last_seq + 1)])
+        }
+        return {n: span for n, span in spans.items() if n not in found and span[0] <= span[1] and span[1] >= low}
+
     @property
     def payload_bytes(self) -> int:
         """What `to_bytes` will not exceed."""
-        fixed = 4096 + 256 * len(self.lanes) + 48 * len(self.segments) + 48 * len(self.producers)
-        return fixed + self.positions_bytes
+        # A segment may be in three lists, and those that go now are in one that is not made yet.
+        fixed = 4096 + 256 * len(self.lanes) + 96 * len(self.segments) + 48 * len(self.producers)
+        places = sum(map(_json_bytes, self.directories or ())) + 48 * (len(self.absent) + len(self.going))
+        return fixed + places + self.positions_bytes
 
     def to_bytes(self) -> bytes:
         """The payload of a checkpoint."""
@@ -141,6 +166,10 @@ class State:
                 "lanes": [[key, lane.name, list(lane.tail), list(lane.head)] for key, lane in self.lanes.items()],
                 "producers": list(self.producers.items()),
                 "positions": list(self.positions.values()),
+                "directories": self.directories,
+                "absent": sorted(self.absent),
+                "going": sorted(self.going),
+                "stopped": self.stopped,
             }
         )
 
@@ -165,6 +194,9 @@ class State:
             state.lanes[key] = LaneState(name, Tail(*tail), Head(*head))
         state.producers = dict(found["producers"])
         state.add_origins([(stream, start, end, anchor) for stream, start, end, anchor in found["positions"]])
+        state.directories = found.get("directories")
+        state.absent, state.going = set(found.get("absent", ())), set(found.get("going", ()))
+        state.stopped = found.get("stopped", True)
         return state
 
 

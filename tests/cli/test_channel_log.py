@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from shipper.cli.main import main
+from shipper.errors import ConfigurationError
 from tests.channels.logged import Logged
 
 
@@ -46,6 +48,35 @@ def test_damage_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     segment.write_bytes(content)
     assert main(["channel", "verify", str(tmp_path)]) == 1
     assert "damaged: record 3 (1 rows)" in capsys.readouterr().out
+
+
+def test_a_checkpoint_that_is_missing_makes_no_channel_of_flume(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The directory called checkpoint is the channel's own."""
+    filled(tmp_path, b"one", b"two")
+    (tmp_path / "checkpoint" / "shipper.checkpoint").unlink()
+    assert main(["channel", "verify", str(tmp_path)]) == 1
+    said = capsys.readouterr()
+    assert "Flume" not in said.out + said.err
+    assert "shipper.checkpoint" in said.out and "damaged: it is missing or damaged" in said.out
+
+
+def test_a_data_directory_that_is_gone_is_given_up_with_a_word(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And one that is there is not."""
+    filled(tmp_path, b"one", b"two")
+    command = ["channel", "give-up", str(tmp_path / "checkpoint"), str(tmp_path / "data")]
+    assert main(command) == 1 and "add --yes" in capsys.readouterr().err
+    assert main([*command, "--yes"]) == 1 and "is there: name it in dataDirs" in capsys.readouterr().err
+    shutil.rmtree(tmp_path / "data")
+    with pytest.raises(ConfigurationError, match="2 events that wait are missing"):
+        Logged(tmp_path).drain()
+    assert main([*command, "--yes"]) == 0 and "is given up" in capsys.readouterr().out
+    channel = Logged(tmp_path)
+    assert channel.put(b"three")
+    assert channel.drain() == [b"three"]
 
 
 def test_events_are_written_out_and_stay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

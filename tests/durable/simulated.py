@@ -109,6 +109,7 @@ class SimulatedDisk(Disk):
     Attributes:
         calls: how often each operation was called.
         on_change: called behind each operation that changes something, and before each sync.
+        away: directories whose disk is not mounted.
         fail: called with the operation's name and its count; gives an errno to fail with, or 0.
     """
 
@@ -120,6 +121,7 @@ class SimulatedDisk(Disk):
         self.boards: dict[str, bytearray] = {}
         self.boot = boot
         self.space = 1 << 40
+        self.away: set[str] = set()
         self.calls: dict[str, int] = {}
         self.on_change: Callable[[], None] = lambda: None
         self.fail: Callable[[str, int], int] = lambda name, count: 0
@@ -190,8 +192,12 @@ class SimulatedDisk(Disk):
 
     def names(self, path: Path) -> list[str]:
         self._called("names")
+        if str(path) in self.away:
+            return []
         start = f"{path}/"
-        return sorted(name[len(start) :] for name in self.names_seen if name.startswith(start))
+        # Its lock file is no part of what a death leaves in one way or another.
+        found = [name[len(start) :] for name in self.names_seen if name.startswith(start)]
+        return sorted([*found, "shipper.lock"])
 
     def free_bytes(self, path: Path) -> int:
         self._called("free_bytes")

@@ -29,7 +29,7 @@ from shipper.durable.layout import (
 from shipper.durable.log import Log
 from shipper.durable.reader import Reader, disown
 from shipper.durable.settings import Entry, LogSettings
-from shipper.errors import ConfigurationError
+from shipper.errors import ComponentFailed, ConfigurationError
 from tests.durable.reading import bodies
 
 LANES = ("k1.0", "k2.0")
@@ -438,6 +438,16 @@ def test_a_file_where_a_directory_should_be_is_said(settings: LogSettings) -> No
     settings.data_dirs[1].write_bytes(b"")
     with pytest.raises(ConfigurationError, match="not a directory"):
         Log.open(settings, LANES, lambda body: [])
+
+
+def test_a_directory_where_a_segment_should_be_is_said(settings: LogSettings, opened: Open) -> None:
+    log = opened(settings)
+    put(log, b"one")
+    log.close()
+    path = settings.data_dirs[0] / "000000000009.segment"
+    path.mkdir()
+    with pytest.raises(ComponentFailed, match=f"the disk failed at {path}: Is a directory"):
+        opened(settings)
 
 
 def test_no_log_is_said(tmp_path: Path) -> None:
