@@ -32,6 +32,8 @@ from shipper.config.plan import ChannelPlan, ComponentPlan, Plan, SinkGroupPlan,
 from shipper.config.problem import Problem
 from shipper.config.properties import Property
 
+#: Two names, the numbers of their workers and the marks of an overflow file are one file name of 255 bytes at most.
+NAME_BYTES_MAX = 100
 #: The keys that hold a batch size, in all families.
 _BATCH_KEYS = ("batchSize", "hdfs.batchSize", "sink.batchSize", "batch-size", "flumeBatchSize")
 
@@ -55,6 +57,7 @@ class Wiring:
         for component in self.agent.unlinked:
             self._unlinked(component)
         self._alone()
+        self._names()
         asked = {channel for _, listed in self.agent.sources.values() for channel in listed}
         asked |= {channel for _, channel in self.agent.sinks.values()}
         asked |= {component.get("deadLetter") or "" for component, _ in self.agent.sinks.values()}
@@ -95,6 +98,18 @@ class Wiring:
                     f"dataDirs of its own."
                 )
                 self.problems.append(self.agent.channels[name].first.problem("error", message))
+
+    def _names(self) -> None:
+        """Files are named for a source and a sink together: no name may be so long that they can't be."""
+        sources = {name: component for name, (component, _) in self.agent.sources.items()}
+        sinks = {name: component for name, (component, _) in (self.agent.sinks | self.agent.groups).items()}
+        for name, component in [*sources.items(), *self.agent.channels.items(), *sinks.items()]:
+            if (size_bytes := len(name.encode("utf-8", "replace"))) > NAME_BYTES_MAX:
+                message = (
+                    f"The name {name} has {size_bytes} bytes: a name has {NAME_BYTES_MAX} at most, because files are "
+                    f"called by two of them. Give it a shorter one."
+                )
+                self.problems.append(component.first.problem("error", message))
 
     def _source(self, name: str, component: Component, listed: tuple[str, ...]) -> SourcePlan | None:
         found = self._find("source", component, "type")

@@ -290,7 +290,7 @@ class Supervisor:
         if not reason:
             try:
                 grid = build(loaded.plan, self._instance, poison=is_poisoned(), live=True)
-            except (ConfigurationError, ComponentFailed) as problem:
+            except (ConfigurationError, ComponentFailed, OSError) as problem:
                 log.say("ERROR", "config", str(problem))
                 self._refuse([str(problem)])
                 return None

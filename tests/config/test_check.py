@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -281,3 +282,16 @@ def test_channels_that_spill_need_no_directory(complete: str, checked: Checked) 
     """Each has one of its own in the agent's state directory; where that is, only a start knows."""
     text = complete.replace("a.channels.c.type=memory\n", "a.channels.c.type=memory\na.channels.c.onFull=spill\n")
     assert checked(text) == (0, ["Agent a runs 1 source, 1 channel and 1 sink: nothing to complain about."])
+
+
+@pytest.mark.parametrize("name", ["r", "c", "k"])
+def test_a_name_that_is_too_long_for_a_file_is_an_error(name: str, complete: str, checked: Checked) -> None:
+    """It says which, how long it is and how long it may be; at the limit there is nothing to complain about."""
+    for length, code in ((100, 0), (101, 1), (261, 1)):
+        long = name * length
+        text = "\n".join(
+            re.sub(rf"(=|s\.){name}(?=\.|$)", rf"\g<1>{long}", line) for line in complete.splitlines()
+        )  # fmt: skip
+        found = checked(text)
+        assert found[0] == code, found
+        assert any(f"{long} has {length} bytes: a name has 100 at most" in line for line in found[1]) == bool(code)

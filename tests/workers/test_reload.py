@@ -305,6 +305,22 @@ class TestFiles:
         assert health("a1", one.run_dir, look_s=0.0) == 0, capsys.readouterr().out
         assert one.stop() == 0, one.log()
 
+    def test_what_the_system_refuses_leaves_the_configuration_before_running(
+        self, agent: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """A file lies where a channel's directory is to be made."""
+        one = agent(two_pipelines(tmp_path)).start()
+        before = one.workers()
+        (one.instance_dir() / "channels" / "c3").write_text("in the way")
+        more = (taildir("r3", "c3", tmp_path / "in3"), file_roll("k3", "c3", tmp_path / "out3"))
+        text = two_pipelines(tmp_path).replace("r1 r2", "r1 r2 r3").replace("c1 c2", "c1 c2 c3")
+        text = text.replace("k1 k2", "k1 k2 k3") + "a1.channels.c3.type = memory\n" + "".join(more)
+        change(one, text, "the agent goes on with the one before")
+        assert one.workers() == before and "Traceback" not in one.log()
+        one.until(lambda: health("a1", one.run_dir, look_s=0.0) == 1)
+        assert "was refused, the one before still runs: " in capsys.readouterr().out
+        assert one.stop() == 0, one.log()
+
     def test_half_a_file_is_not_taken(self, tmp_path: Path) -> None:
         """A change counts when a second went by without another one; and not while a file is away."""
         file, clock = tmp_path / "a1.properties", ManualClock()
