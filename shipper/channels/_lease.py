@@ -83,6 +83,11 @@ class Lease(ABC):
         self._cursor.sleeping(asleep)
 
     @property
+    @abstractmethod
+    def refusals(self) -> int:
+        """How often a put found no room because of what was not taken from it, ever."""
+
+    @property
     def rows_coming(self) -> int:
         """Rows that will ever have been taken from it, once what is before the cursor is committed."""
         return self._cursor.rows_coming

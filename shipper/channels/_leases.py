@@ -137,6 +137,10 @@ class LeasedTakeSide(ABC, Generic[L]):
         """True when rows wait that may go, in a lane that this worker holds or could hold."""
         return self.choose() is not None
 
+    def refusals(self) -> int:
+        """How often a put found no room because of what this worker had not taken, ever; see `TakeSide`."""
+        return sum(lane.refusals for lane in self.lanes if lane.held or lane.home)
+
     def let_go(self, before: Callable[[], None]) -> None:
         """Gives all lanes up because the target can't take anything: others may deliver what waits in them.
 

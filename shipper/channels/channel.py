@@ -273,6 +273,12 @@ class TakeSide(Protocol):
     def waiting(self) -> bool:
         """True when rows wait that this worker holds or could hold."""
 
+    def refusals(self) -> int:
+        """How often a put found no room because of what this worker had not taken and committed, ever.
+
+        When that has changed since a commit, rows wait for the next one, and more to take may not come before it.
+        """
+
     def delivered_before_ms(self) -> int:
         """All that was put before that wall time has been taken and committed here; 0 when nobody knows.
 

@@ -86,6 +86,7 @@ class Delivery:
         self._losses = Losses(say, self._clock)
         self._lost = (0, 0)
         self._size_bytes = 0
+        self._refusals = side.refusals()
         self.retry_at_s = 0.0
 
     @property
@@ -161,6 +162,8 @@ class Delivery:
                 member.counters.add("EventWriteFail")
                 self._processor.failed(name)
                 continue
+            # A put that is refused from here on may not have seen what this commit makes room for.
+            self._refusals = self._side.refusals()
             transaction.commit()
             # Dying here: what was set aside is where it belongs by the take commit, or is brought there. So are counts.
             member.tied.count()
@@ -189,6 +192,8 @@ class Delivery:
                 continue
             if not transaction.rows or not self._linger_s or self._stopping() or transaction.crowded:
                 break
+            if self._side.refusals() != self._refusals:
+                break  # a put waits for the room that this commit makes
             now_s = self._clock.monotonic_s()
             deadline_s = deadline_s or now_s + self._linger_s
             came_s = came_s or now_s
@@ -196,7 +201,7 @@ class Delivery:
             if now_s >= deadline_s or (many and now_s - came_s >= _QUIET_S):
                 break
             self._side.sleeping(True)
-            if not transaction.more:
+            if not transaction.more and self._side.refusals() == self._refusals:
                 self._waiter.wait(min(deadline_s - now_s, _QUIET_S))
             self._side.sleeping(False)
         if not transaction.rows:

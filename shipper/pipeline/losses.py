@@ -31,11 +31,12 @@ class Losses:
         self._unsaid[reason] = self._unsaid.get(reason, 0) + rows
         self.tick()
 
-    def tick(self) -> None:
-        """Says what is due."""
+    def tick(self, *, last: bool = False) -> None:
+        """Says what is due; all that is not said yet when it is the last time."""
         if not self._unsaid:
             return
         now_s = self._clock.monotonic_s()
-        for reason in [reason for reason in self._unsaid if self._due_s.get(reason, now_s) <= now_s]:
+        for reason in [reason for reason in self._unsaid if last or self._due_s.get(reason, now_s) <= now_s]:
             self._due_s[reason] = now_s + SAID_EVERY_S
-            self._say("warning", f"{self._unsaid.pop(reason)} events were dropped: {reason}")
+            rows = self._unsaid.pop(reason)
+            self._say("warning", f"{rows} {'event was' if rows == 1 else 'events were'} dropped: {reason}")

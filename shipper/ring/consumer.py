@@ -28,7 +28,7 @@ from shipper.ring.layout import (
     slot_checksum,
 )
 from shipper.ring.puts import PutPage
-from shipper.ring.tally import HANDED_OVER, read_take, write_take
+from shipper.ring.tally import HANDED_OVER, REFUSED, read_take, write_take
 from shipper.shared.hold import HoldWords, TakeSide
 from shipper.shared.tally import TakeTally
 from shipper.shared.words import LINE_BYTES, full_fence
@@ -157,6 +157,11 @@ class Consumer(TakeSide):
     def coming(self) -> list[list[int]]:
         """What `release` will store, and upon what: for `finish`, by whoever comes after a death in between."""
         return [self._base(), list(self._after), self._tally_after.packed()]
+
+    @property
+    def refusals(self) -> int:
+        """How often a put found no room because of what was not taken from here, ever."""
+        return self.lane.words.load(REFUSED)
 
     @property
     def rows_coming(self) -> int:

@@ -30,7 +30,7 @@ from shipper.ring.layout import (
     frame_header,
     frame_length,
 )
-from shipper.ring.tally import ROOM_WANTED
+from shipper.ring.tally import REFUSED, ROOM_WANTED
 from shipper.shared.words import full_fence
 
 #: A lane that is emptied as fast as it is filled uses so much of its ring; the rest is there for a burst. Measured:
@@ -180,6 +180,10 @@ class Producer:
     def want_room(self, position: int = 0, rows: int = 0, units: int = 0) -> None:
         """Asks the consumer to give up its oldest rows until it has passed all of these; zeros take that back."""
         self.lane.words.write(ROOM_WANTED, (position, rows, units))
+
+    def refused(self) -> None:
+        """Says that there was no room, and that what the consumer commits next may make some."""
+        self.lane.words.store(REFUSED, self.lane.words.load(REFUSED) + 1)
 
     def sleeping(self, asleep: bool) -> None:
         """Says whether the consumer is to ring when it makes room."""

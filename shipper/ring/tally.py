@@ -7,6 +7,7 @@ A lane's commit slot and a put page's slot have each a tally beside them, named 
              2176  HANDED_OVER       supervisor: how often the lane was opened to others after its holder had died
              2304  ROOM_WANTED       producer: {position, rows, units} that the consumer shall have passed, by giving
                                      the oldest up if need be; 0 = nothing is wanted
+             2328  REFUSED           producer: puts that found no room because of what was not taken from here, ever
 
     page     head of a slot, +40     producer: the ten words of `Intake`, then the checksum of the whole tally
              lane line, +40          {rows offered, dropped, refused} for the channel that the lane is the first of
@@ -25,6 +26,7 @@ from shipper.shared.words import LINE_BYTES, Words
 TAKE_TALLY = 11 * LINE_BYTES
 HANDED_OVER = 17 * LINE_BYTES
 ROOM_WANTED = 18 * LINE_BYTES
+REFUSED = ROOM_WANTED + 24
 _TAKE_TALLY_BYTES = 3 * LINE_BYTES
 _HEAD_WORDS = 6
 

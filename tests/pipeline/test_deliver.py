@@ -13,6 +13,8 @@ import pytest
 from shipper.api import EventBatch, Origin
 from shipper.metrics.tied import TiedToTakes
 from tests.channels.conftest import Memory
+from tests.channels.logged import Logged
+from tests.channels.spilled import Spilled
 from tests.pipeline.conftest import Right
 
 Make = Callable[..., Right]
@@ -370,6 +372,88 @@ class TestLinger:
         assert memory.put(b"busy", worker=1)
         assert half.delivery.step()
         assert half.waiter.waited_s == []
+
+    @pytest.mark.parametrize("bound", [{"capacity": "2"}, {"byteCapacity": "250"}, {"ring.bytes": "64k"}])
+    def test_it_ends_when_a_put_waits_for_the_room_of_what_was_taken(
+        self, right: Make, tmp_path: Path, bound: dict[str, str]
+    ) -> None:
+        body = b"x" * (20_000 if "ring.bytes" in bound else 1)
+        half = right(Memory(tmp_path, bound), linger_s=1000, batch_bytes=1 << 30)
+        assert half.memory.put(body) and half.memory.put(body)
+        half.waiter.on_wait = lambda: half.memory.put(body, body) and None
+        assert half.delivery.step()
+        assert len(half.waiter.waited_s) == 1 and half.target.safe == [body] * 2
+        assert half.memory.put(body), "and what waited finds room"
+
+    def test_it_ends_at_once_when_a_put_waited_before_the_rows_were_taken(self, right: Make, tmp_path: Path) -> None:
+        half = right(Memory(tmp_path, {"capacity": "2"}), linger_s=1000)
+        for round_ in (b"a", b"b", b"c"):
+            assert half.memory.put(round_, round_) and not half.memory.put(b"more")
+            assert half.delivery.step()
+        assert half.waiter.waited_s == [] and half.memory.rows() == 0
+
+    @pytest.mark.parametrize("full", [{"onFull": "dropNewest"}, {"onFull": "dropOldest"}])
+    def test_it_ends_when_rows_are_given_up_for_want_of_room(
+        self, right: Make, tmp_path: Path, full: dict[str, str]
+    ) -> None:
+        half = right(Memory(tmp_path, {"capacity": "2", **full}), linger_s=1000)
+        assert half.memory.put(b"a", b"b")
+        half.waiter.on_wait = lambda: half.memory.put(b"c") and None
+        assert half.delivery.step()
+        assert len(half.waiter.waited_s) == 1 and half.memory.put(b"d")
+
+    def test_it_ends_for_all_sinks_whichever_source_has_filled_the_channel(self, right: Make, tmp_path: Path) -> None:
+        memory = Memory(tmp_path, {"capacity": "2"}, sources=2, sinks=2)
+        halves = [right(memory, worker=worker, linger_s=1000) for worker in range(2)]
+        assert memory.put(b"a", worker=0) and memory.put(b"b", worker=0)
+        for half in halves:
+            half.waiter.on_wait = lambda: memory.put(b"c", worker=1) and None
+        assert all(half.delivery.step() for half in halves)
+        assert [len(half.waiter.waited_s) for half in halves] == [1, 0]
+
+    def test_a_small_channel_that_is_not_full_is_gathered_from(self, right: Make, tmp_path: Path) -> None:
+        half = right(Memory(tmp_path, {"capacity": "3"}), linger_s=0.2)
+        assert half.memory.put(b"a", b"b", b"c") and not half.memory.put(b"d")
+        assert half.delivery.step() and half.waiter.waited_s == []
+        assert half.memory.put(b"e")
+        half.waiter.on_wait = lambda: half.memory.put(b"f") and None if len(half.waiter.waited_s) == 1 else None
+        assert half.delivery.step()
+        assert half.target.verbs[-4:] == ["deliver 1", "deliver 1", "flush", "committed"]
+        assert sum(half.waiter.waited_s) == pytest.approx(0.2, abs=0.01)
+
+    def test_a_file_channel_hands_on_that_a_put_waits(self, right: Make, tmp_path: Path) -> None:
+        logged = Logged(tmp_path, {"capacity": "2"})
+        half = right(logged, linger_s=1000)
+        assert logged.put(b"a", b"b")
+        half.waiter.on_wait = lambda: logged.put(b"c") or logged.write()
+        assert half.delivery.step()
+        assert len(half.waiter.waited_s) == 1 and logged.put(b"c")
+
+    def test_a_file_channel_whose_writer_is_slow_is_gathered_from(self, right: Make, tmp_path: Path) -> None:
+        """Its lanes are full, and not its log: more comes without any commit."""
+        logged = Logged(tmp_path, {"ring.bytes": "64k"})
+        half = right(logged, linger_s=0.2)
+        body = b"x" * 20_000
+        assert logged.put(body)
+
+        def fill() -> None:
+            if len(half.waiter.waited_s) == 1:
+                assert logged.put(body) and logged.put(body) and not logged.put(body, body)
+                logged.write()
+
+        half.waiter.on_wait = fill
+        assert half.delivery.step()
+        assert half.target.verbs == ["deliver 1", "deliver 1", "deliver 1", "flush", "committed"]
+        assert sum(half.waiter.waited_s) > 0.03
+
+    def test_a_channel_that_spills_says_of_both_parts_that_a_put_waits(self, right: Make, tmp_path: Path) -> None:
+        bounds = {"memoryCapacity": "2", "overflowCapacity": "2", "transactionCapacity": "2"}
+        spilled = Spilled(tmp_path, bounds)
+        half = right(spilled, linger_s=1000)
+        assert spilled.put(b"a", b"b")
+        half.waiter.on_wait = lambda: spilled.put(b"c", b"d") or spilled.write()
+        assert half.delivery.step() and half.delivery.step()
+        assert half.target.safe == [b"a", b"b", b"c", b"d"] and len(half.waiter.waited_s) == 2
 
     def test_a_worker_that_is_to_stop_does_not_linger(self, right: Make) -> None:
         half = right(linger_s=1000)

@@ -47,6 +47,8 @@ class Feed:
         self.bell = Bell(route.bell)
         self.steps = self.rows = self.size_bytes = self.taken_bytes = 0
         self.overflowed: list[Path] = []
+        #: Refusals that the sinks know of, or that memory was given back behind.
+        self.refusals_seen = self.consumer.refusals
         self.skips_to = log.put_of(route.producer)
         #: Seq of the last record of this lane, or a later one: what the log may have of it from the writer before.
         self.last_seq = log.appended_seq
@@ -81,6 +83,11 @@ class Feed:
         """How many rows the source wants to have left the log, ever; 0 when it has room."""
         return self.consumer.lane.words.load(ROOM_WANTED + 8)
 
+    @property
+    def refusals(self) -> int:
+        """How often a put found no room, ever."""
+        return self.consumer.refusals
+
     def stepped(self, frame: Frame, entry: Entry | None) -> None:
         """The cursor is behind this frame."""
         self.consumer.step()
@@ -105,6 +112,7 @@ class Feed:
         """All that was stepped over is in the log, and safe."""
         consumer = self.consumer
         if consumer.moved:
+            self.refusals_seen = consumer.refusals  # those puts come again, and may find what is given back here
             consumer.book(LOGGED, self.rows, self.size_bytes, 0)
             # Where rows go two ways, the sinks must know how far the log has to be delivered (`../memory/order.py`).
             consumer.release(0 if self.lane is None else self.last_seq)

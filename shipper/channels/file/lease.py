@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from shipper.channels._lease import Lease
 from shipper.channels.file import tally
+from shipper.channels.file.refusals import refusals
 from shipper.durable.board import Head, log_key
 from shipper.durable.reader import Reader
 from shipper.ring.wait import Bell
@@ -113,6 +114,10 @@ class LogLease(Lease):
         self._tally = self._tally_after = TakeTally.unpacked(counted)
         self._lost_rows = self.reader.lost_rows
         return True
+
+    @property
+    def refusals(self) -> int:
+        return refusals(self.reader.board)
 
     def rows(self) -> int:
         return self.reader.board.head(self.reader.index).rows

@@ -30,6 +30,7 @@ from shipper.batch import wire
 from shipper.batch.batch import Origin
 from shipper.channels.file.dealer import Dealer
 from shipper.channels.file.feed import Feed, FeedRoute
+from shipper.channels.file.refusals import hand_on
 from shipper.channels.memory import overflow
 from shipper.checksums import checksum_behind
 from shipper.durable.board import HOLDER, Head, lane_at
@@ -129,6 +130,8 @@ class LogWriter:
             moved = True
             if self._unsynced_bytes >= _GROUP_BYTES or self.full_because:
                 break
+        if not moved and hand_on(self.log.board, self._feeds):
+            self._ring_sinks()
         if self._drops_oldest:
             self._make_way()
         if not self.unreleased():

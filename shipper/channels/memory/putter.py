@@ -113,6 +113,7 @@ class Putter:
         memory = producer.reserve(needed)
         if memory is None:
             self.room_comes = self.options.on_full == "block"
+            self.refused((producer,))
             return None
         return in_place.room(memory, block_bytes)
 
@@ -127,10 +128,13 @@ class Putter:
         units = self._slots(batch) if self._slots_most is not None else 0
         self.is_full, self.is_at_capacity, self._tried = False, False, None
         if self._bounded and not self._has_capacity(batch.rows, units):
+            if self.is_full:
+                self.refused(self.producers)
             return None
         producer = self._choose(batch.origins) if index is None else self.producers[index]
         if producer is None:
             self.full_because = "another lane still holds earlier rows of the same stream"
+            self.refused(self.producers)
             return None
         if (position := self._stage_in_place(producer, batch, put, units)) is not None:
             self._touched.append((producer, batch))
@@ -146,9 +150,22 @@ class Putter:
             position = self._stage_overflow(producer, batch, put, bound, units)
         if position is None:
             self.is_full, self._tried = True, producer
+            self.refused((producer,))
             return None
         self._touched.append((producer, batch))
         return producer, position
+
+    def refused(self, producers: Sequence[Producer]) -> None:
+        """Says that rows have to wait for what was not yet taken from these lanes.
+
+        A sink that keeps what it has taken, to wait for more, is woken: until it commits nothing more may come.
+        """
+        for producer in producers:
+            producer.refused()
+        full_fence()
+        for producer in producers:
+            if producer.consumer_sleeps:
+                self.bells[self.producers.index(producer)].ring()
 
     def gives_up(self) -> bool:
         """True when rows that found no room are to be dropped, because the channel is full and its file says so."""

@@ -107,6 +107,7 @@ class SpillingPutter:
         index = self._choose(batch.origins)
         if index is None:
             self.full_because = "another lane still holds earlier rows of the same stream"
+            self._memory.refused(self._memory.producers)
             return None
         if self._spills and self._memory.free_percent(index) >= self.options.back_percent:
             self._spills = False

@@ -76,6 +76,10 @@ class RingLease(Lease):
         if self.consumer.release(sequence):
             self.bell.ring()
 
+    @property
+    def refusals(self) -> int:
+        return self.consumer.refusals
+
     def rows(self) -> int:
         return self.consumer.lane.committed().rows
 

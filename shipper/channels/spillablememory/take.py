@@ -116,6 +116,10 @@ class SpillTakeSide:
         """True when rows wait that may go."""
         return self._memory.waiting() or self._log.waiting()
 
+    def refusals(self) -> int:
+        """How often a put found no room in either part because of what this worker had not taken, ever."""
+        return self._memory.refusals() + self._log.refusals()
+
     def delivered_before_ms(self) -> int:
         """All that was put before that wall time has been taken and committed here; 0 when nobody knows.
 
