@@ -57,6 +57,13 @@ class Described:
         """How its keys begin in an example."""
         return PLACES[self.family][0]
 
+    @property
+    def choice(self) -> str:
+        """The line that chooses it."""
+        # Of these the key itself names the type, as in Flume: `serializer = TEXT`.
+        named = self.family in ("serializer", "deserializer")
+        return f"{self.prefix.removesuffix('.')} = {self.name}" if named else f"{self.prefix}type = {self.name}"
+
 
 def described(family: str) -> list[Described]:
     """Every component of a family, in alphabetical order."""
@@ -86,7 +93,7 @@ def page(one: Described, width: int = 100) -> str:
     others = [alias for alias in one.aliases if alias.lower() != one.name]
     if others:
         lines.append(f"  Also written as: {', '.join(others)}")
-    lines += ["", f"  {one.prefix}type = {one.name}", ""]
+    lines += ["", f"  {one.choice}", ""]
     for title, options in (("Options", one.options), (f"Options of every {one.family}", one.common)):
         if options:
             lines += [f"  {title}", *_option_lines(options, width), ""]
@@ -110,7 +117,7 @@ def overview() -> str:
 
 def template(one: Described, width: int = 100) -> str:
     """All keys of one component as lines of a file: required ones to be filled in, others as comments."""
-    lines = [*_comment(f"{one.name} ({one.family}): {one.sentence}", width), f"{one.prefix}type = {one.name}"]
+    lines = [*_comment(f"{one.name} ({one.family}): {one.sentence}", width), one.choice]
     for declared in (*one.options, *one.common):
         if declared.refused is not None:
             continue

@@ -43,6 +43,15 @@ def test_every_option_of_a_component_is_on_its_page(one: Described) -> None:
             assert alias in text
 
 
+def test_the_line_that_chooses_a_serializer_is_the_one_that_works() -> None:
+    for family, name, place in (
+        ("serializer", "json_lines", "sinks.k1.serializer"), ("deserializer", "blob", "sources.r1.deserializer"),
+    ):  # fmt: skip
+        assert f"\n  a1.{place} = {name}\n" in said(f"{family} {name}")[1]
+        assert f"\na1.{place} = {name}\n" in said(f"{family} {name}", template=True)[1]
+    assert "\n  a1.sinks.k1.type = hdfs\n" in said("sink hdfs")[1]
+
+
 @by_name
 def test_every_default_can_be_written_and_means_itself(one: Described) -> None:
     for declared in (*one.options, *one.common):
@@ -71,7 +80,9 @@ def test_a_template_parses_and_names_every_key_once(one: Described) -> None:
     lines = said(f"{one.family} {one.name}", template=True)[1].splitlines()
     keys = [line.lstrip("#").split(" =")[0] for line in lines if line.lstrip("#").startswith(one.prefix)]
     declared = [d.key.replace("*", "NAME") for d in (*one.options, *one.common) if d.refused is None]
-    assert keys == [one.prefix + key for key in ("type", *declared)]
+    assert lines[0].startswith("#") and one.choice in lines
+    chosen_by = [] if one.family in ("serializer", "deserializer") else ["type"]
+    assert keys == [one.prefix + key for key in (*chosen_by, *declared)]
     assert parse("\n".join(lines).encode(), "f")[1] == []
 
 
