@@ -7,6 +7,7 @@ The last line of a channel is the difference of the two equations of `instance/l
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -91,7 +92,8 @@ def find(name: str | None, run_dir: Path | None, state_dir: Path | None) -> Iter
             if not path.exists():
                 continue
             book = LedgerBook(path)
-            in_place = run_dir is None or Path(book.data.get("run_dir", "")).is_relative_to(run_dir)
+            lies_in = os.path.abspath(book.data.get("run_dir", ""))
+            in_place = run_dir is None or Path(lies_in).is_relative_to(os.path.abspath(run_dir))
             if name in (None, book.data.get("agent")) and in_place:
                 yield AgentLedger(book, book.total())
 
