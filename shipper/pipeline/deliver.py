@@ -120,6 +120,10 @@ class Delivery:
         self._say_lost()
         return delivered
 
+    def end(self) -> None:
+        """Nothing is delivered any more: says what was given up and is not said yet."""
+        self._losses.tick(last=True)
+
     def tick(self) -> None:
         """Lets sinks roll by time, and commits what that changed in their journals."""
         self._losses.tick()
@@ -233,8 +237,9 @@ class Delivery:
         try:
             member.aside.add(bad, str(refusal), self._mark)
         except OSError as problem:
+            are = "event is" if bad.rows == 1 else "events are"
             raise RetryLater(
-                f"{bad.rows} events are refused ({refusal}) and can't be set aside in {member.aside.place}: "
+                f"{bad.rows} {are} refused ({refusal}) and can't be set aside in {member.aside.place}: "
                 f"{problem.strerror}"
             ) from problem
         self._aside.append((bad.rows, str(refusal)))
@@ -244,7 +249,8 @@ class Delivery:
 
     def _say_aside(self, member: GroupSink) -> None:
         for rows, reason in self._aside:
-            self._say("error", f"{rows} events are set aside in {member.aside.place}: {reason}")
+            are = "event is" if rows == 1 else "events are"
+            self._say("error", f"{rows} {are} set aside in {member.aside.place}: {reason}")
 
     def _make_way(self) -> None:
         expired, dropped = self._side.make_way()

@@ -164,6 +164,10 @@ class Ingest:
         self._sleeps(False)
         return ""
 
+    def tick(self, *, last: bool = False) -> None:
+        """Says what was given up and is due to be said; all of it when nothing is put any more."""
+        self._losses.tick(last=last)
+
     @property
     def safe(self) -> bool:
         """True when the last put is on disk in all required channels that promise that."""

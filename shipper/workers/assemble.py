@@ -71,6 +71,7 @@ class SourceParts:
 
     def close(self) -> None:
         """Closes everything, in order, each even when the one before failed; the last error is raised."""
+        self.ingest.tick(last=True)
         with contextlib.ExitStack() as stack:
             for part in (self.side, self.positions, self.source):
                 stack.callback(part.close)

@@ -180,6 +180,7 @@ class Member:
                 self._look_s = now_s + LAG_EVERY_S
                 self._entry.counters.set("lag_bytes", source.lag_bytes())
                 self._entry.trouble(source.trouble())
+                parts.ingest.tick()
                 tell_durable(source, parts.positions)
             if batch is None:
                 self._more = False

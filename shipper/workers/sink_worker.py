@@ -39,6 +39,7 @@ def run(delivery: Delivery, side: TakeSide, head: DurableHead, duty: Duty) -> No
             ticked_s = now_s
             duty.progress()
         head.look(now_s)
+    delivery.end()
     duty.phase(Phase.ENDING)
 
 

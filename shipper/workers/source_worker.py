@@ -37,6 +37,7 @@ def run(source: Source[object], ingest: Ingest, positions: Positions, duty: Duty
             look_s = now_s + LAG_EVERY_S
             duty.lag(source.lag_bytes())
             duty.trouble(source.trouble())
+            ingest.tick()
         if now_s >= durable_s:
             durable_s = now_s + tell_durable(source, positions)
         if batch is None:

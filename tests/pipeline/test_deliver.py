@@ -312,7 +312,7 @@ class TestRefusedRows:
         assert not half.delivery.step()
         assert half.memory.rows() == 2
         level, line = half.said[-1]
-        assert level == "warning" and "1 events are refused (not a number) and can't be set aside in" in line
+        assert level == "warning" and "1 event is refused (not a number) and can't be set aside in" in line
         half.quarantine.parent.unlink()
         half.clock.advance(5)
         assert half.delivery.step()

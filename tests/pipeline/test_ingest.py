@@ -382,7 +382,20 @@ class TestTheLedger:
         assert half.waiter.waited_s == [], "it does not wait"
         half.clock.advance(31)
         assert half.put(b"d")
-        why = "events were dropped: c1 is full and its onFull is dropNewest"
-        assert lines == [f"1 {why}", f"3 {why}"]
+        why = "dropped: c1 is full and its onFull is dropNewest"
+        assert lines == [f"1 event was {why}", f"3 events were {why}"]
         assert half.count("rows_dropped") == [4]
         assert self.tally(half).offers[0] == (6, 4, 0)
+
+    def test_rows_that_were_given_up_are_said_when_nothing_more_comes_and_at_the_end(self, left: Make) -> None:
+        half = left({"capacity": "2", "onFull": "dropNewest"})
+        lines: list[str] = []
+        half.ingest._losses._say = lambda level, line: lines.append(line)
+        assert half.put(b"a", b"b") and half.put(b"c") and half.put(b"d", b"e")
+        half.ingest.tick()
+        assert len(lines) == 1, "too soon"
+        half.clock.advance(31)
+        half.ingest.tick()
+        assert half.put(b"f", b"g", b"h")
+        half.ingest.tick(last=True)
+        assert [line.split()[0] for line in lines] == ["1", "2", "3"]
