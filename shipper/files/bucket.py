@@ -101,6 +101,9 @@ class Buckets:
             named = dict(zip(self._headers, headers, strict=True))
             if "" in headers:
                 self._warn(self._without_header([name for name in self._headers if not named[name]]))
+            for template in self._templates:
+                if changed := template.changes(named):
+                    self._warn(_with_changes(template, changed))
             texts = self._rendered[key] = tuple(template.render(ms, named) for template in self._templates)
             self._origins[texts] = key
         return texts
@@ -190,6 +193,13 @@ class Buckets:
             f"{needing} needs the time of each event in ms since 1970, and {bad} of {total} events {what} "
             f'"{TIMESTAMP}": {self._remedy}'
         )
+
+
+def _with_changes(template: Template, names: Sequence[str]) -> str:
+    return (
+        f"{template.text}: there are events whose header {' and '.join(names)} can't stand in a path as it is: it "
+        f"has a part . or .., a control character, or a part that is too long. It is changed: the path stays inside"
+    )
 
 
 def _shown(value: str) -> str:

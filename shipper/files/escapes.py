@@ -148,6 +148,10 @@ class Template:
         """True when every row gets the same text."""
         return not self.needs_time and not self.headers
 
+    def changes(self, headers: Mapping[str, str]) -> list[str]:
+        """The headers whose values can't stand in a path as they are."""
+        return [name for name in self.headers if not _fits(headers.get(name, ""))]
+
     def render(self, ms: int, headers: Mapping[str, str]) -> str:
         """The text for a time (ignored when none is needed) and header values (absent ones are empty)."""
         when = datetime.fromtimestamp(0, self._zone)
@@ -220,6 +224,10 @@ def _confined(text: str, starts_open: bool) -> str:
     if starts_open:
         text = text.lstrip("/")
     return "/".join(map(_part, text.split("/"))).replace(_OWN, "")
+
+
+def _fits(value: str) -> bool:
+    return not _CONTROL.search(value) and all(_part(part) == part for part in value.split("/"))
 
 
 def _part(part: str) -> str:

@@ -331,3 +331,13 @@ def test_events_without_the_header_of_the_path_are_said_and_delivered(tmp_path: 
     assert line.startswith(f"{running.out}/%{{h}}: there are events with nothing in the header h")
     assert "static" in line
     assert sorted(path.parent.name for path in running.out.rglob("*.tmp")) == ["a", "out"]
+
+
+@pytest.mark.parametrize(("value", "folder"), [("..", "__"), ("../n\0ul/.", "_"), ("x" * 300, None)])
+def test_a_header_that_is_changed_to_stand_in_a_path_is_said(tmp_path: Path, value: str, folder: str | None) -> None:
+    running = Running(tmp_path)
+    running.sink.deliver(EventBatch.of([b"row 000", b"row 001"], [{"h": "a"}, {"h": value}]))
+    [line] = [line for level, line in running.said if level == "warning"]
+    assert line.startswith(f"{running.out}/%{{h}}: there are events whose header h can't stand in a path as it is")
+    folders = {path.parent.name for path in running.out.rglob("*.tmp")}
+    assert len(folders) == 2 and (folder is None or folder in folders)
