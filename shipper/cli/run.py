@@ -8,11 +8,14 @@ Nothing here is imported before it is needed: what this process imports, it keep
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
+import stat
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from shipper.cli import log
 from shipper.cli.arguments import AgentCommand, HelpWanted, UsageError, missing_conf_dir, parse_agent
@@ -56,6 +59,8 @@ def run_agent(arguments: Sequence[str], program: str = "shipper") -> int:
     """Runs what `agent ARGUMENTS` asks for; the exit code."""
     try:
         command = parse_agent(arguments)
+        for file in command.files:
+            _refuse_pipe(file)
     except HelpWanted:
         print(AGENT_HELP.format(program=program))
         return CLEAN
@@ -70,6 +75,15 @@ def run_agent(arguments: Sequence[str], program: str = "shipper") -> int:
     except OSError as problem:
         return complain(program, f"the log can't be opened: {problem}", CONFIGURATION)
     return _run(command)
+
+
+def _refuse_pipe(file: Path) -> None:
+    """What can be read only once, and by one process, is no file for an agent."""
+    with contextlib.suppress(OSError, ValueError):  # whoever reads it says what is wrong with it
+        if stat.S_ISFIFO(os.stat(file).st_mode):
+            raise UsageError(
+                f"{file} is a pipe: an agent reads its files more than once. Write it to a file, and name that with -f."
+            )
 
 
 def complain(program: str, problem: object, code: int) -> int:

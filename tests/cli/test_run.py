@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from shipper.cli.run import USAGE, run_agent
+
 FILE = """
 a1.sources = r1
 a1.channels = c1
@@ -213,3 +215,10 @@ sys.exit(main({command(folder)[3:]!r}))
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 3
     assert "ERROR agent: Too many open files: raise the limit (ulimit -n, LimitNOFILE)" in done.stderr
+
+
+def test_a_pipe_is_no_file_for_an_agent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It can be read once, by one process: the agent would wait for a writer that had ended."""
+    os.mkfifo(tmp_path / "pipe")
+    assert run_agent(["-n", "a1", "-f", str(tmp_path / "pipe")]) == USAGE
+    assert f"{tmp_path}/pipe is a pipe: an agent reads its files more than once." in capsys.readouterr().err
