@@ -126,7 +126,7 @@ def _unfit(setting: Property, agent: str, dot: str, key: str) -> Problem | None:
     """What keeps a line from being a property of any agent."""
     name = setting.key
     if not setting.value:
-        message = f"{name or 'The line'} has no value, so the line is ignored, as in Flume; its default counts."
+        message = f"{name or 'The line'} has no value, so the line is ignored, as in Flume, as if it were not there."
         return setting.problem(
             "warning", message, agent=agent if dot else "", flume=(f"ERROR PROPERTY_VALUE_NULL component={name} key=",)
         )
@@ -167,7 +167,7 @@ def _misplaced(agent: str, key: str, setting: Property) -> Problem:
     flume = (f"ERROR INVALID_PROPERTY component={agent} key={key}",)
     if list_name in LISTS:
         message = f"{setting.key} names a {LISTS[list_name]} but no key of it, so the line is ignored."
-        fix = (written(f"{setting.key}.type", setting.value),) if rest else ()
+        fix = (written(f"{setting.key}.type", setting.value),) if rest and setting.value[0].isalpha() else ()
         return setting.problem("warning", message, agent=agent, flume=flume, fix=fix)
     if (missing := agent.lower().rstrip("s")) in ("source", "channel", "sink"):
         message = f"{setting.key} begins with {agent} where the agent's name should be. The line is ignored."

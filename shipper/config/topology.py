@@ -204,7 +204,7 @@ class _Judging:
         for name in names:
             if name not in self.agent.channels:
                 message = f"{source.titled} puts into {name}, but there is no channel {name} that runs."
-                consequence = f"{name} is taken off its channels" if known else f"{source.title} is left out"
+                consequence = f"channel {name} is not one of its channels" if known else f"{source.title} is left out"
                 self._add(
                     setting.problem("dropped", message, nearest=self._near_channel(name), consequence=consequence)
                 )
