@@ -14,6 +14,7 @@ All numbers are little-endian u64; words of different writers stand on lines of 
        256  APPENDED, DURABLE: largest seq written, synced              log writer
        384  ACTIVE, OLDEST: number of the segment in use, of the first  log writer
        512  WRITER_ASLEEP: 1 = ring my bell when you have committed     log writer
+       640  what a channel's writer tells its sinks beside the log      log writer
       1024  keys: a word a lane, 0 = free                               log writer
       4096  lanes, 2048 bytes each:
          0    TAIL: seq of its last readable record; rows, bytes so far log writer

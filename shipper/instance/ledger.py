@@ -88,7 +88,18 @@ class Ledger:
     damaged: list[str] = field(default_factory=list)
 
     def add(self, other: Ledger) -> None:
-        """Takes in the counts of another run of the same agent, an earlier one."""
+        """Takes in the counts of another run of the same agent, an earlier one.
+
+        A log that had more rows when this run came to it than any run before is known to have put there: they were
+        accepted behind the last look at a run whose memory is gone, and are counted here.
+        """
+        for name, numbers in self.channels.items():
+            found, found_bytes = numbers.pop("found_in_log", 0), numbers.pop("found_in_log_bytes", 0)
+            known = other.channels.get(name, {})
+            rows = max(found - known.get("in_log", 0), 0)
+            size_bytes = max(found_bytes - known.get("in_log_bytes", 0), 0) if rows else 0
+            _add(numbers, {"offered": rows, "accepted": rows, "in_log": rows})
+            _add(numbers, {"accepted_bytes": size_bytes, "in_log_bytes": size_bytes})
         for mine, theirs in ((self.channels, other.channels), (self.sources, other.sources), (self.sinks, other.sinks)):
             for name, numbers in theirs.items():
                 _add(mine.setdefault(name, {}), numbers)
@@ -170,6 +181,7 @@ def _add_log(found: Ledger, directory: Path, numbers: Numbers) -> None:
         found.damaged.append(str(problem))
         return
     gone = of_log.pop("taken", 0)
+    _add(numbers, {"found_in_log": of_log.pop("waiting", 0), "found_in_log_bytes": of_log.pop("waiting_bytes", 0)})
     _add(numbers, of_log)
     _add(numbers, {"in_log": -gone, "in_log_bytes": -of_log.pop("taken_bytes", 0)})
     for sink, done in sinks.items():

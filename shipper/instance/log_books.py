@@ -16,6 +16,7 @@ from shipper import whole_file
 
 _BASE = "log.base"
 _NUMBERS = ("taken", "taken_bytes", "before", "lost", "expired", "dropped_old")
+_WAITING = ("waiting", "waiting_bytes")
 
 Numbers = dict[str, int]
 #: Of the log, and of each sink by the word that accounts know it by, in hex.
@@ -32,6 +33,8 @@ def note_base(directory: Path, board: Path) -> None:
 def since(directory: Path) -> Books:
     """What became of rows in a channel's log since the run began; nothing when it has none.
 
+    `waiting` and `waiting_bytes` are those that stood in it then; they are missing in what an older release has noted.
+
     Raises:
         OSError, DamagedData: the books can't be read.
     """
@@ -40,22 +43,26 @@ def since(directory: Path) -> Books:
     except FileNotFoundError:
         return {}, {}
     numbers, sinks = _read(Path(board))
-    return _less(numbers, base), {sink: _less(done, base_sinks.get(sink, {})) for sink, done in sinks.items()}
+    stood = {name: base[name] for name in _WAITING if name in base}
+    moved = {name: number for name, number in _less(numbers, base).items() if name not in _WAITING}
+    return moved | stood, {sink: _less(done, base_sinks.get(sink, {})) for sink, done in sinks.items()}
 
 
 def _read(path: Path) -> Books:
     from shipper.channels.file import tally  # an agent that has no log does without all of this
     from shipper.durable.board import Board
 
-    numbers: dict[str, int] = dict.fromkeys(_NUMBERS, 0)
+    numbers: dict[str, int] = dict.fromkeys((*_NUMBERS, *_WAITING), 0)
     sinks: dict[str, Numbers] = {}
     board = Board.open(path)
     try:
         for index in board.lanes().values():
             head, books = tally.read(board, index)
+            tail = board.tail(index)  # behind the head, so that less than nothing never waits
             more: dict[str, Any] = {
                 "taken": head.rows, "taken_bytes": head.size_bytes, "before": books.before, "lost": books.lost,
                 "expired": books.expired, "dropped_old": books.dropped,
+                "waiting": tail.rows - head.rows, "waiting_bytes": tail.size_bytes - head.size_bytes,
             }  # fmt: skip
             _add(numbers, more)
             for account in books.accounts:

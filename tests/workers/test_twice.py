@@ -19,6 +19,7 @@ from shipper.files.journal import Journal
 from shipper.files.journal_record import MAGIC, framed, records_in
 from shipper.instance import known_logs, twice
 from shipper.instance.instance import remove_empty
+from shipper.instance.ledger import mismatch
 from shipper.instance.ledger_book import LedgerBook
 from shipper.instance.settled import note_settled
 from shipper.instance.told_rows import ToldRows, told
@@ -120,7 +121,6 @@ def _of_another_boot(data: bytes) -> bytes:
     return out
 
 
-@pytest.mark.nightly
 def test_what_was_spilled_may_come_twice_and_nobody_knows_how_much(agent: Callable[..., Agent], tmp_path: Path) -> None:
     """As long as nothing was, it is known."""
     (tmp_path / "in").mkdir()
@@ -137,7 +137,12 @@ def test_what_was_spilled_may_come_twice_and_nobody_knows_how_much(agent: Callab
     ends(one)
     one.start()
     assert told_twice(one)["twice_unknown"] == 1
+    one.until(lambda: not total(one).channels["c1"]["in_log"], "what was spilled is delivered")
     assert one.stop() == 0, one.log()
+    counted = total(one).channels["c1"]
+    assert (counted["in_log"], counted["in_log_bytes"]) == (0, 0), "less than nothing was in the log"
+    assert mismatch(counted) == 0
+    assert counted["accepted"] > 500 + LINES, "what the run that is gone had put into the log was accepted"
 
 
 # --- who says what
