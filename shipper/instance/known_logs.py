@@ -10,6 +10,7 @@ it comes back, and by nobody else. So each start names the logs that hold rows a
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ _NAME = "logs.json"
 
 #: Of a log: the directory of its checkpoint, and those of its rows.
 Places = tuple[Path, Sequence[Path]]
+_Signature = tuple[tuple[str, int], ...]
 
 
 def follow(state_dir: Path, logs: Mapping[str, Places], *, live: bool = False) -> None:
@@ -49,11 +51,43 @@ def follow(state_dir: Path, logs: Mapping[str, Places], *, live: bool = False) -
         whole_file.write(state_dir / _NAME, [orjson.dumps(now + unread)])
 
 
-def unread(state_dir: Path, checkpoints: Iterable[Path]) -> list[tuple[str, str]]:
-    """The known logs that hold rows and are none of these: (the channel that it was of, a sentence for the person)."""
-    used = {os.path.realpath(checkpoint) for checkpoint in checkpoints}
-    entries = [entry for entry in known(state_dir) if os.path.realpath(entry["checkpoint"]) not in used]
-    return [(entry["channel"], sentence) for entry in entries if (sentence := _left_in(entry))]
+class Unread:
+    """Which logs hold rows and have no channel: for a supervisor, who asks again and again, and must not wait for long.
+
+    A log of very small records takes seconds to read, so one that nobody has changed is not read again.
+    """
+
+    def __init__(self, state_dir: Path) -> None:
+        self._state_dir = state_dir
+        self._read: dict[str, tuple[_Signature, str]] = {}
+
+    def beside(self, checkpoints: Iterable[Path]) -> list[tuple[str, str]]:
+        """The known logs that are none of these: (the channel that it was of, a sentence for the person)."""
+        used = {os.path.realpath(checkpoint) for checkpoint in checkpoints}
+        entries = [entry for entry in known(self._state_dir) if os.path.realpath(entry["checkpoint"]) not in used]
+        before, self._read = self._read, {}
+        for entry in entries:
+            signature = _signature(entry)
+            found = before.get(entry["checkpoint"])
+            if found is None or found[0] != signature:
+                found = signature, _left_in(entry)
+            self._read[entry["checkpoint"]] = found
+        sentences = [(entry["channel"], self._read[entry["checkpoint"]][1]) for entry in entries]
+        return [(channel, sentence) for channel, sentence in sentences if sentence]
+
+
+def _signature(entry: Mapping[str, Any]) -> _Signature:
+    """Changes with what is in a log: when its directories, or the files in that of its checkpoint, were written."""
+    places = [entry["checkpoint"], *entry["data"]]
+    with contextlib.suppress(OSError):
+        places += [file.path for file in os.scandir(entry["checkpoint"])]
+    times = []
+    for place in places:
+        try:
+            times.append((place, os.stat(place).st_mtime_ns))
+        except OSError:
+            times.append((place, 0))
+    return tuple(sorted(times))
 
 
 def _holds_rows(entry: Mapping[str, Any]) -> bool:

@@ -30,7 +30,7 @@ class Notices:
     def __init__(self, run_dir: Path, state_dir: Path) -> None:
         self._path = run_dir / NOTICES
         self._refused = ""
-        self._state_dir = state_dir
+        self._logs = known_logs.Unread(state_dir)
         self._unclaimed: list[str] = []
         self._unread: list[str] = []
         self._changed = False
@@ -79,7 +79,7 @@ class Notices:
         self._write()
 
     def _look_at_logs(self, checkpoints: Collection[Path]) -> None:
-        found = known_logs.unread(self._state_dir, checkpoints)
+        found = self._logs.beside(checkpoints)
         if self._changed:  # at a start, who builds the grid has said it
             for channel, sentence in found:
                 log.say("WARN", channel, sentence)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from shipper.cli.main import main
 from shipper.durable import offline
+from shipper.instance import known_logs
 from shipper.instance.machine import cgroup_limit_bytes
 from shipper.metrics.health import read_notices
 from shipper.testing.agent import Agent
@@ -103,3 +104,27 @@ def test_a_log_that_a_reload_leaves_behind_is_said_and_stands_in_health(agent: M
     one.file.write_text(text)
     one.send(signal.SIGHUP)
     one.until(lambda: not any(said in line for line in read_notices(one.instance_dir())), "a channel has it again")
+
+
+def test_a_log_that_nobody_changes_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The supervisor asks twice a minute, and a log of very small records takes seconds."""
+    checkpoint, data = tmp_path / "checkpoint", tmp_path / "data"
+    checkpoint.mkdir()
+    data.mkdir()
+    (checkpoint / "shipper.checkpoint").write_bytes(b"1")
+    known_logs.follow(tmp_path, {"c1": (checkpoint, [data])})
+    read: list[str] = []
+
+    def left_in(entry: Mapping[str, str]) -> str:
+        read.append(entry["checkpoint"])
+        return f"{len(read)} events wait"
+
+    monkeypatch.setattr(known_logs, "_left_in", left_in)
+    unread = known_logs.Unread(tmp_path)
+    assert unread.beside([]) == unread.beside([]) == [("c1", "1 events wait")]
+    assert unread.beside([checkpoint]) == []
+    assert unread.beside([]) == [("c1", "2 events wait")]
+    for changed in (checkpoint / "shipper.checkpoint", data):
+        os.utime(changed, (1, 1))
+        assert unread.beside([]) == [("c1", f"{len(read)} events wait")]
+    assert len(read) == 4
