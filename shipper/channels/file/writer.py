@@ -109,10 +109,9 @@ class LogWriter:
         for feed in self._feeds:
             feed.consumer.keep_damaged = keep_damaged
             self._hold(feed)
-        indices = log.board.lanes()
-        self._indices = indices
+        self._indices = log.board.lanes()
         self._dealer = Dealer(log.board, [route.lane for route in lanes])
-        self._bells = [(indices[route.lane], Bell(route.bell)) for route in lanes if route.bell is not None]
+        self._bells = [(self._indices[route.lane], Bell(route.bell)) for route in lanes if route.bell is not None]
         self._drops_oldest = drops_oldest
         self._dropping = 0  # index of the lane that was asked
         self._heads: list[Head] = []
@@ -202,12 +201,10 @@ class LogWriter:
 
     def _round(self) -> bool:
         """Gives each lane its turn. True when one had something."""
-        feeds = self._feeds
-        moved = False
-        for step in range(len(feeds)):
-            moved = self._take(feeds[(self._first + step) % len(feeds)]) or moved
+        count = len(self._feeds)
+        moved = [self._take(self._feeds[(self._first + step) % count]) for step in range(count)]
         self._first += 1
-        return moved
+        return any(moved)
 
     def _take(self, feed: Feed) -> bool:
         """Appends the puts that wait in a lane, as long as it has its turn. True when there was one."""
