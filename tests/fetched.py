@@ -62,6 +62,21 @@ def run(*command: str | Path, cwd: Path | None = None) -> str:
     return done.stdout
 
 
+def install(*packages: str) -> None:
+    """Installs Debian's packages: one test process at a time, for the system has one lock, and nobody waits for it.
+
+    Raises:
+        Trouble: it can't be done, and what would help.
+    """
+    if "CI" not in os.environ or os.geteuid() or shutil.which("apt-get") is None:
+        raise Trouble(f"needs apt-get install {' '.join(packages)}")
+    with locked("apt"):
+        run("apt-get", "-qq", "update")
+        # Else some of them ask questions; and somebody else may install something on this machine.
+        apt = ("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", "-o", f"DPkg::Lock::Timeout={FETCH_S // 3}")
+        run(*apt, "install", "-y", "--no-install-recommends", *packages)
+
+
 def missing(trouble: str) -> NoReturn:
     """Ends a test that needs what is not there."""
     if "CI" in os.environ:

@@ -10,7 +10,6 @@ and Maven are installed by apt-get.
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 import shutil
 import subprocess
@@ -22,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from fetched import Trouble, folder, locked, missing, run
+from fetched import Trouble, folder, install, locked, missing, run
 
 VERSION = "3.5.0"
 _POM = f"""\
@@ -41,6 +40,8 @@ _POM = f"""\
   </dependencies>
 </project>
 """
+#: Java 17 or newer, and Maven.
+_PACKAGES = ("default-jre-headless", "maven")
 _NATIVE = "io.trino.hadoop:hadoop-apache:3.2.0-18"
 #: The buffer is what hadoop-lzo has by default; lzo-hadoop's own is smaller.
 _SITE = """\
@@ -121,14 +122,14 @@ def need_java() -> None:
     with locked("java"):
         if shutil.which("java") is None:
             try:
-                _install()
+                install(*_PACKAGES)
             except Trouble as trouble:
                 missing(str(trouble))
 
 
 def _fetch(place: Path) -> None:
     if shutil.which("mvn") is None:
-        _install()
+        install(*_PACKAGES)
     (place / "pom.xml").write_text(_POM)
     maven = ("mvn", "-B", "-q", "-f", place / "pom.xml")
     run(*maven, "dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={place / 'lib'}")
@@ -146,11 +147,3 @@ def _fetch(place: Path) -> None:
     configuration.mkdir()
     (configuration / "core-site.xml").write_text(_SITE)
     (configuration / "log4j.properties").write_text(_LOG)
-
-
-def _install() -> None:
-    packages = ("default-jre-headless", "maven")
-    if "CI" not in os.environ or os.geteuid() or shutil.which("apt-get") is None:
-        raise Trouble(f"needs Java 17 and Maven: apt-get install {' '.join(packages)}")
-    run("apt-get", "-qq", "update")
-    run("apt-get", "-qq", "install", "-y", "--no-install-recommends", *packages)

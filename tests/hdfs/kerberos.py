@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from fetched import Trouble, locked, missing, run
+from fetched import Trouble, install, locked, missing
 from hdfs.daemon import Daemon
 from hdfs.settings import LOOPBACK
 
@@ -152,15 +152,7 @@ def _find(program: str) -> str:
     with locked("kerberos"):
         if shutil.which(program, path=_PATH) is None:
             try:
-                _install()
+                install(*_PACKAGES)
             except Trouble as trouble:
                 missing(str(trouble))
     return str(shutil.which(program, path=_PATH))
-
-
-def _install() -> None:
-    if "CI" not in os.environ or os.geteuid() or shutil.which("apt-get") is None:
-        raise Trouble(f"needs a KDC: apt-get install {' '.join(_PACKAGES)}")
-    run("apt-get", "-qq", "update")
-    apt = ("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq")  # else it asks for the realm
-    run(*apt, "install", "-y", "--no-install-recommends", *_PACKAGES)
