@@ -56,6 +56,13 @@ def living(one: Agent) -> int:
     return len(open_ones) + len(writers)
 
 
+def start_without_target(one: Agent, out: Path) -> None:
+    """Starts an agent whose sink can't write, until its source has put all that it has."""
+    out.rmdir()
+    one.start(wait=False)
+    one.until(lambda: "r1: the source has reached its end" in one.log())
+
+
 def troubles(one: Agent, *levels: Level) -> list[str]:
     """What health says of it, of these levels."""
     found = findings(MetricsBlock.view(one.instance_dir() / "metrics").sample())
@@ -149,9 +156,7 @@ def test_a_backlog_is_delivered_by_the_next_start(agent: Callable[..., Agent], t
     out = tmp_path / "out"
     text = agent_of(seq("r1", "c1", 20_000), file_roll("k1", "c1", out))
     one = agent(logged(text, tmp_path / "log"))
-    out.rmdir()
-    one.start(wait=False)
-    one.until(lambda: "r1: the source has reached its end" in one.log())
+    start_without_target(one, out)
     one.stop(signal.SIGTERM)
     assert not list(one.run_dir.glob("a1-*/channels"))
     out.mkdir()
@@ -243,9 +248,7 @@ def test_the_ledger_counts_what_is_in_the_log(agent: Callable[..., Agent], tmp_p
     out = tmp_path / "out"
     text = agent_of(seq("r1", "c1", 5_000), file_roll("k1", "c1", out))
     one = agent(logged(text, tmp_path / "log"))
-    out.rmdir()
-    one.start(wait=False)
-    one.until(lambda: "r1: the source has reached its end" in one.log())
+    start_without_target(one, out)
     one.stop()
 
     def numbers() -> tuple[int, int, int, int]:
@@ -270,9 +273,7 @@ def test_a_channel_that_becomes_one_in_memory_tells_of_no_sink_that_died(
     out = tmp_path / "out"
     text = agent_of(seq("r1", "c1", 5_000), file_roll("k1", "c1", out))
     one = agent(logged(text, tmp_path / "log"))
-    out.rmdir()
-    one.start(wait=False)
-    one.until(lambda: "r1: the source has reached its end" in one.log())
+    start_without_target(one, out)
     if killed:
         one.kill_all()
         one.file.write_text(text)
