@@ -140,9 +140,10 @@ def _source_parts(
         copy=state_dir / f"channel-{spec.index}.kept", run_id=spec.common.run_id, settled_run=spec.common.settled_run,
         # Without a table the logs know; a channel in memory that has lost what it had makes the source read that again.
         logs=(lambda: logs.read_positions(places)) if all(map(logged.get, selector.required_channels)) else None,
-        counted=counted, told=told,
+        counted=counted, told=told, workers=spec.count,
     )  # fmt: skip
-    positions.store(side.last_origins())
+    if side.number > positions.number:
+        positions.store(side.last_origins())
 
     def waiting_for(reason: str) -> None:
         entry.state(State.WAITING_ROOM if reason else State.BUSY, reason)

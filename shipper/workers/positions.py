@@ -6,15 +6,12 @@ known later: each put is remembered with how far it reached in every lane, and w
 have passed, its source is told and writes that down itself, on disk. Behind that it is written down how many rows that
 were (`instance/told_rows.py`).
 
-A record is appended after each put; the file is rewritten when it is large::
-
-    line      checksum of the rest in hex | blank | JSON
-    JSON      {"lanes": [name, ...]}                          what the numbers of the records below are of
-              {"o": [[stream, start, end, anchor], ...]}      a put, known to be durable
-              {"o": [...], "p": [position behind it, a lane]} a put
+A record is appended after each put; the file (`position_table.py`) is rewritten when it is large.
 
 Puts count as durable in their order, so a target that is down keeps all later ones from counting, also those that went
 elsewhere. Many puts that wait are merged in pairs: the table is bounded, and what is durable known in larger steps.
+
+When `workers = N` of the source changes, the tables are dealt anew before its workers start (`tables_dealt.py`).
 
 At its end the table is copied to the state directory. If the run is settled then (`settled.py`), the copy is
 believed at the next start as the table would be.
@@ -26,17 +23,16 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import orjson
-from isal import isal_zlib
+from typing import NamedTuple
 
 from shipper import whole_file
 from shipper.batch.batch import Origin
 from shipper.errors import ComponentFailed
 from shipper.files.appended_file import AppendedFile
 from shipper.instance.told_rows import ToldRows
+from shipper.workers import position_table
 from shipper.workers.heads import Head
+from shipper.workers.position_table import PositionTable, TablePut, put_line
 
 _REWRITE_BYTES = 1 << 20
 _WAITING_MOST = 1024
@@ -67,9 +63,12 @@ class Positions:
         logs: asks the logs of channels on disk, when there is neither table nor copy.
         counted: the lanes of which `told` hears; those into optional channels are among them.
         told: hears how many rows its source has written down as durable; None when it can't read again.
+        workers: how many the source has.
 
     Attributes:
         streams: the last origin of each stream that the channels have.
+        number: puts of the worker's page up to this one are in the table; of later ones the caller has to `store` the
+            last, unless it is there.
 
     Raises:
         ComponentFailed: the table can't be written; that there was is as it was.
@@ -87,8 +86,10 @@ class Positions:
         logs: Callable[[], Sequence[Origin]] | None = None,
         counted: Sequence[Head] = (),
         told: ToldRows | None = None,
+        workers: int = 1,
     ) -> None:
         self._path = path
+        self._workers = workers
         self._heads: list[Head] = list(heads)
         self._copy = copy
         self._run_id = run_id
@@ -98,8 +99,9 @@ class Positions:
         self._told = told
         self._rows: tuple[int, ...] = ()  # of what is durable
         self.streams: dict[str, Origin] = {}
+        self.number = 0
         if path.exists():
-            self._read(path.read_bytes(), left)
+            self._adopt(PositionTable.read(path.read_bytes()), left)
         elif copy is not None and settled_run:
             self._read_copies(copy, settled_run)
         if not path.exists() and not self.streams and logs is not None:
@@ -135,7 +137,7 @@ class Positions:
             if self._file.size - self._rewritten_bytes > _REWRITE_BYTES:
                 self._rewrite()
             else:
-                self._file.append(_put_line(put))
+                self._file.append(put_line(put.behind, put.origins))
 
     def durable(self) -> list[Origin]:
         """The origins that have become durable since the last call, the last one of each stream."""
@@ -179,40 +181,31 @@ class Positions:
         """
         if self._copy is None:
             return
-        content = {"run": self._run_id, "streams": [tuple(_row(origin)) for origin in self.streams.values()]}
+        content = {"run": self._run_id, "streams": [position_table.row(origin) for origin in self.streams.values()]}
         try:
-            whole_file.write(self._copy, [_line(content)], synced=True)
+            whole_file.write(self._copy, [position_table.line(content)], synced=True)
         except OSError as problem:
             raise ComponentFailed(
                 f"can't keep the positions in {self._copy.parent}: {problem.strerror}; make room there. Until the next "
                 f"start in order the run directory keeps them"
             ) from problem
 
-    def _read(self, data: bytes, left: Callable[[str], Head] | None) -> None:
+    def _adopt(self, table: PositionTable, left: Callable[[str], Head] | None) -> None:
         names = {head.name: index for index, head in enumerate(self._heads)}
-        places: list[int] = []
-        for line in data.splitlines():
-            record = _checked(line)
-            if record is None:
-                break  # the record that was being written when its writer died
-            if "lanes" in record:
-                for name in record["lanes"]:
-                    if name not in names and left is not None:
-                        names[name] = len(self._heads)
-                        self._heads.append(left(name))
-                places = [names.get(name, -1) for name in record["lanes"]]
-                continue
-            origins = [Origin(*origin) for origin in record["o"]]
-            for origin in origins:
-                self.streams[origin.stream] = origin
-            if "p" in record:
-                behind = dict(zip(places, record["p"], strict=True))
-                self._waiting.append(_Waiting(tuple(behind.get(i, 0) for i in range(len(self._heads))), origins))
+        for name in table.lanes:
+            if name not in names and left is not None:
+                names[name] = len(self._heads)
+                self._heads.append(left(name))
+        places = [names.get(name, -1) for name in table.lanes]
+        self.streams, self.number = table.streams, table.number
+        for put in table.waiting:
+            behind = dict(zip(places, put.behind, strict=True))
+            self._waiting.append(_Waiting(tuple(behind.get(i, 0) for i in range(len(self._heads))), put.origins))
 
     def _read_copies(self, copy: Path, settled_run: str) -> None:
         """What all workers of the source had, for files change hands when `workers` does; the later one counts."""
         for path in sorted(copy.parent.glob("*.kept")):
-            record = _checked(path.read_bytes().strip())
+            record = position_table.checked(path.read_bytes().strip())
             if record is not None and record["run"] == settled_run:
                 for row in record["streams"]:
                     origin = Origin(*row)
@@ -231,14 +224,11 @@ class Positions:
 
     def _rewrite(self) -> None:
         """Writes the whole table to a new file and puts it in the place of the old one, in one step."""
-        lines = []
-        if self._heads:
-            lines.append(_line({"lanes": [head.name for head in self._heads]}))
-        if self.streams:
-            # Streams of which puts wait come again below, last with what is here.
-            lines.append(_put_line(_Waiting((), tuple(self.streams.values()))))
-        lines += map(_put_line, self._waiting)
-        old, self._file = self._file, AppendedFile.begun(self._path, lines)
+        table = PositionTable(
+            [head.name for head in self._heads], self._workers, self.number, self.streams,
+            [TablePut(put.behind, put.origins) for put in self._waiting],
+        )  # fmt: skip
+        old, self._file = self._file, AppendedFile.begun(self._path, table.lines())
         self._rewritten_bytes = self._file.size
         if old is not None:
             old.close()
@@ -253,30 +243,3 @@ class Positions:
             raise ComponentFailed(
                 f"can't write the positions to {self._path}: {problem.strerror}; make room there"
             ) from problem
-
-
-def _put_line(put: _Waiting) -> bytes:
-    record: dict[str, object] = {"o": [_row(origin) for origin in put.origins]}
-    if put.behind:
-        record["p"] = put.behind
-    return _line(record)
-
-
-def _row(origin: Origin) -> tuple[str, int, int, str]:
-    return origin.stream, origin.start, origin.end, origin.anchor
-
-
-def _line(record: dict[str, Any]) -> bytes:
-    text = orjson.dumps(record)
-    return b"%08x %b\n" % (isal_zlib.crc32(text), text)
-
-
-def _checked(line: bytes) -> dict[str, Any] | None:
-    checksum, _, record = line.partition(b" ")
-    try:
-        whole = int(checksum, 16) == isal_zlib.crc32(record)
-        found = orjson.loads(record) if whole else None
-    except ValueError:
-        return None
-    # A list is what the release before wrote: the origins of one put.
-    return {"o": found} if isinstance(found, list) else found

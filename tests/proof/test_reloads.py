@@ -1,4 +1,5 @@
-"""Reloads under load and deaths: channels change size and kind of disk, sinks come, go and change their channels.
+"""Reloads under load and deaths: channels change size and kind of disk, sinks come, go and change their channels, and
+sources and sinks get more or fewer workers.
 
 Two logs go by their header into two channels. At random the file is written anew, somebody is killed before, while or
 after it is read, or everybody at once. At the end each line is there once, whoever took it. A seed draws everything
@@ -40,18 +41,21 @@ class Variations:
         self.channels = {"k1": "c1", "k2": "c2"}
         self.rolls = dict.fromkeys(("k1", "k2", "k3"), 1)
         self.capacity = {"c1": 2000, "c2": 2000}
+        self.workers = dict.fromkeys(("r1", "k1", "k2", "k3"), 1)
         for sink in self.rolls:
             (home / "out" / sink).mkdir(parents=True)
 
     def change(self) -> str:
         """Changes one thing; what."""
         chance = self._chance
-        what = chance.choice(["roll", "capacity", "third", "swap", "swap"])
+        what = chance.choice(["roll", "capacity", "third", "swap", "swap", "workers", "workers"])
         if what == "roll":
             sink = chance.choice(sorted(self.channels))
             self.rolls[sink] = chance.randint(1, 3)
         elif what == "capacity":
             self.capacity[chance.choice(("c1", "c2"))] = chance.choice((200, 2000, 20_000))
+        elif what == "workers":
+            self.workers[chance.choice(["r1", "r1", *sorted(self.channels)])] = chance.randint(1, 3)
         elif what == "third":
             if self.channels.pop("k3", None) is None:
                 self.channels["k3"] = chance.choice(("c1", "c2"))
@@ -66,7 +70,7 @@ class Variations:
         lines = {
             "sources": "r1", "channels": "c1 c2", "sinks": " ".join(sorted(self.channels)),
             "sources.r1.type": "TAILDIR", "sources.r1.channels": "c1 c2", "sources.r1.filegroups": " ".join(STREAMS),
-            "sources.r1.rotateWait": "1",
+            "sources.r1.rotateWait": "1", "sources.r1.workers": str(self.workers["r1"]),
             "sources.r1.positionFile": str(home / "positions.json"), "sources.r1.selector.type": "multiplexing",
             "sources.r1.selector.header": "who",
         }  # fmt: skip
@@ -90,6 +94,7 @@ class Variations:
                 f"sinks.{sink}.type": "file_roll", f"sinks.{sink}.channel": channel,
                 f"sinks.{sink}.sink.directory": str(home / "out" / sink),
                 f"sinks.{sink}.sink.rollInterval": str(self.rolls[sink]),
+                f"sinks.{sink}.workers": str(self.workers[sink]),
             }  # fmt: skip
         return "".join(f"a1.{key} = {value}\n" for key, value in lines.items())
 
@@ -177,7 +182,8 @@ def _kill(one: Agent, victim: str) -> str:
     if victim == "supervisor":
         one.kill()
         return victim
-    pid = one.workers().get(victim)
+    # A component with several workers has a label for each; the first of them will do.
+    pid = next((pid for label, pid in sorted(one.workers().items()) if label.split(".")[0] == victim), None)
     if pid is None:
         return "nobody"
     with contextlib.suppress(ProcessLookupError):

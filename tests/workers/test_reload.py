@@ -14,6 +14,7 @@ import pytest
 
 from shipper.cli.health import health
 from shipper.config.plan import ChannelPlan, Plan
+from shipper.instance.holdings import holdings
 from shipper.metrics.block import Kind, MetricsBlock
 from shipper.metrics.health import read_notices
 from shipper.supervisor.reload import restart_needed
@@ -452,3 +453,34 @@ def test_who_asks_for_the_files_while_they_are_read_first_does_not_end_the_agent
     one.send(signal.SIGHUP)
     one.until(lambda: "the files were read again: nothing changes" in one.log())
     assert one.stop() == 0, one.log()
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["reload", "killed"])
+def test_files_that_change_hands_while_their_rows_wait_are_read_on_where_they_were(
+    agent: Make, tmp_path: Path, killed: bool
+) -> None:
+    def text(workers: int, sink: str) -> str:
+        roll = (
+            f"a1.sinks.k1.type = file_roll\na1.sinks.k1.channel = c1\na1.sinks.k1.sink.directory = {tmp_path}/{sink}\n"
+        )
+        return agent_of(taildir("r1", "c1", tmp_path / "in1", workers=workers), roll)
+
+    def waiting() -> int:
+        return sum(held.events for place in one.run_dir.glob("a1-*") for held in holdings(place))
+
+    for name in range(8):
+        write_lines(tmp_path / "in1" / f"{name}.log", 500 * name, 500 * (name + 1))
+    one = agent(text(2, "missing")).start(wait=False)
+    one.until(lambda: waiting() == 4000, "all lines wait")
+    (tmp_path / "out").mkdir()
+    for workers, sink in ((3, "missing"), (1, "missing"), (3, "out")):
+        if killed:
+            one.kill_all()
+            one.file.write_text(text(workers, sink))
+            one.start(wait=False)
+        else:
+            change(one, text(workers, sink))
+        one.until(lambda n=workers: sum(label.startswith("r1") for label in one.workers()) == n, "its workers run")  # type: ignore[misc]
+    one.until(has(one, 4000), "everything is delivered")
+    assert one.stop() == 0, one.log()
+    assert sorted(map(int, texts(tmp_path / "out").split())) == list(range(4000))

@@ -10,27 +10,22 @@ The file is long because a transaction and the side that commits it change toget
 from __future__ import annotations
 
 import contextlib
-import glob
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
-import orjson
-
-from shipper import whole_file
 from shipper.api import Clock
-from shipper.batch import wire
 from shipper.batch.batch import EventBatch, Origin
 from shipper.channels.channel import PutOptions, PutTransaction
-from shipper.channels.memory import overflow
+from shipper.channels.memory import last_put, overflow
 from shipper.channels.memory.channel import is_second, sink_of
 from shipper.channels.memory.putter import Logged, Putter
-from shipper.errors import ComponentFailed, DamagedData, TransactionMisused
+from shipper.errors import ComponentFailed, TransactionMisused
 from shipper.ring import promise as promises
 from shipper.ring.lane import Lane
-from shipper.ring.layout import OVERFLOW, LaneState, lane_key, read_frame
+from shipper.ring.layout import LaneState, lane_key
 from shipper.ring.producer import Producer
 from shipper.ring.puts import NO_LANE, PutPage, PutState
 from shipper.ring.wait import Bell
@@ -44,9 +39,6 @@ if TYPE_CHECKING:  # most agents have no channel that spills
     from shipper.channels.memory.spilling import SpillingPutter, SpillOptions
 
     AnyPutter = Putter | SpillingPutter
-
-#: In place of a lane: the origins of the put stand in a file beside the page, because no channel has its rows.
-NOTE = NO_LANE - 1
 
 
 class MemoryPut(PutTransaction):
@@ -148,7 +140,6 @@ class PutSide:
 
     def __init__(self, page: PutPage, putters: Mapping[str, AnyPutter], indices: Mapping[int, Producer]) -> None:
         self.page = page
-        self._note = page.segment.path.with_name(f"{page.segment.path.name}.origins")
         self.putters = dict(putters)
         self._producers = dict(indices)
         self._indices = {id(producer): index for index, producer in indices.items()}
@@ -214,39 +205,14 @@ class PutSide:
 
     def write_note(self, number: int, origins: Sequence[Origin]) -> int:
         """Writes down the origins of a put that is in no channel; what the page names in place of a lane."""
-        found = [(o.stream, o.start, o.end, o.anchor) for o in origins]
-        whole_file.write(self._note, [orjson.dumps({"put": number, "origins": found})])
-        return NOTE
+        return last_put.write_note(self.page, number, origins)
 
     def last_origins(self) -> list[Origin]:
-        """The origins that the last committed put carried.
-
-        Its frame is there still: nothing is written over it before the next put is claimed.
-        """
-        state = self.page.state()
-        if state.origin_lane == NOTE:
-            note = orjson.loads(self._note.read_bytes()) if self._note.exists() else {}
-            # A note of the next put, which was never committed: the position table has what this one said.
-            return [Origin(*origin) for origin in note["origins"]] if note.get("put") == state.number else []
-        if (producer := self._producers.get(state.origin_lane)) is not None:
-            return _origins_at(producer.lane, state.origin_position)
-        # A lane that this worker filled before the configuration changed: fewer sink workers, another channel.
-        with contextlib.suppress(FileNotFoundError, DamagedData), contextlib.closing(self._left(state)) as lane:
-            return _origins_at(lane, state.origin_position)
-        return []
-
-    def _left(self, state: PutState) -> Lane:
-        """The lane with the origins of a put, found by its key among all that lie beside those of this worker."""
-        key = self.page.key(state.origin_lane) if state.origin_lane < self.page.lanes_max else 0
-        directories = {producer.lane.segment.path.parent.parent for producer in self._producers.values()}
-        for path in (
-            path
-            for directory in directories
-            for path in directory.glob(f"*/{glob.escape(self.page.segment.path.name)}--*")
-        ):
-            if lane_key(path.parent.name, path.name) == key:
-                return Lane.open(path)
-        raise FileNotFoundError(key)
+        """The origins that the last committed put carried."""
+        lanes = {index: producer.lane for index, producer in self._producers.items()}
+        # A channel's directory has its name, in which slashes may stand.
+        folders = {p.producers[0].lane.segment.path.parents[name.count("/") + 1] for name, p in self.putters.items()}
+        return last_put.last_origins(self.page, folders, lanes)
 
     def sleeping(self, asleep: bool) -> None:
         """Says on every lane whether this worker waits for room, or until its put is safe."""
@@ -267,17 +233,6 @@ class PutSide:
         for putter in self.putters.values():
             putter.close()
         self.page.close()
-
-
-def _origins_at(lane: Lane, position: int) -> list[Origin]:
-    """The origins in a frame; none when it is not whole any more."""
-    frame = read_frame(lane.ring, position % lane.capacity_bytes, position)
-    if frame is None:
-        return []
-    # The file of an overflow frame may be gone by now, delivered: the frame itself has the origins too.
-    if frame.flags & OVERFLOW:
-        return overflow.origins(frame.payload)
-    return list(wire.decode(frame.payload).origins)
 
 
 @dataclass(frozen=True)
