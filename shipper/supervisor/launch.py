@@ -174,6 +174,8 @@ class Template:
                 f"the program of the workers is build {answer['stamp']}, this process is build {STAMP}: shipper was "
                 f"upgraded while the agent ran, or {sys.executable} finds two copies of it"
             )
+        if "failed" in answer:
+            raise ComponentFailed(answer["failed"])
         return answer
 
 

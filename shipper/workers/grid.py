@@ -39,7 +39,6 @@ from shipper.instance.mending import mend, say_unclaimed
 from shipper.instance.settled import boot_id, settled_run
 from shipper.ring.layout import lane_key
 from shipper.ring.puts import PutPage
-from shipper.workers import tables_dealt
 from shipper.workers.control import WORKERS_MAX
 from shipper.workers.orphans import share_out
 from shipper.workers.plan_channels import channels_of, properties_of, ring_bytes, with_places
@@ -91,14 +90,8 @@ class Grid:
         return [found.options.log_settings().checkpoint_dir for found in self.channels.values() if found.logged]
 
     def free(self, run_dir: Path) -> None:
-        """Opens to the workers of this grid what those before held: lanes of sinks that are gone, positions of sources.
-
-        No worker may hold them.
-        """
+        """Opens the lanes of sinks that are dead and not in this grid to those that are. No worker may hold them."""
         settle_letters(run_dir)
-        for spec in (member for worker in self.sources for member in worker.members):
-            if not spec.index:
-                tables_dealt.deal(run_dir, spec.name, spec.count)
         for channel in self.channels:
             lanes = [record.path for record in self.lanes if record.channel == channel]
             takers = (*(self.writers if self.channels[channel].logged else ()), *self._ring_sinks(channel))

@@ -2,7 +2,8 @@
 
 Which worker reads what changes with their number (a tail deals its files out by their identity), and no worker can say
 to whom the streams in its table go. So each gets a table of everything: the last origin of each stream, and the puts of
-all workers that are not known to be durable, with their lanes. A source drops what is not its own (`Source.forget`).
+all workers that are not known to be durable, with their lanes. A source drops what is not its own
+(`SourceContext.forget`). The template deals them, before it forks the workers.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ It talks with the supervisor through its standard input and output, one JSON obj
     -> {"load": {files, agent, system, ...}, "stamp": "..."}
                                             <- {"plan": ... or null, "problems": [...], "counted": {...}}
     -> {"fork": [spec, ...], "supervisor": pid, "stamp": "..."}
-                                            <- {"pids": [...]}, then the workers begin
+                                            <- {"pids": [...]}, then the workers begin; or {"failed": "..."}: why
+                                               there are none
     -> anything, of another build           <- {"stamp": "..."}: this build's, and nothing else happens
     -> end of file                          exits
 
@@ -27,13 +28,15 @@ import importlib
 import os
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import orjson
 
 from shipper import log, log_pipe, registry
-from shipper.workers import heap, kin, process
+from shipper.errors import ComponentFailed
+from shipper.workers import heap, kin, process, tables_dealt
 from shipper.workers.spec import WorkerSpec
 from shipper.workers.stamp import STAMP
 
@@ -51,9 +54,14 @@ def main() -> int:
         elif "load" in request:
             answer = _load(request["load"])
         else:
-            wait_fd, begin_fd = os.pipe()
             specs = [WorkerSpec.from_json(spec) for spec in request["fork"]]
-            answer = {"pids": _fork(specs, request["supervisor"], wait_fd, begin_fd)}
+            try:
+                _deal_tables(specs)
+            except ComponentFailed as problem:
+                answer = {"failed": str(problem)}
+            else:
+                wait_fd, begin_fd = os.pipe()
+                answer = {"pids": _fork(specs, request["supervisor"], wait_fd, begin_fd)}
         try:
             sys.stdout.buffer.write(orjson.dumps(answer) + b"\n")
             sys.stdout.buffer.flush()
@@ -85,6 +93,14 @@ def _load(request: Mapping[str, Any]) -> dict[str, Any]:
 def _counted(family: str, type_name: str) -> list[str]:
     kind = registry.find(family, type_name)
     return list(kind.counted) if kind is not None else []
+
+
+def _deal_tables(specs: Iterable[WorkerSpec]) -> None:
+    """Of sources that have another number of workers than before. All of them are here then, and none runs."""
+    for name, (count, run_dir) in {
+        one.name: (one.count, one.common.run_dir) for spec in specs for one in spec.members if one.source is not None
+    }.items():
+        tables_dealt.deal(Path(run_dir), name, count)
 
 
 def _fork(specs: list[WorkerSpec], supervisor: int, wait_fd: int, begin_fd: int) -> list[int]:

@@ -22,7 +22,6 @@ from shipper.supervisor.watched import WatchedFiles
 from shipper.testing.agent import Agent
 from shipper.testing.fakes import ManualClock
 from tests.workers.conftest import agent_of, file_roll, has, seq, taildir, texts
-from tests.workers.test_kills import channel
 
 Make = Callable[..., Agent]
 
@@ -197,8 +196,7 @@ class TestWhatChanged:
         (tmp_path / "out1").rmdir()
         write_lines(tmp_path / "in1" / "a.log", 0, 100)
         one = agent(before).start(wait=False)
-        one.until(lambda: any(one.run_dir.glob("a1-*/metrics")))
-        one.until(lambda: channel(one)["puts"] == 100)
+        one.until(lambda: any(sum(h.events for h in holdings(place)) == 100 for place in one.run_dir.glob("a1-*")))
         change(one, renamed)
         said = "events wait in channel c1, which the configuration does not have any more"
         one.until(lambda: any(said in line for line in read_notices(one.instance_dir())), timeout_s=10)
@@ -484,3 +482,23 @@ def test_files_that_change_hands_while_their_rows_wait_are_read_on_where_they_we
     one.until(has(one, 4000), "everything is delivered")
     assert one.stop() == 0, one.log()
     assert sorted(map(int, texts(tmp_path / "out").split())) == list(range(4000))
+
+
+def test_without_room_for_the_positions_of_more_workers_they_are_started_when_there_is(
+    agent: Make, tmp_path: Path
+) -> None:
+    def text(workers: int) -> str:
+        return agent_of(taildir("r1", "c1", tmp_path / "in1", workers=workers), file_roll("k1", "c1", tmp_path / "out"))
+
+    write_lines(tmp_path / "in1" / "a.log", 0, 100)
+    one = agent(text(1)).start()
+    one.until(has(one, 100))
+    barred = one.instance_dir() / "puts" / "r1.1.positions.new"
+    barred.mkdir()  # as a full disk: nothing can be written there
+    change(one, text(2))
+    one.until(lambda: "r1.1.positions: Is a directory; make room there; it is tried again" in one.log())
+    barred.rmdir()
+    write_lines(tmp_path / "in1" / "a.log", 100, 200)
+    one.until(has(one, 200))
+    assert one.stop() == 0, one.log()
+    assert texts(tmp_path / "out") == lines(0, 200)

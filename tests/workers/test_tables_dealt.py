@@ -58,6 +58,7 @@ class Source:
         self.rings.end_workers()
         self.rings.file.write_text(configuration(workers))
         self.rings.build()
+        tables_dealt.deal(self.run_dir, "r1", workers)
 
     def path(self, worker: int) -> Path:
         """Of a worker's table."""
