@@ -154,6 +154,10 @@ class Fleet:
         now_s = time.monotonic()
         return [w for w in self.workers if w.due_s and w.due_s <= now_s]
 
+    def killed(self) -> list[Worker]:
+        """Workers that were killed and wait for their restart: not those that could not go on."""
+        return [w for w in self.workers if w.due_s and not w.gave_up]
+
     def next_due_s(self) -> float | None:
         """When the next restart is due (monotonic); None when none is planned."""
         return min((w.due_s for w in self.workers if w.due_s), default=None)
@@ -215,7 +219,8 @@ class Fleet:
 
     def failing(self) -> list[str]:
         """Names of workers that died and wait for their restart, and of sources that wait for it inside a worker."""
-        dead = [w.spec.label for w in self.workers if not w.pid and not w.over and w.failures]
+        alive = self.alive()
+        dead = [w.spec.label for w in self.workers if w not in alive and not w.over and w.failures]
         shared = [entry.sample() for w in self.workers if w.pid and w.spec.shares for entry in w.entries]
         return dead + [sample.name for sample in shared if sample.state == State.FAILED]
 

@@ -147,6 +147,8 @@ class Supervisor:
         try:
             self._launch(fleet, fleet.workers, template)
             following = self._loop(running)
+            if killed := fleet.killed():  # what waits for them, or in them, is to leave with the rest
+                self._launch(fleet, killed)
             failing = fleet.failing()
             self._service.stopping()
             log.pass_on("INFO", "agent", "stopping: sources read no more, sinks empty the channels")

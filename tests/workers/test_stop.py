@@ -138,7 +138,31 @@ class TestTargets:
 class TestStarts:
     """A stop while somebody is about to start."""
 
-    def test_a_worker_in_its_back_off_is_not_started_again(self, agent: Make, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("label", ["r1", "c1", "k1"])
+    def test_one_that_was_killed_is_started_at_once_and_ends_with_the_rest(
+        self, agent: Make, tmp_path: Path, label: str
+    ) -> None:
+        channel = f"a1.channels.c1.checkpointDir = {tmp_path}/checkpoint\na1.channels.c1.dataDirs = {tmp_path}/data\n"
+        properties = agent_of(
+            taildir("r1", "c1", fed(tmp_path, 0, 1000)), file_roll("k1", "c1", tmp_path / "out"), more=channel
+        ).replace("c1.type = memory", "c1.type = file")
+        one = agent(properties).start()
+        one.until(has(one, 1000))
+        for seconds in (1, 2, 4):
+            one.kill(label)
+            said = f"{label}: the worker was killed by SIGKILL; it is started again in {seconds} s"
+            one.until(lambda said=said: said in one.log())  # type: ignore[misc]
+        if label != "r1":
+            fed(tmp_path, 1000, TOTAL)
+            one.until(lambda: accepted(one) == TOTAL)
+        began_s = time.monotonic()
+        assert one.stop() == 0, one.log()
+        assert time.monotonic() - began_s < 4
+        assert texts(tmp_path / "out") == (LINES if label != "r1" else b"".join(b"%d\n" % n for n in range(1000)))
+
+    def test_a_worker_in_its_back_off_that_could_not_go_on_is_not_started_again(
+        self, agent: Make, tmp_path: Path
+    ) -> None:
         sink = f"a1.sinks.k1.type = file_roll\na1.sinks.k1.sink.directory = {tmp_path}/no\na1.sinks.k1.channel = c1\n"
         one = agent(agent_of(seq("r1", "c1", 10), sink)).start(wait=False)
         one.until(lambda: "it is started again in 4 s" in one.log())
