@@ -26,6 +26,8 @@ from shipper.api import EventBatch, Options, Sink, SinkContext, at_least, column
 
 _LOG = logging.getLogger("shipper.sink.logger")
 _ROW_BYTES = 16
+#: A transaction aims at so many bytes: some thousand lines, so that a stop has not to wait for a million of them.
+_BATCH_BYTES = 64 << 10
 #: A line is a delivery: it waits where others are dropped.
 _DELIVERY = {"delivers": True}
 _SHOWN = bytes(code if 0x20 <= code <= 0x7E else ord(".") for code in range(256))
@@ -45,6 +47,10 @@ class LoggerSink(Sink[LoggerOptions]):
     Options = LoggerOptions
     aliases = ("logger", "org.apache.flume.sink.LoggerSink")
     promise = "at least once"
+
+    @property
+    def batch_bytes(self) -> int:
+        return _BATCH_BYTES
 
     def open(self, context: SinkContext) -> None:
         """There is nothing to acquire."""
