@@ -30,6 +30,8 @@ from shipper.durable.settings import LogSettings
 SEGMENT_BYTES_DEFAULT = 256 << 20
 SEGMENT_BYTES_LEAST = 64 << 10
 _SPACE_LEAST = 1 << 20
+#: No disk is larger, and nearer to 2**63 the kernel refuses such numbers.
+_BYTES_MOST = 1 << 60
 _KEY_FILE = re.compile(r"(?P<name>.+)\.file\Z")
 _MAKE_KEY = "`(umask 077; head -c 32 /dev/urandom > /path/to/k1.key)`"
 _NEW_KEY = (
@@ -109,11 +111,11 @@ class LogOptions(Options):
         True, help="Only true.",
     )  # fmt: skip
     segment_bytes: int = option(
-        "maxFileSize", at_least(size, SEGMENT_BYTES_LEAST), SEGMENT_BYTES_DEFAULT,
+        "maxFileSize", at_least(size, SEGMENT_BYTES_LEAST, _BYTES_MOST), SEGMENT_BYTES_DEFAULT,
         help="Bytes of a file of the log; the file is made that large at once. 256 MiB by default.",
     )  # fmt: skip
     minimum_free_bytes: int = option(
-        "minimumRequiredSpace", at_least(size, _SPACE_LEAST), 524_288_000,
+        "minimumRequiredSpace", at_least(size, _SPACE_LEAST, _BYTES_MOST), 524_288_000,
         help="Bytes that are left free in each of dataDirs: with less, nothing more is taken in.",
     )  # fmt: skip
     sync_each: bool = option(

@@ -81,7 +81,7 @@ class MemoryOptions(Options):
         help="With onFull = spill: events on disk at most; without it, the disk is the bound.",
     )  # fmt: skip
     spill_minimum_free_bytes: int = option(
-        "spill.minimumRequiredSpace", at_least(size, 1 << 20), 524_288_000, ours=True,
+        "spill.minimumRequiredSpace", at_least(size, 1 << 20, 1 << 60), 524_288_000, ours=True,
         help="With onFull = spill: bytes that are left free on that disk.",
     )  # fmt: skip
     max_age_s: float = option(
