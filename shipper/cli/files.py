@@ -25,7 +25,7 @@ _STUCK_S = 10.0
 
 _WAITING = {
     "ending": "to be ended", "closing": "being closed", "renaming": "for the final name",
-    "leased": "for a lease to end", "cutting back": "to be cut back",
+    "leased": "for a lease to end", "cutting back": "to be cut back", "waiting for target": "for the target",
 }  # fmt: skip
 
 
@@ -126,8 +126,8 @@ def _page(page: Mapping[str, Any], running: bool) -> list[str]:
         if page[key]:
             sums.append(f"{what} {_ago(now_s - page[key])}")
     lines.append(", ".join(sums))
-    waiting = [f"{counted(counts[key], 'waits', 'wait')} {words}" for key, words in _WAITING.items() if counts[key]]
-    waiting += [f"{page['retries']} tries have failed"] if page["retries"] else []
+    waiting = [f"{counted(counts[key], 'waits', 'wait')} {words}" for key, words in _WAITING.items() if counts.get(key)]
+    waiting += [counted(page["retries"], "try has failed", "tries have failed")] if page["retries"] else []
     lines += [", ".join(waiting)] if waiting else []
     more = [
         counted(page[key], *words) for key, words in (

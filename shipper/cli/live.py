@@ -16,6 +16,8 @@ from shipper.metrics.block import Kind, Sample
 from shipper.metrics.holdup import HoldUp, fill_share
 from shipper.units import format_size
 
+_WAITING = ("files_closing", "files_renaming", "files_leased", "files_unmade")
+
 
 class Live:
     """Draws the live lines under the log lines of a console."""
@@ -49,7 +51,9 @@ def live_lines(before: Sample, now: Sample, held_up: list[HoldUp], width: int) -
     parts += [f"{name} {format_size(size_bytes)} behind" for name, size_bytes in behind.items() if size_bytes]
     parts += [f"{name} {count:,} files wait to be whole" for name, count in waiting_files(now).items() if count]
     lines = ["  ".join(parts)]
-    lines += [hold_up.sentence for hold_up in held_up if hold_up.held_up][:2]
+    waits = [hold_up.sentence for hold_up in held_up if hold_up.held_up]
+    waits += [f"{worker.name}: {worker.trouble}" for worker in now.workers if worker.trouble]
+    lines += waits[:2]
     return [fitted(line, width) for line in lines]
 
 
@@ -75,7 +79,7 @@ def waiting_files(sample: Sample) -> dict[str, int]:
     found: dict[str, int] = {}
     for worker in sample.workers:
         if worker.kind == Kind.SINK:
-            waiting = sum(worker.counters[key] for key in ("files_closing", "files_renaming", "files_leased"))
+            waiting = sum(worker.counters[key] for key in _WAITING)
             found[worker.name] = found.get(worker.name, 0) + waiting
     return found
 

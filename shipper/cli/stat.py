@@ -29,7 +29,7 @@ LOOK_S = 1.0
 #: Of the files of a sink: `shipper files` says which.
 _WAITING_FILES = {
     "files_closing": "being closed", "files_renaming": "without final name", "files_leased": "leased to others",
-    "rows_late": "events late",
+    "files_unmade": "staged that can't be made", "rows_late": "events late",
 }  # fmt: skip
 
 #: A process of many components is called after so many of them.

@@ -40,7 +40,9 @@ _EVERY_S = 1.0
 _SHARE = 100
 
 OPEN, ENDING, CLOSING, RENAMING, LEASED, CUTTING = "open", "ending", "closing", "renaming", "leased", "cutting back"
-_STATES = (OPEN, ENDING, CLOSING, RENAMING, LEASED, CUTTING)
+#: Its rows are staged, and it could not be made at its target.
+UNMADE = "waiting for target"
+_STATES = (OPEN, ENDING, CLOSING, RENAMING, LEASED, CUTTING, UNMADE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,7 @@ class Progress:
         self._counters.set("files_renaming", counts[RENAMING])
         self._counters.set("files_closing", counts[CLOSING] + counts[ENDING])
         self._counters.set("files_leased", counts[LEASED])
+        self._counters.set("files_unmade", counts[UNMADE])
         if self._page is not None:
             get = self._counters.get
             first = heapq.nsmallest(FILES_SHOWN, every, key=_rank)

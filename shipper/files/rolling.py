@@ -318,6 +318,10 @@ class RollingFiles:
         """True when nothing will be called durable any more."""
         return self._syncing.failed
 
+    def trouble(self) -> str:
+        """Nothing: rows are taken only when they are at the target."""
+        return ""
+
     def releasing(self) -> None:
         """The channel's commit slot will name another sink, which will say how much is durable there."""
         if self.sync_interval_s:

@@ -82,6 +82,9 @@ class RollingSink(Sink[O]):
     def tick(self) -> bool:
         return self.files.tick()
 
+    def trouble(self) -> str:
+        return self.files.trouble()
+
     @property
     def sync_interval_s(self) -> float:
         return self.files.sync_interval_s

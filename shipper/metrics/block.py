@@ -142,7 +142,7 @@ class Entry:
             self._words[5] = monotonic_ms()
 
     def trouble(self, text: str) -> None:
-        """Says what a source would read and can't now, "" when there is nothing of the kind: cut to 216 bytes."""
+        """Says what a source would read, or a sink bring on, and can't now; "" = nothing: cut to 216 bytes."""
         _write_text(self._page, _TROUBLE_AT, _TIED_AT - _TROUBLE_AT, text)
 
     def state(self, state: State, waits_for: str = "") -> None:

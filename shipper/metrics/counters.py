@@ -40,8 +40,9 @@ NAMES: Final = (
     "files_renaming",         # files that are whole and wait for their final names
     "files_closing",          # files that have ended and are being closed
     "files_leased",           # files that wait until somebody else's lease on them is recovered
-    "file_retries",           # times the rename or the close of a file failed and was tried again
+    "file_retries",           # times a file could not be made, closed or renamed, and was tried again
     "files_thin",             # files that ended early because their blocks were on too few DataNodes
+    "files_unmade",           # files whose rows are staged, and which could not be made at their target yet
 )  # fmt: skip
 
 INDEX: Final = {name: index for index, name in enumerate(NAMES)}

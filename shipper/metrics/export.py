@@ -36,11 +36,12 @@ _FILE_GAUGES: Final = {
     "files_closing": "Files that have ended and are being closed.",
     "files_renaming": "Files that are whole and wait for their final names.",
     "files_leased": "Files that wait until somebody else's lease on them ends.",
+    "files_unmade": "Files whose rows are staged, and which could not be made at their target yet.",
     "reports_waiting": "Closed files that listeners have not taken yet.",
     "buckets_waiting": "Folders of finished buckets, and of those that will be, without their markers.",
 }
 _FILE_TOTALS: Final = {
-    "file_retries": "Times that a file could not be closed or renamed, and was tried again.",
+    "file_retries": "Times that a file could not be made, closed or renamed, and was tried again.",
     "files_thin": "Files that ended early because their blocks were on too few DataNodes.",
     "report_retries": "Times that a listener could not take a closed file.",
     "buckets_done": "Markers of finished buckets made.",

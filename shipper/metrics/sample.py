@@ -65,7 +65,7 @@ class WorkerSample:
         waits_for: what it waits for, in its own words; "" when it said nothing.
         told: True when the worker stored its state itself, False when it was found out.
         channels: names of the channels that it puts into or takes from.
-        trouble: what a source would read and can't now, a sentence; "" when there is nothing of the kind.
+        trouble: what a source would read, or a sink bring on, and can't now, a sentence; "" when there is nothing.
     """
 
     kind: Kind

@@ -51,6 +51,7 @@ class Delivery:
         stopping: True when no time may be spent waiting.
         waiting_for: told the reason while the target can't take anything, "" when it can again.
         say: one line for the person.
+        troubled: told about four times a second what a sink has taken and can't bring on, by its name; "" = nothing.
         clock: for back-off and linger.
     """
 
@@ -66,6 +67,7 @@ class Delivery:
         stopping: Callable[[], bool],
         waiting_for: Callable[[str], None],
         say: Callable[[str, str], None],
+        troubled: Callable[[str, str], None] = lambda _name, _trouble: None,
         clock: Clock | None = None,
     ) -> None:
         self._sinks = dict(sinks)
@@ -77,6 +79,7 @@ class Delivery:
         self._stopping = stopping
         self._waiting_for = waiting_for
         self._say = say
+        self._troubled = troubled
         self._clock = clock or SystemClock()
         self._failures = 0
         self._rows = 0
@@ -138,6 +141,7 @@ class Delivery:
             except RetryLater as failure:
                 member.sink.rolled_back()
                 self._fail(member, failure)
+            self._troubled(member.name, member.sink.trouble())
 
     def _carry_out(self, transaction: TakeTransaction) -> bool:
         failure: RetryLater | None = None

@@ -200,6 +200,13 @@ class Sink(ABC, Generic[O]):
         """Called when idle and at least once a second: roll by time. True when a `flush` and a commit are needed."""
         return False
 
+    def trouble(self) -> str:
+        """What it has taken and can't bring to its target now, a sentence for the person; "" when there is nothing.
+
+        It goes on taking rows: what keeps it from that is a RetryLater.
+        """
+        return ""
+
     def releasing(self) -> None:
         """The sink gives a lane up: what it committed there is made durable, and its journal must no longer depend on
         that lane's commit slot."""

@@ -230,7 +230,7 @@ def delivery(
         members, processor(processor_options, list(members), clock), side, duty,
         batch_bytes=first.batch_bytes or spec.batch_bytes,
         linger_s=first.linger_s if spec.linger_s is None else spec.linger_s, stopping=duty.stopping,
-        waiting_for=waiting_for, say=say,
+        waiting_for=waiting_for, say=say, troubled=lambda name, trouble: entries[name].trouble(trouble),
     )  # fmt: skip
     heads = lane_heads(letters, [channel.name for channel in spec.letters]) if letters is not None else ()
     head = DurableHead(list(parts.sinks.values()), side, heads)

@@ -26,7 +26,7 @@ class Entry(Protocol):
         """Says what the worker waits for, "" when it works."""
 
     def trouble(self, text: str) -> None:
-        """Says what the source would read and can't now, "" when there is nothing of the kind."""
+        """Says what a source would read, or a sink bring on, and can't now; "" when there is nothing of the kind."""
 
 
 class Duty:

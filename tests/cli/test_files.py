@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -18,6 +19,7 @@ import pytest
 from shipper.api import EventBatch, SystemClock
 from shipper.cli.main import main
 from shipper.config.field import read_options
+from shipper.files.columns import workshop
 from shipper.files.local import LocalStore
 from shipper.files.progress import OPEN, RENAMING, FileState, Page, Progress, read_page
 from shipper.metrics.block import Kind
@@ -27,6 +29,7 @@ from shipper.sinks.hdfs.config import HdfsOptions
 from shipper.sinks.hdfs.sink import HdfsSink
 from shipper.testing.agent import Agent
 from shipper.testing.fakes import ManualClock, sink_context
+from tests.files.columns.life import Inline
 
 Show = Callable[..., str]
 
@@ -96,6 +99,12 @@ def settle(sink: Sink) -> None:
     sink.sink.tick()
 
 
+def look_now(sink: Sink) -> None:
+    """As `settle`, of a sink that stages its rows."""
+    sink.sink.files._files._progress._next_s = 0.0
+    sink.sink.tick()
+
+
 def test_open_files_are_shown_per_sink_and_path(tmp_path: Path, agent: Any, show: Show) -> None:
     sink = Sink(tmp_path, agent)
     sink.deliver("web", "web", "db")
@@ -113,6 +122,28 @@ def test_open_files_are_shown_per_sink_and_path(tmp_path: Path, agent: Any, show
     assert {one["rows"] for one in page["files"]} == {1, 2}
 
 
+def test_a_file_that_can_not_be_made_shows_what_is_staged_for_it(
+    tmp_path: Path, agent: Any, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workshop, "Background", Inline)
+    (tmp_path / "out").write_text("not a directory")
+    sink = Sink(tmp_path, agent, **{"hdfs.fileType": "Parquet", "hdfs.rollCount": "2"})
+    sink.deliver("web", "web", "web")
+    look_now(sink)
+    out = show("a1")
+    assert "\n  1 file open, 3 events, " in out
+    assert "\n  1 waits for the target, 1 try has failed\n" in out
+    assert re.search(r"waiting for target \(1 try failed, again in \d.*\) .* 2  \d.*/out/web/FlumeData.*tmp", out)
+    assert agent.sink.counters.get("files_unmade") == 1
+    (tmp_path / "out").unlink()
+    sink.clock.advance(10_000_000)
+    sink.sink.tick()
+    look_now(sink)
+    assert "\n  1 file open, 1 event, " in show("a1")
+    assert agent.sink.counters.get("files_unmade") == 0
+    sink.sink.close()
+
+
 def test_a_file_that_waits_for_its_name_comes_first_and_says_when_it_is_tried_again(
     tmp_path: Path, agent: Any, show: Show, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,7 +159,7 @@ def test_a_file_that_waits_for_its_name_comes_first_and_says_when_it_is_tried_ag
     settle(sink)
     out = show()
     assert "29 files open, 30 events" in out
-    assert "1 waits for the final name, 1 tries have failed" in out
+    assert "1 waits for the final name, 1 try has failed" in out
     first = next(line for line in out.splitlines() if "/out/" in line and line.startswith("  renaming"))
     assert "(1 try failed, again in " in first and "/out/h7/" in first
     assert "and 10 more" in out

@@ -40,6 +40,14 @@ def test_a_hold_up_is_a_line_of_its_own_and_what_flows_is_not(agent: Any) -> Non
     assert live_lines(*two_samples(agent), held_up, 200)[1:] == ["c1 full for 4 min: k1 waits"]
 
 
+def test_what_a_sink_can_not_bring_on_is_a_line_too(agent: Any) -> None:
+    agent.sink.trouble("3 files wait for the target")
+    agent.sink.counters.set("files_unmade", 3)
+    first, *rest = live_lines(*two_samples(agent), [], 200)
+    assert first.endswith("k1 3 files wait to be whole")
+    assert rest == ["k1: 3 files wait for the target"]
+
+
 @pytest.mark.parametrize("width", [1, 2, 10, 40, 79])
 def test_no_line_is_wider_than_the_terminal(agent: Any, width: int) -> None:
     """A line that wraps could not be erased."""

@@ -15,6 +15,7 @@ import pytest
 from hdfs.cluster import Cluster
 from hdfs.kills import Load
 
+from shipper.cli.main import main
 from shipper.testing.agent import Agent
 
 FIRST_SEED = int(os.environ.get("SHIPPER_SEED", "1"))
@@ -112,6 +113,37 @@ def test_a_file_that_ends_by_time_gets_its_name_though_nothing_comes_any_more(tm
         agent.start()
         agent.until(lambda: [*(tmp_path / "out").glob("*.parquet")] != [], "the file has its name")
     assert bodies([*(tmp_path / "out").glob("*.parquet")]) == [b"line 1", b"line 2"]
+
+
+def test_files_that_can_not_be_made_on_a_cluster_are_a_warning_and_made_later(
+    hdfs: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their events stay staged over a stop, which says so, and ends as it was told to."""
+    folder = hdfs.folder()
+    hdfs.rest("PUT", folder, "MKDIRS", permission="755")
+    (tmp_path / "input").write_bytes(b"".join(b"line %09d\n" % number for number in range(100)))
+    text = configuration(tmp_path, f"{hdfs.uri}{folder}", fileType="Parquet", rollInterval="1")
+    how = {"arguments": ("-c", str(hdfs.conf_dir)), "environment": {"HADOOP_USER_NAME": "alice"}}
+    with Agent(tmp_path / "agent", text, **how) as agent:  # type: ignore[arg-type]
+
+        def health() -> tuple[int, str]:
+            return main(["health", "-n", "a1", "--run-dir", str(agent.run_dir)]), capsys.readouterr().out
+
+        agent.start()
+        agent.until(lambda: health()[0] == 1, "it says that something is wrong")
+        said = health()[1]
+        assert "k1: 1 file waits for the target, " in said and "could not make files in " in said
+        assert "Permission denied: user=alice, access=WRITE" in said
+        assert agent.stop() == 0
+        assert "100 events are not at the target, but staged in " in agent.log()
+        hdfs.rest("PUT", folder, "SETOWNER", owner="alice")
+        agent.start()
+        agent.until(lambda: hdfs.files(folder) and not hdfs.files(folder)[0].endswith(".tmp"), "the file is there")
+        assert health()[0] == 0
+        assert agent.stop() == 0
+    [path] = hdfs.files(folder)
+    (tmp_path / "made.parquet").write_bytes(hdfs.read(path))
+    check([tmp_path / "made.parquet"], 100)
 
 
 @pytest.mark.nightly

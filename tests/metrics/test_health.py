@@ -50,6 +50,8 @@ def unmoved(agent: Any, seconds: float, state: State = State.BUSY) -> None:
      "k1 gave up or set aside 2 events or files since the start"),
     (lambda a: a.source.trouble("/f can't be read: Permission denied"), Level.DEGRADED,
      "r1: /f can't be read: Permission denied"),
+    (lambda a: a.sink.trouble("3 files wait for the target: no room"), Level.DEGRADED,
+     "k1: 3 files wait for the target: no room"),
 ])  # fmt: skip
 def test_each_trouble_has_its_level_and_its_sentence(
     agent: Any, change: Callable[[Any], None], level: Level, sentence: str

@@ -117,6 +117,7 @@ class Target(Sink[Options]):
         self.knows_which = True
         self.prepares = False
         self.to_roll = False
+        self.brings_on = True
         self.after_s = 0.0
         self.sequence = 0
 
@@ -155,6 +156,9 @@ class Target(Sink[Options]):
         self.verbs.append("rolled_back")
         self.buffered.clear()
 
+    def trouble(self) -> str:
+        return "" if self.brings_on else "a file can't be made"
+
     def tick(self) -> bool:
         if "tick" in self.failing:
             raise RetryLater("the target is away")
@@ -180,6 +184,7 @@ class Right:
     quarantine: Path
     said: list[tuple[str, str]]
     waits: list[str]
+    troubles: list[tuple[str, str]]
     stop: list[bool]
     delivery: Delivery
     tied: TiedToTakes
@@ -210,6 +215,7 @@ def right(tmp_path: Path) -> Iterator[Callable[..., Right]]:
         clock, target, counters = ManualClock(), Target(), Counters.private()
         said: list[tuple[str, str]] = []
         waits: list[str] = []
+        troubles: list[tuple[str, str]] = []
         stop = [False]
         waiter = FakeWaiter(clock)
         quarantine = tmp_path / "state" / f"quarantine{worker}.jsonl"
@@ -226,8 +232,11 @@ def right(tmp_path: Path) -> Iterator[Callable[..., Right]]:
             {"k1": member}, DefaultProcessor(DefaultOptions(), ["k1"], clock), memory.take_side(worker), waiter,
             batch_bytes=batch_bytes, linger_s=linger_s, stopping=lambda: stop[0], waiting_for=waits.append,
             say=lambda level, line: said.append((level, line)), clock=clock,
+            troubled=lambda name, trouble: troubles.append((name, trouble)),
         )  # fmt: skip
-        return Right(memory, clock, waiter, target, counters, quarantine, said, waits, stop, delivery, tied, worker)
+        return Right(
+            memory, clock, waiter, target, counters, quarantine, said, waits, troubles, stop, delivery, tied, worker
+        )
 
     yield make
     for memory in made:

@@ -485,6 +485,14 @@ class TestTick:
         assert half.target.verbs == ["rolled_back"]
         assert half.delivery.retry_at_s - half.clock.monotonic_s() == 1
 
+    def test_what_a_sink_can_not_bring_on_is_told_until_it_can(self, right: Make) -> None:
+        half = right()
+        half.target.brings_on = False
+        half.delivery.tick()
+        half.target.brings_on = True
+        half.delivery.tick()
+        assert half.troubles == [("k1", "a file can't be made"), ("k1", "")]
+
     def test_a_roll_does_not_commit_rows(self, right: Make) -> None:
         half = right()
         assert half.memory.put(b"a")

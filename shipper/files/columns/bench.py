@@ -56,11 +56,6 @@ class Bench:
         self._moved = threading.Event()
         self._moved_s = 0.0
 
-    @property
-    def stuck(self) -> bool:
-        """True when something failed and waits to be tried again."""
-        return bool(self._parked)
-
     def put(self, work: Work) -> None:
         """Something can be done for it, unless it failed: then it has its time."""
         with self._lock:
@@ -115,6 +110,7 @@ class Bench:
             except Exception as error:  # the journal itself, then
                 self._say("error", f"could not make {works[0].record.path}: {error}")
                 for work in works:
+                    work.why = str(error)
                     work.tries += 1
                     work.retry_s = self._now_s() + _AGAIN_S
             with self._lock:

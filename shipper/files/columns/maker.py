@@ -198,7 +198,7 @@ class Maker:
                     self._assignments.rename(work)  # who has the name now keeps it
                 self._assignments.again(work)
                 work.read_bytes = work.written_bytes = work.rows = 0
-                work.tries, work.retry_s = 1, 0.0
+                work.tries, work.why, work.retry_s = 1, f"{record.path} was removed or replaced", 0.0
                 return False
         return True
 
@@ -244,20 +244,21 @@ class Maker:
         if isinstance(error, FileNotFoundError) and not work.finished and not stage_is_there(work.stage):
             self._clear(work)
             return self._lost(work)
-        work.tries += 1
-        wait_s = min(_RETRY_FIRST_S * 2 ** min(work.tries - 1, 16), _RETRY_MOST_S)
-        self._count("ConnectionFailedCount", 1)
-        then = f"next try in {wait_s:g} s"
+        tries = work.tries + 1
+        wait_s = min(_RETRY_FIRST_S * 2 ** min(work.tries, 16), _RETRY_MOST_S)
+        then = f"the rows are safe in {os.path.dirname(work.stage)}, and it is tried again"
         if doing == "rename":
             wait_s = self._rename_retry_s
-            then = f"next try in {wait_s:g} s"
-            if wait_s <= 0 or 0 < self._rename_tries <= work.tries:
-                wait_s, then = float("inf"), "that was the last try; the next start tries once more"
-        what = f"could not {doing} {work.record.path}: {error}"
-        if isinstance(error, OSError):
-            what = trouble(doing, work.record.path, error)
-        self._say("error", f"{what}; its rows are safe in {work.stage}; {then}")
-        work.retry_s = self._now_s() + wait_s
+            if wait_s <= 0 or 0 < self._rename_tries <= tries:
+                wait_s = float("inf")
+                then = f"that was the last try for {work.record.path}; the next start tries once more"
+        # Of the folder and not of the file: what keeps one from being made keeps all, and is said once.
+        what, folder = f"{doing} files in", os.path.dirname(work.record.path)
+        why = trouble(what, folder, error) if isinstance(error, OSError) else f"could not {what} {folder}: {error}"
+        self._say("error", f"{why}; {then}")
+        self._count("ConnectionFailedCount", 1)
+        self._count("file_retries", 1)
+        work.why, work.retry_s, work.tries = why, self._now_s() + wait_s, tries
 
     def _lost(self, work: Work) -> None:
         rows = work.record.progress.rows if work.record.progress else 0

@@ -151,6 +151,10 @@ class StagedFiles:
         """True when a stage has ended that is not known to be on the disk: its file waits for that."""
         return self._workshop.undurable
 
+    def trouble(self) -> str:
+        """What keeps files from being made of rows that were taken; "" when there is nothing of the kind."""
+        return self._workshop.trouble
+
     def releasing(self) -> None:
         """As `RollingFiles.releasing`."""
         self._files.releasing()
@@ -160,11 +164,12 @@ class StagedFiles:
         self._files.close()  # which syncs, too
         self._workshop.syncing()
         self._workshop.synced()
-        left = self._workshop.close(_CLOSE_S)
-        if left:
-            what = f"{left} files" if left > 1 else "1 file"
-            self._say("warning", f"{what} could not be made before the end: the rows are safe in "
-                      f"{self._workshop.folder}, and the next start goes on")  # fmt: skip
+        files, rows = self._workshop.close(_CLOSE_S)
+        if files:
+            events = f"{rows:,} events are" if rows != 1 else "1 event is"
+            what = f"{files:,} files" if files > 1 else "1 file"
+            self._say("warning", f"{events} not at the target, but staged in {self._workshop.folder}: {what} could not "
+                      "be made before the end, and the next start goes on")  # fmt: skip
 
     def _wait_for_room(self, size_bytes: int) -> None:
         """Waits for those who pack the rows that lie in the room, while they get on, at most so long that a MiB in

@@ -20,6 +20,7 @@ class Work:
         record: of the file, in the journal of assignments.
         group_bytes: what a group of rows has at least.
         length: bytes of the stage that count.
+        staged_rows: that are in them, as far as a journal says.
         whole: the stage takes no more rows.
         durable: the stage would survive the machine, and the channel knows.
         inherited: a process before may have begun to make the file.
@@ -27,6 +28,7 @@ class Work:
         read_bytes, written_bytes, rows: how much of the stage is in the file, and how large that is.
         tail: of the file, once it is whole; see `Extent`.
         tries: that failed in a row.
+        why: the last of them did, in a sentence that is the same for all files of a folder.
         retry_s: when it may be tried again, monotonic.
         gone: done with.
     """
@@ -35,6 +37,7 @@ class Work:
     record: FileRecord
     group_bytes: int
     length: int = 0
+    staged_rows: int = 0
     whole: bool = False
     durable: bool = False
     inherited: bool = False
@@ -45,6 +48,7 @@ class Work:
     rows: int = 0
     tail: str | None = None
     tries: int = 0
+    why: str = ""
     retry_s: float = 0.0
     gone: bool = False
 

@@ -10,6 +10,7 @@ The file is long because what it is told, what it answers and what it finds afte
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Iterable
 from dataclasses import replace
@@ -23,12 +24,13 @@ from shipper.files.columns.staged_plan import StagedPlan
 from shipper.files.columns.work import Work
 from shipper.files.journal_record import FileRecord
 from shipper.files.outlet import Outlet
-from shipper.files.progress import CLOSING, RENAMING, FileState
+from shipper.files.progress import CLOSING, RENAMING, UNMADE, FileState
 from shipper.files.rolling import FileWatcher
 from shipper.files.store import trouble
 from shipper.metrics.counters import Counters
+from shipper.units import format_size
 
-_COUNTED = ("output_bytes", "ConnectionFailedCount", "files_lost")
+_COUNTED = ("output_bytes", "ConnectionFailedCount", "file_retries", "files_lost")
 
 
 class Workshop(FileWatcher):
@@ -42,7 +44,6 @@ class Workshop(FileWatcher):
         folder: where the stages are.
         staged_bytes: what all stages have.
         waiting_bytes: what the stages have that are whole.
-        trouble: why the last file that could not be made could not be made; "" when nothing waits to be tried again.
     """
 
     def __init__(self, outlet: Outlet, staged: StagedPlan) -> None:
@@ -74,7 +75,6 @@ class Workshop(FileWatcher):
         self._packed_share = 0.0  # of the last group of rows that was packed; nothing is known before the first
         self._bench = Bench(maker, staged.group_bytes, Background, context.clock.monotonic_s, self._note)
         self.staged_bytes = self.waiting_bytes = 0
-        self.trouble = ""
 
     # --- what the write path tells
 
@@ -93,7 +93,7 @@ class Workshop(FileWatcher):
             return
         work = self._work(record.path, record.key)
         if not work.whole:
-            self._has(work, record.progress.length)
+            self._has(work, record.progress.length, record.progress.rows)
             self._open[record.key] = work
             if work.has_grown:
                 self._bench.put(work)
@@ -103,7 +103,7 @@ class Workshop(FileWatcher):
         if not self._owns(record.path) or record.progress is None:
             return
         work = self._work(record.path, record.key)
-        self._has(work, record.progress.length)
+        self._has(work, record.progress.length, record.progress.rows)
         work.body_bytes = record.progress.body_bytes
         work.durable = not self._syncs
         if not work.finished:
@@ -180,6 +180,16 @@ class Workshop(FileWatcher):
         """The bucket with the largest stage that takes rows."""
         return max(self._open, key=lambda key: self._open[key].length, default=None)
 
+    @property
+    def trouble(self) -> str:
+        """Why files can't be made at their target, and how many; "" when none has failed since its last success."""
+        failed = [work for work in self._works.values() if work.tries]
+        if not failed:
+            return ""
+        count = f"{len(failed):,} files wait" if len(failed) > 1 else "1 file waits"
+        staged = format_size(sum(work.length for work in failed))
+        return f"{count} for the target, {staged} staged: {failed[0].why}"
+
     # --- the thread
 
     def synced(self) -> None:
@@ -203,12 +213,14 @@ class Workshop(FileWatcher):
         """The stages that take rows, as the files that they will become, and the files whose stages are whole."""
         for file in files:
             work = self._works.get(_base(file.path))
-            yield replace(file, path=work.record.path) if work is not None else file
-        yield from [
-            FileState(work.record.path, RENAMING if work.finished else CLOSING, work.rows, work.length,
-                      work.record.opened_ms, 0.0, work.tries, work.retry_s)
-            for work in self._works.values() if work.whole
-        ]  # fmt: skip
+            if work is not None:
+                file = replace(file, path=work.record.path, tries=work.tries, retry_s=_finite(work.retry_s))
+            yield file
+        for work in self._works.values():
+            if work.whole:
+                state = RENAMING if work.finished else UNMADE if work.tries else CLOSING
+                yield FileState(work.record.path, state, work.staged_rows, work.length, work.record.opened_ms,
+                                0.0, work.tries, _finite(work.retry_s))  # fmt: skip
 
     def sync_journal(self) -> None:
         """Which stage becomes which file survives the death of the machine. May be called from another thread."""
@@ -240,11 +252,14 @@ class Workshop(FileWatcher):
         self.advance()
         return gets_on
 
-    def close(self, most_s: float) -> int:
-        """Makes what can be made; the number of files that are left for the next start.
+    def close(self, most_s: float) -> tuple[int, int]:
+        """Makes what can be made.
 
         Args:
             most_s: how long that may take.
+
+        Returns:
+            How many files are left for the next start, and the rows that are staged for them.
         """
         clock = self._context.clock
         end_s = clock.monotonic_s() + most_s
@@ -257,7 +272,7 @@ class Workshop(FileWatcher):
             for work in self._works.values():
                 work.abandon()
             self._assignments.close()
-        return len(self._works)
+        return len(self._works), sum(work.staged_rows for work in self._works.values())
 
     # --- inside
 
@@ -285,17 +300,13 @@ class Workshop(FileWatcher):
                 self._shown.add(name, more)
                 self._context.counters.add(name, more)
         while self._said:
-            level, line = self._said.pop(0)
-            self._context.say(level, line)
-            self.trouble = line if level == "error" else self.trouble
-        if not self._bench.stuck:
-            self.trouble = ""
+            self._context.say(*self._said.pop(0))
 
-    def _has(self, work: Work, length: int) -> None:
+    def _has(self, work: Work, length: int, rows: int = 0) -> None:
         self.staged_bytes += length - work.length
         if work.whole:
             self.waiting_bytes += length - work.length
-        work.length = length
+        work.length, work.staged_rows = length, rows
 
     def _is_whole(self, work: Work, key: str) -> None:
         if self._open.get(key) is work:
@@ -317,11 +328,16 @@ class Workshop(FileWatcher):
     def _inherit(self, stage: str, length: int) -> Work:
         """A stage that was whole already, or is not there any more."""
         work = self._work(f"{self.folder}/{stage}{places.WHOLE_SUFFIX}", "")
-        self._has(work, length)
+        self._has(work, length, work.record.progress.rows if work.record.progress is not None else 0)
         self._is_whole(work, "")
         work.durable = True  # what the journals knew of it was synced a moment ago
         self._bench.put(work)
         return work
+
+
+def _finite(retry_s: float) -> float:
+    """As `FileState` has it: 0 when there is no other try."""
+    return 0.0 if math.isinf(retry_s) else retry_s
 
 
 def _base(path: str) -> str:

@@ -21,7 +21,7 @@ from shipper.testing.fakes import ManualClock, sink_context
 class Inline:
     """A job that is done when it has been begun."""
 
-    done = True
+    done: bool = True
 
     def __init__(self, job: Callable[[], None]) -> None:
         self.error: OSError | None = None
@@ -32,6 +32,14 @@ class Inline:
 
     def wait(self, most_s: float | None = None) -> None:
         """It has ended."""
+
+
+class Hanging(Inline):
+    """A job that was begun and does not get on."""
+
+    def __init__(self, job: Callable[[], None]) -> None:
+        self.error = None
+        self.done = False
 
 
 class Life:

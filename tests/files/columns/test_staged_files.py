@@ -20,7 +20,7 @@ from shipper.files.local import LocalFile
 from shipper.sinks.hdfs.config import HdfsOptions
 from shipper.sinks.hdfs.sink import HdfsSink
 from shipper.testing.fakes import sink_context
-from tests.files.columns.life import Life, rows_of
+from tests.files.columns.life import Hanging, Inline, Life, rows_of
 
 NAME = "FlumeData.1340459193235"
 CODECS = [
@@ -164,7 +164,7 @@ def test_a_place_that_can_not_be_written_to_keeps_the_rows_in_the_stage(tmp_path
                for level, line in life.lines), life.lines  # fmt: skip
     for _ in range(11):
         life.deliver(os.urandom(100_000))
-    with pytest.raises(RetryLater, match=r"(?s)hdfs.stageSize = 1048576: could not make .*FlumeData"):
+    with pytest.raises(RetryLater, match=r"hdfs.stageSize = 1048576: .* could not make files in .*/out: "):
         life.deliver(b"no room")
     life.sink.rolled_back()
     (tmp_path / "out").unlink()
@@ -175,6 +175,35 @@ def test_a_place_that_can_not_be_written_to_keeps_the_rows_in_the_stage(tmp_path
     life.sink.close()
     assert [row for row in life.rows() if len(row) < 10] == [b"a", b"b", b"c", b"last"]
     assert not [name for name in life.names() if name.endswith(".tmp")]
+
+
+def test_files_that_can_not_be_made_are_a_trouble_until_they_are(tmp_path: Path) -> None:
+    """Also while one of them is tried again; and what keeps all of a folder from being made is one sentence."""
+    (tmp_path / "out").write_text("not a directory")
+    life = Life(tmp_path, rollCount="2")
+    assert life.sink.trouble() == ""
+    life.deliver(b"a", b"b", b"c", b"d", b"e")
+    life.sync()
+    why = f"could not make files in {life.out}: Not a directory; "
+    assert life.sink.trouble().startswith("2 files wait for the target, ")
+    assert why in life.sink.trouble()
+    life.clock.advance(300)
+    bench = life.sink.files._workshop._bench
+    bench._start = Hanging
+    life.sink.tick()
+    assert why in life.sink.trouble()
+    bench._job, bench._start = None, Inline
+    assert len({line for level, line in life.lines if level == "error"}) == 1, life.lines
+    life.sink.close()
+    assert life.lines[-1] == (
+        "warning",
+        f"5 events are not at the target, but staged in {life.stage}: 3 files could not be made before the end, and "
+        "the next start goes on",
+    )
+    (tmp_path / "out").unlink()
+    second = Life(tmp_path, sequence=1)
+    assert (second.sink.trouble(), second.rows()) == ("", [b"a", b"b", b"c", b"d", b"e"])
+    second.sink.close()
 
 
 def test_a_write_that_fails_midway_is_made_again_from_the_start(
@@ -193,7 +222,8 @@ def test_a_write_that_fails_midway_is_made_again_from_the_start(
         life.sink.close()  # ORC's writer writes here, and would end the process if it heard of the error then
     assert full
     assert any("No space left on device" in line and "free some space" in line for _, line in life.lines)
-    assert any("could not be made before the end" in line for _, line in life.lines)
+    assert any("1 event is not at the target" in line and "could not be made before the end" in line
+               for _, line in life.lines)  # fmt: skip
     second = Life(tmp_path, sequence=1)
     second.sink.close()
     assert second.names() == [f"{NAME}.orc"]
