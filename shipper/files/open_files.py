@@ -10,6 +10,7 @@ from shipper.files.journal_record import FileRecord
 from shipper.files.open_file import OpenFile
 from shipper.files.outlet import Outlet
 from shipper.files.store import StoreFile
+from shipper.files.strangers import Strangers
 
 
 class OpenFiles:
@@ -17,11 +18,13 @@ class OpenFiles:
 
     Args:
         journal: hears of each file before it is made.
+        strangers: looks beside new files; None where that is not needed.
     """
 
-    def __init__(self, outlet: Outlet, journal: Journal) -> None:
+    def __init__(self, outlet: Outlet, journal: Journal, strangers: Strangers | None = None) -> None:
         self._store = outlet.store
         self._journal = journal
+        self._strangers = strangers
         self._naming = outlet.naming
         self._clock = outlet.context.clock
         self._counters = outlet.context.counters
@@ -85,6 +88,8 @@ class OpenFiles:
                 raise
             break
         self._counters.add("ConnectionCreatedCount")
+        if self._strangers is not None:
+            self._strangers.look(path, final)
         return self._opened(self._journal.records[number], handle, now_ms)
 
     def resume(self, record: FileRecord, handle: StoreFile) -> None:

@@ -52,6 +52,7 @@ from shipper.files.refusals import Numbers, Refusals
 from shipper.files.roll import cuts
 from shipper.files.settling import Settling
 from shipper.files.store import StoreFile, trouble
+from shipper.files.strangers import Strangers
 from shipper.files.syncing import Syncing
 from shipper.files.uncut import UncutFiles
 
@@ -127,6 +128,7 @@ class RollingFiles:
         context, syncs = outlet.context, outlet.plan.syncs
         context.state_dir.mkdir(parents=True, exist_ok=True)
         path = context.state_dir / "files.journal"
+        strangers = None if path.exists() else Strangers(self._store, self._clock.now_ms(), self._say)
         journal = Journal(
             path, context.committed_sequence, context.run_id, boot_id=context.boot_id, syncs=syncs,
             rows=context.rows_taken,
@@ -143,7 +145,7 @@ class RollingFiles:
         if settle_half_done(self._store, journal, context.takes):
             self._say("info", "the process before died with all of its last transaction written: it counts")
         self._names = FinalNames(outlet, journal, watcher.named)
-        self._open = OpenFiles(outlet, journal)
+        self._open = OpenFiles(outlet, journal, strangers)
         Settling(outlet, journal, resume=self._resume, rename=self._names.add).run()
         also = closed.sync if closed is not None else lambda: None
         self._syncing = Syncing(self._store, journal, self._say, also, begins=watcher.syncing)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -205,6 +206,21 @@ def test_permission_denied(hdfs: Cluster, tmp_path: Path) -> None:
         hdfs.rest("PUT", folder, "SETOWNER", owner="alice")
         shipment.settle()
         assert {str(hdfs.status(path)["owner"]) for path in shipment.files()} == {"alice"}  # type: ignore[index]
+
+
+def test_state_directory_lost(hdfs: Cluster, tmp_path: Path) -> None:
+    """The file that was open is named, and left as it is; what comes after it goes into another one."""
+    with shipping(tmp_path, hdfs) as shipment:
+        shipment.agent.kill()
+        [left] = shipment.files()
+        shutil.rmtree(shipment.agent.state_dir)
+        shipment.more()
+        shipment.start()
+        shipment.until_says(f"{SAID['state_directory_lost']}: it is...{left}. ")
+        shipment.until_arrived()
+        assert shipment.agent.stop() == 0
+        assert left in shipment.files()
+        assert set(shipment.arrived().values()) == {1}
 
 
 def test_lease_taken(hdfs: Cluster, tmp_path: Path) -> None:
