@@ -238,6 +238,7 @@ class Member:
                 self.over = True
         elif now_s >= self._deadline_s:
             parts.ingest.withdraw()
+            self._entry.counters.set("lag_bytes", source.lag_bytes())
             self._deadline_s = parts.ingest.deadline_s()
             if not source.refused(batch, "no room in a required channel within its keep-alive"):
                 self.batch = None

@@ -366,6 +366,19 @@ def test_lag_is_what_is_known_to_wait(world):
     source.committed(batch)
 
 
+def test_lag_is_known_while_a_put_waits(world):
+    """The channel is full: nobody polls, and programs write on."""
+    world.write("app.log", "a\n" * 1000)
+    world.write("app.log.1", "b\n" * 500)
+    source = world.start(rows_max=100)
+    assert source.lag_bytes() == 3000
+    assert source.poll(0).rows == 100
+    world.append("app.log", "c\n" * 5000)
+    assert source.lag_bytes() == 3000, "the files are asked at most twice a second"
+    world.clock.advance(0.5)
+    assert source.lag_bytes() == 13_000
+
+
 def test_events_are_counted_by_the_worker_not_here(world):
     """The worker counts what a source hands out and what the channels took: here it would count twice."""
     world.write("app.log", "a\nb\n")

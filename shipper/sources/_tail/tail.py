@@ -36,8 +36,9 @@ from shipper.sources._tail.watched import WatchedFile, printable
 _LOOK_S = 0.05  # while there is work, ask the watch this often
 _PACE_S = 0.002  # after a small batch, give the writer this long: 500 small batches a second are enough
 _VAIN_S = 0.005
-_FIND_SHARE = 10  # finding files again takes at most this part of the time, however often names change
+_FIND_SHARE = 10  # finding files again takes at most this part of the time, however often names change; so does the lag
 _TEND_S = 1.0  # how often files that were left or fell idle are looked after
+_LAG_S = 0.5  # how often the files are asked for their sizes, for whoever asks for the lag
 _DESCRIPTORS_KEPT = 64  # for everything else that a worker opens
 
 
@@ -69,6 +70,7 @@ class Tail:
         self._ready: deque[WatchedFile] = deque()
         self._turn_rows = 0
         self._lag_bytes = 0
+        self._lag_s = 0.0
         self._empty_sweeps = 0
         now_s = self._clock.monotonic_s()
         self._look_s = self._sweep_s = now_s
@@ -160,7 +162,15 @@ class Tail:
         self._watch.close()
 
     def lag_bytes(self) -> int:
-        """Bytes known to wait, as of the last second."""
+        """Bytes that wait in the files found so far, as of the last half second.
+
+        It looks for itself: a source that is held up by its channel is asked for nothing else.
+        """
+        now_s = self._clock.monotonic_s()
+        if now_s >= self._lag_s:
+            self._lag_bytes = sum(file.unread_bytes() for file in self._files)
+            taken_s = self._clock.monotonic_s() - now_s
+            self._lag_s = now_s + max(_LAG_S, _FIND_SHARE * taken_s)
         return self._lag_bytes
 
     def trouble(self) -> str:
@@ -207,9 +217,7 @@ class Tail:
     def _tend(self, now_s: float) -> None:
         """Looks after files that nobody wakes us for: those that were renamed or deleted, and those that fell idle."""
         settings = self._settings
-        lag_bytes = 0
         for file in list(self._files):
-            lag_bytes += max(0, file.size - file.offset)
             if file.queued:
                 continue
             if file.copy_of is not None:
@@ -219,7 +227,6 @@ class Tail:
                 continue
             if file.fd >= 0 and now_s - file.changed_s > settings.idle_timeout_s and file.committed == file.offset:
                 self._files.close_file(file)
-        self._lag_bytes = lag_bytes
         self._counters.set("open_files", self._files.open_files)
         if now_s >= self._save_s:
             self._save_s = now_s + settings.save_interval_s

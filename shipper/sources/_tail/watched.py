@@ -108,6 +108,11 @@ class WatchedFile:
         start = self.offset - len(self.anchor)
         return os.pread(self.fd, len(self.anchor), start) == self.anchor
 
+    def unread_bytes(self) -> int:
+        """Bytes behind what the channels have: as many as there are now, or, when it is closed, at the last look."""
+        size = os.fstat(self.fd).st_size if self.fd >= 0 else self.size
+        return max(0, size - self.committed)
+
     def close(self) -> None:
         """Gives the descriptor back; the place stays."""
         if self.fd >= 0:
