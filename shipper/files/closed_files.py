@@ -9,7 +9,8 @@ The order, and what is true when the process dies behind each step:
 5. That is noted, and nobody hears of the file again.
 
 A listener that fails is asked again, after 1, 2, 4 ... 60 seconds; the other files, and the rows, do not wait for it.
-The notes know the buckets too: what the key of a file in the journal means.
+The notes know the buckets too: what the key of a file in the journal means. Those of another store than the one that is
+configured (`elsewhere.py`) are kept for the day on which it is configured once more.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from shipper.clock import Clock
 from shipper.files.background import Background
 from shipper.files.closed import Bucket, ClosedFile, ClosedListener
 from shipper.files.closed_notes import Notes
+from shipper.files.elsewhere import LOCAL
 from shipper.files.journal_record import FileRecord
 from shipper.files.store import trouble
 from shipper.metrics.counters import Counters
@@ -52,9 +54,11 @@ class ClosedFiles:
         listeners: are told.
         counters: `reports_waiting` is kept here.
         keeps_buckets: they are remembered until `note_forgotten`, with or without files.
+        here: name of the store that new files go to.
 
     Attributes:
-        buckets: those that are known, by key.
+        buckets: those of this store that are known, by key.
+        elsewhere: those of other stores, by store and key.
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class ClosedFiles:
         say: Callable[[str, str], None],
         listeners: Sequence[ClosedListener] = (),
         keeps_buckets: bool = False,
+        here: str = LOCAL,
     ) -> None:
         self._sink = sink
         self._clock = clock
@@ -73,7 +78,9 @@ class ClosedFiles:
         self._say = say
         self._listeners = tuple(listeners)
         self.keeps_buckets = keeps_buckets
+        self._here = here
         self.buckets: dict[str, Bucket] = {}
+        self.elsewhere: dict[str, dict[str, Bucket]] = {}
         self._reports: dict[tuple[int, int], _Report] = {}  # by number and time of begin: a lost journal counts anew
         self._unknown: set[tuple[int, int]] = set()  # the journal still knows them
         self._telling: list[_Report] = []
@@ -230,9 +237,13 @@ class ClosedFiles:
 
     def _read(self) -> None:
         files: dict[tuple[int, int], ClosedFile] = {}
+        noted = {self._here: self.buckets}
+        store = self._here  # an earlier release named none
         for kind, *rest in self._notes.found:
-            if kind == "bucket":
-                self.buckets[rest[0]] = Bucket(*rest)
+            if kind == "store":
+                [store] = rest
+            elif kind == "bucket":
+                noted.setdefault(store, {})[rest[0]] = Bucket(*rest)
             elif kind == "closed":
                 number, path, final, rows, size, body, begun, ended, bucket = rest
                 file = ClosedFile(
@@ -244,7 +255,9 @@ class ClosedFiles:
                     files.pop((number, begun_ms), None)
             elif kind == "forgotten":
                 for key in rest[0]:
-                    self.buckets.pop(key, None)
+                    noted.get(store, {}).pop(key, None)
+        self.elsewhere = {name: some for name, some in noted.items() if some and name != self._here}
+        self._notes.add([["store", self._here]])
         if self._listeners:
             for file in files.values():
                 self._expect(file)
@@ -259,7 +272,9 @@ class ClosedFiles:
         self.forget(keys)
 
     def _shrink(self) -> None:
-        facts: list[Sequence[Any]] = [_bucket_fact(bucket) for bucket in self.buckets.values()]
+        facts: list[Sequence[Any]] = []
+        for name, buckets in (*self.elsewhere.items(), (self._here, self.buckets)):
+            facts += [["store", name], *map(_bucket_fact, buckets.values())]
         facts += [_file_fact(report.file) for report in self._reports.values()]
         self._notes.rewrite(facts)
 

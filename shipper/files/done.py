@@ -14,7 +14,10 @@ A bucket's folder gets its marker when all of this is true:
 The marker speaks for one sink of one agent. Rows that come for a folder with a marker are written all the same, into a
 new file, and counted as late; the marker stays as it is. Which folders wait for a marker is in the notes
 (`closed.py`): a worker that dies goes on waiting for them when it comes back, and one that dies behind the making of a
-marker finds it there and is content.
+marker finds it there and is content. A folder of another store (`elsewhere.py`)
+waits until that one is configured again.
+
+The file is long because the conditions above, and what a folder waits for, are one bookkeeping.
 """
 
 from __future__ import annotations
@@ -99,6 +102,10 @@ class DoneMarkers:
         self._found: set[str] = set()
         for bucket in closed.buckets.values():
             self._expect(bucket)
+        for where, buckets in closed.elsewhere.items():
+            if folders := {bucket.folder for bucket in buckets.values() if bucket.end_ms is not None}:
+                self._say("warning", f"folders on {where} that have no marker {name} yet: {len(folders)}; they get it "
+                          f"when hdfs.path names {where} once more, or from you")  # fmt: skip
         self._counters.set("buckets_waiting", len(self._waiting))
 
     # --- what the sink says

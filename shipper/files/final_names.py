@@ -18,7 +18,7 @@ from shipper.files.journal import Journal
 from shipper.files.journal_record import FileRecord
 from shipper.files.outlet import Outlet
 from shipper.files.progress import CLOSING, LEASED, RENAMING, FileState
-from shipper.files.store import Changed, Ending, SlowStore, trouble
+from shipper.files.store import Changed, Ending, SlowStore, Store, trouble
 
 #: A stop waits so long for what is being renamed; the supervisor's deadline is longer.
 _WAIT_S = 20.0
@@ -41,7 +41,7 @@ class FinalNames:
     """
 
     def __init__(self, outlet: Outlet, journal: Journal, named: Callable[[FileRecord], None] = lambda _: None) -> None:
-        self._store = outlet.store
+        self._outlet = outlet
         self._journal = journal
         self._naming = outlet.naming
         self._clock = outlet.context.clock
@@ -66,11 +66,11 @@ class FinalNames:
         now = self._clock.monotonic_s()
         for one in [one for one in self._waiting.values() if all_of_them or one.ending or one.next_s <= now]:
             try:
-                if not (store := self._store).cuts:
+                if not (store := self._outlet.store_of(one.record)).cuts:
                     if not self._ended(store, one):
                         continue
                 elif one.record.final != one.record.path:
-                    self._rename(one.record)
+                    self._rename(store, one.record)
             except Changed as error:
                 self._changed(one, error)
             except FileNotFoundError as error:
@@ -105,7 +105,7 @@ class FinalNames:
             return False
         error, one.ending = one.ending.error, None
         if isinstance(error, FileExistsError):
-            self._another_name(record)
+            self._another_name(store, record)
             return self._ended(store, one)
         if error is not None:
             raise error
@@ -116,12 +116,12 @@ class FinalNames:
         record = one.record
         aside = f"{record.path}.set-aside-{self._clock.now_ms()}"
         try:
-            self._store.rename(record.path, aside)
+            self._outlet.store_of(record).rename(record.path, aside)
         except OSError as worse:
             return self._failed(one, worse)
         self._counters.add("files_lost")
-        self._say("error", f"{record.path} is not what was delivered to it ({error.strerror}): it is kept as {aside}; "
-                  "let nothing touch files that are being written")  # fmt: skip
+        self._say("error", f"{self._outlet.shown(record)} is not what was delivered to it ({error.strerror}): it is "
+                  f"kept as {aside}; let nothing touch files that are being written")  # fmt: skip
         self._done(record, True)
 
     def _tell(self) -> None:
@@ -145,13 +145,15 @@ class FinalNames:
 
     def survey(self) -> Iterator[FileState]:
         """What waits, as people see it."""
-        leased = () if self._store.cuts else self._store.leased()
+        store = self._outlet.store
+        leased = () if store.cuts else store.leased()
         for one in self._waiting.values():
             record, done = one.record, one.record.progress
+            path = self._outlet.shown(record)
             rows, length = (done.rows, done.length) if done is not None else (0, 0)
-            state = LEASED if record.path in leased else CLOSING if one.ending is not None else RENAMING
+            state = LEASED if path in leased else CLOSING if one.ending is not None else RENAMING
             retry_s = 0.0 if math.isinf(one.next_s) or one.ending is not None else one.next_s
-            yield FileState(record.path, state, rows, length, record.opened_ms, 0.0, one.tries, retry_s)
+            yield FileState(path, state, rows, length, record.opened_ms, 0.0, one.tries, retry_s)
 
     def _done(self, record: FileRecord, lost: bool = False) -> None:
         del self._waiting[record.number]
@@ -159,41 +161,42 @@ class FinalNames:
         if not lost:
             self._whole.append(record)
 
-    def _rename(self, record: FileRecord) -> None:
+    def _rename(self, store: Store, record: FileRecord) -> None:
         while True:
             try:
-                return self._store.rename(record.path, record.final)
+                return store.rename(record.path, record.final)
             except FileExistsError:
-                there = self._store.stat(record.final)
+                there = store.stat(record.final)
                 if there is not None and there.identity == record.identity:
-                    return self._store.delete(record.path)  # two names on one file: a rename that was half done
-                self._another_name(record)
+                    return store.delete(record.path)  # two names on one file: a rename that was half done
+                self._another_name(store, record)
 
-    def _another_name(self, record: FileRecord) -> None:
-        final = self._free_name(record.key)
+    def _another_name(self, store: Store, record: FileRecord) -> None:
+        final = self._free_name(store, record.key)
         self._say("warning", f"{record.final} is there already and is not overwritten: {record.path} becomes {final}")
         # The journal first: dying between the two, the file is looked for under the name that it has.
         self._journal.renamed_to(record.number, final)
 
-    def _free_name(self, key: str) -> str:
+    def _free_name(self, store: Store, key: str) -> str:
         while True:
             path, final = self._naming.next(key)
-            if self._store.stat(final) is None and self._store.stat(path) is None:
+            if store.stat(final) is None and store.stat(path) is None:
                 return final
 
     def _missing(self, one: _Waiting, error: FileNotFoundError) -> None:
         record = one.record
         try:
-            if self._store.stat(record.path) is not None:
+            store = self._outlet.store_of(record)
+            if store.stat(record.path) is not None:
                 return self._failed(one, error)  # it is the final name's folder that is gone
-            there = self._store.stat(record.final)
-            lost = there is None or not self._store.same(record.final, there, record.extent)
+            there = store.stat(record.final)
+            lost = there is None or not store.same(record.final, there, record.extent)
         except OSError as worse:
             return self._failed(one, worse)
         if lost:
             self._counters.add("files_lost")
-            self._say("error", f"{record.path} was moved or removed by somebody before it could be renamed to "
-                      f"{record.final}: let nothing touch files that are being written")  # fmt: skip
+            self._say("error", f"{self._outlet.shown(record)} was moved or removed by somebody before it could be "
+                      f"renamed to {record.final}: let nothing touch files that are being written")  # fmt: skip
         self._done(record, lost)
 
     def _failed(self, one: _Waiting, error: OSError) -> None:
@@ -204,4 +207,4 @@ class FinalNames:
         again = self._retry_s > 0 and (self._tries_max <= 0 or one.tries < self._tries_max)
         one.next_s = self._clock.monotonic_s() + self._retry_s if again else math.inf
         then = f"next try in {self._retry_s:g} s" if again else "that was the last try; the next start tries once more"
-        self._say("error", f"{trouble(f'rename to {record.final}', record.path, error)}; {then}")
+        self._say("error", f"{trouble(f'rename to {record.final}', self._outlet.shown(record), error)}; {then}")

@@ -26,7 +26,7 @@ from typing import Any
 
 from shipper.files.appended_file import AppendedFile
 from shipper.files.journal_past import AGREES, JOURNAL_LOST, HalfDone, Past, apply
-from shipper.files.journal_record import MAGIC, FileRecord, Progress, framed, records_in
+from shipper.files.journal_record import MAGIC, FileRecord, Progress, by_store, framed, records_in
 from shipper.files.journal_rows import Taken
 
 _GROWN_BYTES = 1 << 20
@@ -96,15 +96,19 @@ class Journal:
 
     # --- what happens to files
 
-    def begin(self, key: str, path: str, final: str, opened_ms: int, recipe: str) -> int:
+    def begin(self, key: str, path: str, final: str, opened_ms: int, recipe: str, store: str | None = None) -> int:
         """A file is about to be made: its number.
 
         Dying behind this: the file is there and empty, or not there; it is removed if it is there and empty.
+
+        Args:
+            store: the name of the one that it will be on.
         """
-        number = self._next_number
-        self._write({"new": [[number, key, path, final, opened_ms, recipe]]})
+        record = FileRecord(self._next_number, key, path, final, opened_ms, recipe, store=store)
+        number = record.number
+        self._write({"new": [[number, key, path, final, opened_ms, recipe]], "stores": by_store([record])})
         self._next_number += 1
-        self.records[number] = FileRecord(number, key, path, final, opened_ms, recipe)
+        self.records[number] = record
         return number
 
     def identified(self, number: int, identity: str | None) -> None:
@@ -141,6 +145,11 @@ class Journal:
             self._write({"gone": numbers})
             for number in numbers:
                 del self.records[number]
+
+    def belong_to(self, store: str) -> None:
+        """Files that an earlier release began are on this store; the next snapshot says so."""
+        for record in (*self.records.values(), *self.gone_unsynced):
+            record.store = record.store or store
 
     # --- transactions
 
@@ -272,6 +281,7 @@ class Journal:
     def _snapshot(self) -> bytes:
         payload = {
             "snapshot": [record.packed() for record in self.records.values()],
+            "stores": by_store(self.records.values()),
             "next": self._next_number,
             "last": self._sequence,
             "released": self._released,

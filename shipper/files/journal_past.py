@@ -100,7 +100,7 @@ class Past:
         for sequence, _, payload, start in records:
             if start >= marked_size and self.found == POWER_CUT:
                 # That a file was begun is true, and helps to find it; what was done to others did not happen.
-                payload = {key: payload[key] for key in ("new", "ids", "final") if key in payload}
+                payload = {key: payload[key] for key in ("new", "stores", "ids", "final") if key in payload}
             self._replay(payload, counts=sequence == 0 or sequence in chain)
             if start < marked_size and marked:
                 self.gone_unsynced.clear()
@@ -116,6 +116,10 @@ class Past:
         if counts and "snapshot" in payload:
             self.records = {row[0]: FileRecord.unpacked(row) for row in payload["snapshot"]}
             self.next_number = payload["next"]
+        for store, numbers in payload.get("stores", {}).items():
+            for number in numbers:
+                if number in self.records:  # a snapshot that does not count may name others
+                    self.records[number].store = store
         if counts:
             apply(self.records, [Progress(*row) for row in payload.get("at", ())])
         for number in payload.get("gone", ()):

@@ -13,6 +13,7 @@ A record that is not whole was never written::
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct
@@ -64,6 +65,7 @@ class FileRecord:
         recipe: what its bytes are (serializer, codec): another one can't go on with it.
         identity: None when the process died before it could say.
         progress: None when nothing of it counts yet.
+        store: name of the one that it is on; None in what an earlier release wrote.
     """
 
     number: int
@@ -74,6 +76,7 @@ class FileRecord:
     recipe: str
     identity: str | None = None
     progress: Progress | None = None
+    store: str | None = None
 
     @property
     def extent(self) -> Extent:
@@ -82,7 +85,7 @@ class FileRecord:
         return Extent(known.length, self.identity, known.tail) if known is not None else Extent(0, self.identity)
 
     def packed(self) -> list[Any]:
-        """For the payload of a snapshot."""
+        """For the payload of a snapshot, which says beside it what is on which store: `by_store`."""
         return [
             self.number, self.key, self.path, self.final, self.opened_ms, self.recipe, self.identity,
             self.progress.packed() if self.progress else None,
@@ -94,6 +97,15 @@ class FileRecord:
         number, key, path, final, opened_ms, recipe, identity, progress = row
         known = Progress(*progress) if progress else None
         return cls(number, key, path, final, opened_ms, recipe, identity, known)
+
+
+def by_store(records: Iterable[FileRecord]) -> dict[str, list[int]]:
+    """The numbers of the files of each store, for the payload. A reader that knows nothing of stores ignores it."""
+    found: dict[str, list[int]] = {}
+    for record in records:
+        if record.store is not None:
+            found.setdefault(record.store, []).append(record.number)
+    return found
 
 
 class Record(NamedTuple):

@@ -29,6 +29,7 @@ class OpenFiles:
         self._clock = outlet.context.clock
         self._counters = outlet.context.counters
         self._recipe = outlet.plan.recipe
+        self._here = outlet.elsewhere.here
         self._limits = outlet.plan.limits
         self._files: OrderedDict[str, OpenFile] = OrderedDict()
         self._strays: list[FileRecord] = []  # the store did not say whether it made them
@@ -74,7 +75,7 @@ class OpenFiles:
                 continue
             if self._store.cuts and self._store.stat(path) is not None:  # else one question less, `create` says it too
                 continue
-            number = self._journal.begin(key, path, final, now_ms, self._recipe.name)
+            number = self._journal.begin(key, path, final, now_ms, self._recipe.name, self._here)
             try:
                 handle = self._store.create(path)
             except FileExistsError:  # somebody was faster: it is theirs

@@ -5,10 +5,15 @@ All who work on these files are made for one outlet.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from shipper.files.closed_files import ClosedFiles
+from shipper.files.elsewhere import Elsewhere
+from shipper.files.journal_record import FileRecord
 from shipper.files.open_file import Recipe
 from shipper.files.roll import RollLimits
 from shipper.files.store import Store
@@ -54,11 +59,12 @@ class Outlet:
     """The outlet of one sink worker.
 
     Attributes:
-        store: where the files are.
+        store: where new files go.
         plan: when they end and what is in them.
         naming: what they are called.
         context: the sink's.
         closed: hears of files that have their final names; None when nobody wants to know.
+        elsewhere: the stores of files that were begun under another configuration.
     """
 
     store: Store
@@ -66,3 +72,28 @@ class Outlet:
     naming: Naming
     context: SinkContext
     closed: ClosedFiles | None = None
+    elsewhere: Elsewhere = field(default_factory=Elsewhere)
+
+    def is_elsewhere(self, record: FileRecord) -> bool:
+        """True when the file is not on the store that new files go to."""
+        return record.store not in (None, self.elsewhere.here)
+
+    def store_of(self, record: FileRecord) -> Store:
+        """Where a file is. Raises OSError when that can't be reached; never where new files go."""
+        return self.store if record.store in (None, self.elsewhere.here) else self.elsewhere.open(record.store)
+
+    def shown(self, record: FileRecord) -> str:
+        """A file's name while it is written, for a person: with its store, where that is another one."""
+        return f"{record.store}{record.path}" if self.is_elsewhere(record) else record.path
+
+    def elsewhere_left(self, records: Iterable[FileRecord]) -> str:
+        """How many of these files wait for which other store, as a sentence; "" when none does."""
+        counts = Counter(record.store for record in records if self.is_elsewhere(record))
+        return "; ".join(f"files that were begun on {name} and are to be finished there: {count}"
+                         for name, count in counts.items())  # fmt: skip
+
+    def sync(self, store: Store, records: Iterable[FileRecord]) -> None:
+        """These files of a store survive the death of the machine, where anything ever does."""
+        names = [(record.path, record.final) for record in records]
+        if self.plan.syncs:
+            store.sync(names, {os.path.dirname(name) for pair in names for name in pair})

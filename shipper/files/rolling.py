@@ -50,7 +50,7 @@ from shipper.files.outlet import Outlet
 from shipper.files.progress import CUTTING, ENDING, OPEN, FileState, Progress
 from shipper.files.refusals import Numbers, Refusals
 from shipper.files.roll import cuts
-from shipper.files.settling import Settling
+from shipper.files.settling import settle
 from shipper.files.store import StoreFile, trouble
 from shipper.files.strangers import Strangers
 from shipper.files.syncing import Syncing
@@ -75,6 +75,10 @@ class FileWatcher:
 
     def syncing(self) -> None:
         """All that it was told is about to become durable, beside what comes next."""
+
+    def goes_on(self, record: FileRecord) -> bool:
+        """False when a file that the process before had open is to end, and its bucket to have another one."""
+        return True
 
     def survey(self, files: Iterable[FileState]) -> Iterable[FileState]:
         """The files that are not done, as people are to see them."""
@@ -107,6 +111,7 @@ class RollingFiles:
         self._unpushed: list[OpenFile] = []  # finished in this transaction, and open still
         self._ended: list[OpenFile] = []  # finished without a transaction, and the journal has not heard yet
         self._is_closed = False
+        self._elsewhere_left = ""
         self._points: dict[OpenFile, Point | None] | None = None  # where files were before this batch; None = new ones
         self._most_open = outlet.plan.open_files_max
         self._journal: Journal
@@ -133,6 +138,7 @@ class RollingFiles:
             path, context.committed_sequence, context.run_id, boot_id=context.boot_id, syncs=syncs,
             rows=context.rows_taken,
         )  # fmt: skip
+        journal.belong_to(outlet.elsewhere.here)
         if journal.found == JOURNAL_LOST:
             self._say("warning", f"{path} does not have the state that the channel's last commit names: files of "
                       "the run before are kept as they are, and may hold rows that come once more")  # fmt: skip
@@ -142,20 +148,22 @@ class RollingFiles:
         elif journal.found == POWER_CUT and journal.records:
             self._say("info", "the machine went down: files that were being written are cut back to what was safe on "
                       "disk, and what came behind it is read again where its source can")  # fmt: skip
-        if settle_half_done(self._store, journal, context.takes):
+        if settle_half_done(outlet, journal, context.takes):
             self._say("info", "the process before died with all of its last transaction written: it counts")
         self._names = FinalNames(outlet, journal, watcher.named)
         self._open = OpenFiles(outlet, journal, strangers)
-        Settling(outlet, journal, resume=self._resume, rename=self._names.add).run()
+        settle(outlet, journal, goes_on=watcher.goes_on, resume=self._resume, rename=self._names.add)
         also = closed.sync if closed is not None else lambda: None
         self._syncing = Syncing(self._store, journal, self._say, also, begins=watcher.syncing)
         self._uncut = UncutFiles(outlet, journal, self._open, self._names, self._syncing, watcher.removed)
         if syncs and (known := [*journal.records.values(), *journal.gone_unsynced]):
             # The process before may have died before it synced them, and what is recovered is called durable.
             for record in known:
-                self._syncing.touched(record)
+                if not outlet.is_elsewhere(record):  # what is, was seen to as it was settled
+                    self._syncing.touched(record)
             self._syncing.all_now()
         journal.recovered()
+        self._elsewhere_left = outlet.elsewhere_left(journal.records.values())
         self._journal = journal
         self._names.give()
         if closed is not None:
@@ -300,6 +308,12 @@ class RollingFiles:
         """The files that do not have their final names yet, as far as the journal knows; by number."""
         return self._journal.records
 
+    def trouble(self) -> str:
+        """Which files wait for a store that new ones do not go to; "" when none does."""
+        if self._elsewhere_left:  # no more of them come to be
+            self._elsewhere_left = self._outlet.elsewhere_left(self._journal.records.values())
+        return self._elsewhere_left
+
     def sync(self) -> None:
         """All that is committed is about to become durable, beside what comes next. Between transactions."""
         if self.sync_interval_s:
@@ -319,10 +333,6 @@ class RollingFiles:
     def sync_failed(self) -> bool:
         """True when nothing will be called durable any more."""
         return self._syncing.failed
-
-    def trouble(self) -> str:
-        """Nothing: rows are taken only when they are at the target."""
-        return ""
 
     def releasing(self) -> None:
         """The channel's commit slot will name another sink, which will say how much is durable there."""
@@ -350,8 +360,8 @@ class RollingFiles:
         self._names.give(all_of_them=True)
         self._names.wait()
         for record in self._names.left():
-            self._say("error", f"{record.path} keeps that name: it could not be renamed to {record.final}, which the "
-                      "next start tries again")  # fmt: skip
+            self._say("error", f"{self._outlet.shown(record)} keeps that name: it could not be renamed to "
+                      f"{record.final}, which the next start tries again")  # fmt: skip
         self._open.close(self._uncut)
         self._progress.close(self._watcher.survey(()))
         if self.sync_interval_s:

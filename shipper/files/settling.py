@@ -11,6 +11,7 @@ open, but has its final name           gets its name back, then as above: it was
 open, but with other settings          cut to what counts, ended and renamed
 shorter than what counts, or another   set aside under another name, never cut, counted and said
 gone                                   counted and said
+open, but on another store             cut to what counts, ended and renamed there, once that store can be reached
 any, and the journal was lost          kept whole and renamed: what is behind the known length may count
 =====================================  ==================================================================
 
@@ -25,35 +26,103 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from shipper.files.elsewhere import LOCAL
 from shipper.files.extent import Extent
 from shipper.files.journal import Journal
 from shipper.files.journal_past import JOURNAL_LOST, POWER_CUT
 from shipper.files.journal_record import FileRecord, Progress
 from shipper.files.outlet import Outlet
-from shipper.files.store import Changed, FileStatus, SlowStore, StoreFile, trouble
+from shipper.files.store import Changed, FileStatus, SlowStore, Store, StoreFile, trouble
 
 _ADVICE = "let nothing touch files that are being written"
 
 
-class Settling:
-    """Settles the files of one journal.
+def settle(
+    outlet: Outlet,
+    journal: Journal,
+    *,
+    goes_on: Callable[[FileRecord], bool],
+    resume: Callable[[FileRecord, StoreFile], None],
+    rename: Callable[[FileRecord], None],
+) -> None:
+    """Settles the files of a journal, each on the store that it was begun on.
 
     Args:
-        outlet: files of another recipe than its plan has are not gone on with. Its `closed` hears of a file that has
-            its final name, before the journal forgets it.
+        outlet: where new files go. Its `closed` hears of a file that has its final name, before the journal forgets it.
+        goes_on: False for an open file that is ended all the same.
         resume: takes a file up: it is cut, and open behind what counts.
         rename: takes a file that is whole and needs its final name.
+
+    Raises:
+        OSError: a file of the store that is configured can't be worked with; those before it are settled.
+    """
+    records = list(journal.records.values())
+    here = [record for record in records if not outlet.is_elsewhere(record)]
+    Settling(outlet, outlet.store, journal, goes_on=goes_on, resume=resume, rename=rename).run(here)
+    others: dict[str, list[FileRecord]] = {}
+    for record in (*records, *journal.gone_unsynced):
+        if outlet.is_elsewhere(record):
+            others.setdefault(record.store or "", []).append(record)
+    for name, some in others.items():
+        _settle_elsewhere(outlet, journal, name, some, rename)
+
+
+def _settle_elsewhere(
+    outlet: Outlet, journal: Journal, name: str, records: Sequence[FileRecord], rename: Callable[[FileRecord], None]
+) -> None:
+    say = outlet.context.say
+    known = [record for record in records if record.number in journal.records]
+    if known:
+        say("warning", outlet.elsewhere_left(known))
+    renaming: set[int] = set()
+
+    def ends(record: FileRecord) -> None:
+        renaming.add(record.number)
+        rename(record)
+
+    try:
+        store = outlet.elsewhere.open(name)
+        Settling(outlet, store, journal, goes_on=lambda _: False, resume=_resumes_nothing, rename=ends).run(known)
+        outlet.sync(store, records)
+    except OSError as error:
+        if journal.found == JOURNAL_LOST:  # what counts of them is known now or never
+            raise
+        say("error", f"{trouble('settle what was begun on', name, error)}; the journal keeps it until that store can "
+            "be reached, and new files go where hdfs.path says")  # fmt: skip
+        if name == LOCAL:
+            return  # there a file is cut before it is renamed, which the next start does
+        for record in known:
+            if record.number in journal.records and record.progress is not None and record.number not in renaming:
+                journal.settled([replace(record.progress, finished=True)])
+                rename(record)
+
+
+def _resumes_nothing(record: FileRecord, handle: StoreFile) -> None:
+    raise AssertionError(f"{record.path} does not go on")
+
+
+class Settling:
+    """Settles the files of one journal and one store.
+
+    Args:
+        outlet: files of another recipe than its plan has are not gone on with.
+        store: where all of them are.
+        goes_on, resume, rename: as of `settle`.
     """
 
     def __init__(
         self,
         outlet: Outlet,
+        store: Store,
         journal: Journal,
         *,
+        goes_on: Callable[[FileRecord], bool],
         resume: Callable[[FileRecord, StoreFile], None],
         rename: Callable[[FileRecord], None],
     ) -> None:
-        self._store = outlet.store
+        self._store = store
+        self._shown = outlet.shown
+        self._may_go_on = goes_on
         self._journal = journal
         self._clock = outlet.context.clock
         self._counters = outlet.context.counters
@@ -64,13 +133,12 @@ class Settling:
         self._rename = rename
         self._taken_up: set[str] = set()
 
-    def run(self) -> None:
-        """Settles all of them.
+    def run(self, records: Sequence[FileRecord]) -> None:
+        """Settles these.
 
         Raises:
             OSError: a file can't be worked with; those before it are settled.
         """
-        records = list(self._journal.records.values())
         if not (store := self._store).cuts:
             return self._run_beside(store, records)
         for record in records:
@@ -107,7 +175,7 @@ class Settling:
                 self._begun(record, there, there is not None and there.identity == record.identity)
             elif record.progress.finished:
                 self._rename(record)
-            elif not lost and (record.recipe != self._recipe or record.key in self._taken_up):
+            elif not lost and not self._goes_on(record):
                 self._end(record, replace(record.progress, finished=True))
             else:
                 self._taken_up.add(record.key)
@@ -116,6 +184,10 @@ class Settling:
         store.ready([(record.path, extent) for record, _, extent in wanted])
         for record, progress, extent in wanted:
             self._go_on(record, progress, extent)
+
+    def _goes_on(self, record: FileRecord) -> bool:
+        """True when an open file may take more. Of a bucket only one does."""
+        return record.recipe == self._recipe and record.key not in self._taken_up and self._may_go_on(record)
 
     def _go_on(self, record: FileRecord, progress: Progress, extent: Extent) -> None:
         try:
@@ -131,8 +203,8 @@ class Settling:
                 return self._go_on(record, progress, extent)
             self._gone(record, progress)
         except TimeoutError as error:
-            self._say("warning", f"{trouble('go on with', record.path, error)}; it ends with what was delivered to it "
-                      "when that is over, and events go into a new file")  # fmt: skip
+            self._say("warning", f"{trouble('go on with', self._shown(record), error)}; it ends with what was "
+                      "delivered to it when that is over, and events go into a new file")  # fmt: skip
             self._end(record, replace(progress, finished=True))
         else:
             if self._journal.found != JOURNAL_LOST:
@@ -146,7 +218,9 @@ class Settling:
         return self._store.same(record.final, there, record.extent)
 
     def _gone(self, record: FileRecord, progress: Progress) -> None:
-        self._say("error", f"{record.path} is gone, with {progress.rows} rows that were delivered to it: {_ADVICE}")
+        self._say(
+            "error", f"{self._shown(record)} is gone, with {progress.rows} rows that were delivered to it: {_ADVICE}"
+        )
         self._counters.add("files_lost")
         self._journal.gone([record.number])
 
@@ -180,7 +254,7 @@ class Settling:
             self._end(record, replace(progress, length=there.length, finished=True))
             return
         handle = self._store.append(record.path, record.extent)
-        if progress.finished or record.recipe != self._recipe or record.key in self._taken_up:
+        if progress.finished or not self._goes_on(record):
             handle.close()
             self._end(record, replace(progress, finished=True))
             return
@@ -197,7 +271,7 @@ class Settling:
         what = (
             f"has {there.length} bytes of {progress.length}" if there.identity == record.identity else "is another file"
         )
-        self._say("error", f"{record.path} {what} that were delivered to it: it is kept as {aside}; {_ADVICE}")
+        self._say("error", f"{self._shown(record)} {what} that were delivered to it: it is kept as {aside}; {_ADVICE}")
         self._counters.add("files_lost")
         self._store.rename(record.path, aside)
         self._journal.gone([record.number])

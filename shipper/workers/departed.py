@@ -45,7 +45,10 @@ def settle(spec: WorkerSpec, say: Callable[[str, str], None]) -> None:
                 f"their in-use names: {problem}; the next start tries again",
             )  # fmt: skip
         else:
-            if one.files:
+            if (left := orphan(one.place)) is not None:  # why, the sink has said
+                say("error", f"{len(left.files)} files of sink {one.place.name}, which is gone, are not settled yet; "
+                    "the next start tries again")  # fmt: skip
+            elif one.files:
                 say("info", f"{len(one.files)} files of sink {one.place.name}, which is gone, are settled")
 
 

@@ -102,7 +102,7 @@ class Duty:
         self._counters.set("lag_bytes", lag_bytes)
 
     def trouble(self, text: str) -> None:
-        """Says what the source would read and can't now, "" when there is nothing of the kind."""
+        """Says what the source would read, or the sink finish, and can't now, "" when there is nothing of the kind."""
         self._entry.trouble(text)
 
     def progress(self) -> None:

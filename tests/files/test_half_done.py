@@ -12,6 +12,7 @@ from shipper.files.journal import Journal
 from shipper.files.journal_record import Progress
 from shipper.files.local import LocalStore
 from tests.files.deaths import SINKS, Channel, check, dying, live
+from tests.files.outlets import local_outlet
 
 
 class Asked:
@@ -48,7 +49,7 @@ def half_done(tmp_path: Path, data: bytes, *, take: list[object] | None = None) 
 def test_a_commit_whose_bytes_are_there_is_finished(tmp_path: Path) -> None:
     journal, _ = half_done(tmp_path, b"0123456789")
     worker = Asked()
-    assert settle_half_done(LocalStore(), journal, worker)
+    assert settle_half_done(local_outlet(tmp_path), journal, worker)
     assert worker.asked == [(["said"], 1)]
     (record,) = journal.records.values()
     assert record.progress is not None and record.progress.length == 10
@@ -61,7 +62,7 @@ def test_a_commit_whose_bytes_are_there_is_finished(tmp_path: Path) -> None:
 def test_a_commit_whose_bytes_are_not_all_there_is_void(data: bytes, tmp_path: Path) -> None:
     journal, _ = half_done(tmp_path, data)
     worker = Asked()
-    assert not settle_half_done(LocalStore(), journal, worker)
+    assert not settle_half_done(local_outlet(tmp_path), journal, worker)
     assert not worker.asked
     assert Journal(tmp_path / "j", 0).half_done is None
     assert [record.progress for record in journal.records.values()] == [None]
@@ -73,20 +74,20 @@ def test_a_commit_whose_file_is_not_there_is_void(name: str, tmp_path: Path) -> 
     os.rename(path, f"{path}.moved")
     if name == "another file":
         Path(path).write_bytes(b"0123456789")
-    assert not settle_half_done(LocalStore(), journal, Asked())
+    assert not settle_half_done(local_outlet(tmp_path), journal, Asked())
 
 
 def test_a_commit_that_can_not_be_stored_any_more_is_void(tmp_path: Path) -> None:
     """Somebody else was given the rows."""
     journal, _ = half_done(tmp_path, b"0123456789")
-    assert not settle_half_done(LocalStore(), journal, Asked(answer=False))
+    assert not settle_half_done(local_outlet(tmp_path), journal, Asked(answer=False))
     assert Journal(tmp_path / "j", 0).half_done is None
 
 
 def test_a_commit_of_which_the_worker_said_nothing_is_void(tmp_path: Path) -> None:
     journal, _ = half_done(tmp_path, b"0123456789", take=[])
     journal.half_done = journal.half_done._replace(take=None)  # type: ignore[union-attr]
-    assert not settle_half_done(LocalStore(), journal, Asked())
+    assert not settle_half_done(local_outlet(tmp_path), journal, Asked())
 
 
 def test_an_entry_that_was_rolled_back_is_not_half_done(tmp_path: Path) -> None:

@@ -17,14 +17,11 @@ from shipper.files.journal_past import OTHER_RUN, POWER_CUT
 from shipper.files.journal_record import Progress
 from shipper.files.journal_rows import rows_vouched_for
 from shipper.files.local import LocalStore
-from shipper.files.open_file import Recipe
-from shipper.files.outlet import Outlet, RollingPlan
-from shipper.files.roll import RollLimits
-from shipper.files.settling import Settling
+from shipper.files.settling import settle
 from shipper.files.syncing import Syncing
-from shipper.serializers.text import TextOptions, TextSerializer
 from shipper.sinks.file_roll import FileRollOptions, FileRollSink
 from shipper.testing.fakes import sink_context
+from tests.files.outlets import local_outlet
 
 
 def begun(journal: Journal, store: LocalStore, path: Path, data: bytes) -> int:
@@ -55,25 +52,13 @@ def fresh(tmp_path: Path) -> Journal:
     return journal
 
 
-class NoNames:
-    """No file is begun."""
-
-    def next(self, key: str) -> tuple[str, str]:
-        raise AssertionError(f"a file of {key} is begun")
-
-    def retired(self, key: str) -> None: ...
-
-
 def settled(tmp_path: Path, journal: Journal) -> tuple[dict[str, bytes], list[str]]:
     """What is in the directory when the journal's files are settled, and which of them go on."""
     resumed: list[str] = []
-    plan = RollingPlan(
-        limits=RollLimits(), recipe=Recipe("text", lambda clock, state: TextSerializer(TextOptions(), clock))
-    )
-    outlet = Outlet(LocalStore(), plan, NoNames(), sink_context(tmp_path))
-    Settling(
-        outlet, journal, resume=lambda record, handle: resumed.append(record.path), rename=lambda record: None
-    ).run()
+    settle(
+        local_outlet(tmp_path), journal, goes_on=lambda record: True,
+        resume=lambda record, handle: resumed.append(record.path), rename=lambda record: None,
+    )  # fmt: skip
     files = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name.startswith("f")}
     return files, [os.path.basename(path) for path in resumed]
 
@@ -102,7 +87,7 @@ def test_a_start_in_the_same_life_of_the_machine_believes_all_of_it(tmp_path: Pa
     commit(journal, number, 9)
     after = Journal(tmp_path / "j", 0, "run 2", boot_id="boot 1", syncs=True)
     assert after.found == OTHER_RUN
-    assert settle_half_done(LocalStore(), after, None)
+    assert settle_half_done(local_outlet(tmp_path), after, None)
     assert settled(tmp_path, after) == ({"f.tmp": b"012345678"}, ["f.tmp"])
 
 

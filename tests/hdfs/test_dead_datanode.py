@@ -79,7 +79,8 @@ def mortal(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(AppendedFile, "append", step)
     monkeypatch.setattr(tries, "_LEAST_S", 60.0)  # nothing hangs here: a try that takes long is a starved machine
-    monkeypatch.setattr(sink_of_hdfs, "open_store", lambda options, say: (Life.living.store, "/t/%{h}"))
+    opened = ("hdfs://memory", "/t/%{h}")
+    monkeypatch.setattr(sink_of_hdfs, "open_store", lambda options, say: (Life.living.store, *opened))
 
 
 def rows_of(files: Files) -> list[bytes]:

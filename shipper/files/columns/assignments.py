@@ -36,6 +36,7 @@ class Assignments:
         context: the sink's, in the folder of stages.
         stages: names of the stages that are there.
         before_sync: called before each sync.
+        here: name of the store that new files go to.
     """
 
     def __init__(
@@ -45,15 +46,19 @@ class Assignments:
         context: SinkContext,
         stages: Iterable[str],
         before_sync: Callable[[], None] = lambda: None,
+        *,
+        here: str,
     ) -> None:
         self._naming = naming
         self._settings = settings
         self._before_sync = before_sync
+        self._here = here
         self._clock: Clock = context.clock
         self._lock = threading.RLock()
         self._sync_lock = threading.Lock()
         path = context.state_dir / places.ASSIGNMENTS
         self._journal = Journal(path, 0, uuid.uuid4().hex, boot_id=context.boot_id, syncs=True)
+        self._journal.belong_to(here)
         self._journal.recovered()
         self._records: dict[str, FileRecord] = {}
         for record in sorted(self._journal.records.values(), key=lambda one: one.number):
@@ -148,7 +153,7 @@ class Assignments:
         with self._lock:
             before = work.record
             path, final = self._naming.next(before.key)
-            number = self._journal.begin(before.key, path, final, before.opened_ms, before.recipe)
+            number = self._journal.begin(before.key, path, final, before.opened_ms, before.recipe, before.store)
             work.record = self._records[os.path.basename(work.stage)] = self._journal.records[number]
             self._journal.gone([before.number])
 
@@ -183,7 +188,7 @@ class Assignments:
     def _assign(self, stage: str, key: str) -> FileRecord:
         path, final = self._naming.next(key)
         recipe = orjson.dumps({"stage": stage, **self._settings}).decode()
-        number = self._journal.begin(key, path, final, self._clock.now_ms(), recipe)
+        number = self._journal.begin(key, path, final, self._clock.now_ms(), recipe, self._here)
         record = self._records[stage] = self._journal.records[number]
         return record
 

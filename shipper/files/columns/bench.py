@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
-from shipper.files.columns.maker import Maker
+from shipper.files.columns.makers import Makers
 from shipper.files.columns.work import Work
 
 #: Files of a round at most: a sync of many costs little more than a sync of one.
@@ -28,7 +28,7 @@ class Bench:
     """The bench of one sink worker.
 
     Args:
-        maker: does it.
+        makers: do it.
         round_bytes: that are worked on before anybody hears how it went, about.
         start: begins a job.
         now_s: monotonic clock.
@@ -37,13 +37,13 @@ class Bench:
 
     def __init__(
         self,
-        maker: Maker,
+        makers: Makers,
         round_bytes: int,
         start: Callable[[Callable[[], None]], Job],
         now_s: Callable[[], float],
         say: Callable[[str, str], None],
     ) -> None:
-        self._maker = maker
+        self._makers = makers
         self._round_bytes = round_bytes
         self._start = start
         self._now_s = now_s
@@ -106,7 +106,7 @@ class Bench:
         """In the thread: rounds, until nothing is ready."""
         while works := self._take():
             try:
-                self._maker.round(works)
+                self._makers.round(works)
             except Exception as error:  # the journal itself, then
                 self._say("error", f"could not make {works[0].record.path}: {error}")
                 for work in works:

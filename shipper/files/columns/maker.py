@@ -32,6 +32,7 @@ from shipper.files.columns.making import Making
 from shipper.files.columns.places import WHOLE_SUFFIX, stage_is_there
 from shipper.files.columns.room import Room
 from shipper.files.columns.work import Work
+from shipper.files.journal_record import FileRecord
 from shipper.files.outlet import RollingPlan
 from shipper.files.store import Ending, FileStatus, SlowStore, Store, trouble
 
@@ -44,9 +45,10 @@ class Maker:
     """Works for one sink worker. `round` is called in one thread at a time.
 
     Args:
-        store: where the files go.
+        store: where its files go.
         room: where some of the stages may lie.
         plan: says whether what is made is synced, and when a rename is tried again.
+        shown: the name of a file for a person.
         now_s: monotonic clock.
         say: one line for a person.
         count: adds to a counter.
@@ -59,6 +61,7 @@ class Maker:
         room: Room,
         plan: RollingPlan,
         *,
+        shown: Callable[[FileRecord], str],
         now_s: Callable[[], float],
         say: Callable[[str, str], None],
         count: Callable[[str, int], None],
@@ -69,6 +72,7 @@ class Maker:
         self._syncs = plan.syncs
         self._rename_tries = plan.rename_tries
         self._rename_retry_s = plan.rename_retry_s
+        self._shown = shown
         self._now_s = now_s
         self._say = say
         self._count = count
@@ -229,7 +233,7 @@ class Maker:
         try:
             return step(work)
         except Exception as error:  # whatever it is, the stage is safe, and the next try may do
-            self._failed(work, doing, error)
+            self.later(work, doing, error)
             return False
 
     def _all(self, works: Sequence[Work], doing: str, step: Callable[[Sequence[Work]], None]) -> None:
@@ -237,9 +241,10 @@ class Maker:
             step(works)
         except Exception as error:
             for work in works:
-                self._failed(work, doing, error)
+                self.later(work, doing, error)
 
-    def _failed(self, work: Work, doing: str, error: Exception) -> None:
+    def later(self, work: Work, doing: str, error: Exception) -> None:
+        """It failed: that is said, and it has its time to be tried again."""
         work.abandon()
         if isinstance(error, FileNotFoundError) and not work.finished and not stage_is_there(work.stage):
             self._clear(work)
@@ -251,9 +256,9 @@ class Maker:
             wait_s = self._rename_retry_s
             if wait_s <= 0 or 0 < self._rename_tries <= tries:
                 wait_s = float("inf")
-                then = f"that was the last try for {work.record.path}; the next start tries once more"
+                then = f"that was the last try for {self._shown(work.record)}; the next start tries once more"
         # Of the folder and not of the file: what keeps one from being made keeps all, and is said once.
-        what, folder = f"{doing} files in", os.path.dirname(work.record.path)
+        what, folder = f"{doing} files in", os.path.dirname(self._shown(work.record))
         why = trouble(what, folder, error) if isinstance(error, OSError) else f"could not {what} {folder}: {error}"
         self._say("error", f"{why}; {then}")
         self._count("ConnectionFailedCount", 1)

@@ -20,6 +20,7 @@ from shipper.files.columns import places
 from shipper.files.columns.assignments import Assignments
 from shipper.files.columns.bench import Bench
 from shipper.files.columns.maker import Maker
+from shipper.files.columns.makers import Makers
 from shipper.files.columns.staged_plan import StagedPlan
 from shipper.files.columns.work import Work
 from shipper.files.journal_record import FileRecord
@@ -58,23 +59,31 @@ class Workshop(FileWatcher):
         settings = {"format": staged.kind.name, "codec": staged.codec, "group": staged.group_bytes}
         stages = [os.path.splitext(name)[0] for name in os.listdir(self.folder)]
         self._assignments = Assignments(
-            outlet.naming, settings, context, stages, closed.sync if closed is not None else lambda: None
+            outlet.naming,
+            settings,
+            context,
+            stages,
+            closed.sync if closed is not None else lambda: None,
+            here=outlet.elsewhere.here,
         )
         self._counted = Counters.private()
         self._shown = Counters.private()
         self._said: list[tuple[str, str]] = []
-        maker = Maker(
-            outlet.store, self._assignments, staged.room, outlet.plan,
-            now_s=context.clock.monotonic_s, say=self._note, count=self._counted.add,
-        )  # fmt: skip
+        self._outlet = outlet
+        now_s = context.clock.monotonic_s
+        makers = Makers(outlet, lambda store: Maker(
+            store, self._assignments, staged.room, outlet.plan,
+            shown=outlet.shown, now_s=now_s, say=self._note, count=self._counted.add,
+        ), now_s)  # fmt: skip
         self._works: dict[str, Work] = {}  # by the path of the stage, without its suffix
         self._open: dict[str, Work] = {}  # by bucket: those that take rows
         self._undurable: list[Work] = []  # whole, and not known to be on the disk
         self._syncing: list[Work] = []
         self._taken: dict[str, int] = {}  # from each lane, when the last sync began
         self._packed_share = 0.0  # of the last group of rows that was packed; nothing is known before the first
-        self._bench = Bench(maker, staged.group_bytes, Background, context.clock.monotonic_s, self._note)
+        self._bench = Bench(makers, staged.group_bytes, Background, now_s, self._note)
         self.staged_bytes = self.waiting_bytes = 0
+        self._elsewhere_left = ""
 
     # --- what the write path tells
 
@@ -86,6 +95,11 @@ class Workshop(FileWatcher):
     def retired(self, key: str) -> None:
         """The bucket has no open file any more."""
         self._assignments.retired(key)
+
+    def goes_on(self, record: FileRecord) -> bool:
+        """A stage that was begun for another store takes no rows that are for this one."""
+        target = self._assignments.record(os.path.basename(_base(record.path)))
+        return target is None or not self._outlet.is_elsewhere(target)
 
     def counted(self, record: FileRecord) -> None:
         """More of a stage counts than before. The record is the stage's."""
@@ -160,6 +174,9 @@ class Workshop(FileWatcher):
         for work in self._works.values():
             if work.finished and not work.whole:  # the machine went down before the end of the stage was on the disk
                 self._assignments.again(work)
+        if sentence := self._outlet.elsewhere_left(self.records.values()):
+            self._elsewhere_left = sentence
+            self._context.say("warning", sentence)
 
     # --- what the write path asks
 
@@ -182,13 +199,14 @@ class Workshop(FileWatcher):
 
     @property
     def trouble(self) -> str:
-        """Why files can't be made at their target, and how many; "" when none has failed since its last success."""
+        """Why files can't be made at their target, how many, and which of them are another store's; "" when all can."""
         failed = [work for work in self._works.values() if work.tries]
-        if not failed:
-            return ""
-        count = f"{len(failed):,} files wait" if len(failed) > 1 else "1 file waits"
-        staged = format_size(sum(work.length for work in failed))
-        return f"{count} for the target, {staged} staged: {failed[0].why}"
+        said = [self._still_elsewhere()]
+        if failed:
+            count = f"{len(failed):,} files wait" if len(failed) > 1 else "1 file waits"
+            staged = format_size(sum(work.length for work in failed))
+            said.append(f"{count} for the target, {staged} staged: {failed[0].why}")
+        return "; ".join(filter(None, said))
 
     # --- the thread
 
@@ -214,12 +232,14 @@ class Workshop(FileWatcher):
         for file in files:
             work = self._works.get(_base(file.path))
             if work is not None:
-                file = replace(file, path=work.record.path, tries=work.tries, retry_s=_finite(work.retry_s))
+                file = replace(
+                    file, path=self._outlet.shown(work.record), tries=work.tries, retry_s=_finite(work.retry_s)
+                )
             yield file
         for work in self._works.values():
             if work.whole:
                 state = RENAMING if work.finished else UNMADE if work.tries else CLOSING
-                yield FileState(work.record.path, state, work.staged_rows, work.length, work.record.opened_ms,
+                yield FileState(self._outlet.shown(work.record), state, work.staged_rows, work.length, work.record.opened_ms,
                                 0.0, work.tries, _finite(work.retry_s))  # fmt: skip
 
     def sync_journal(self) -> None:
@@ -275,6 +295,12 @@ class Workshop(FileWatcher):
         return len(self._works), sum(work.staged_rows for work in self._works.values())
 
     # --- inside
+
+    def _still_elsewhere(self) -> str:
+        """Which files wait for a store that new ones do not go to; "" when none does."""
+        if self._elsewhere_left:  # no more of them come to be
+            self._elsewhere_left = self._outlet.elsewhere_left(self.records.values())
+        return self._elsewhere_left
 
     def _note(self, level: str, line: str) -> None:
         """In the thread: what a person is to be told."""

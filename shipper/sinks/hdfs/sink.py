@@ -29,6 +29,7 @@ from shipper.files.columns.staged_plan import StagedPlan
 from shipper.files.compress import find_codec
 from shipper.files.done import DoneMarkers
 from shipper.files.done_period import Periods, whole
+from shipper.files.elsewhere import Elsewhere
 from shipper.files.escapes import Template
 from shipper.files.format import recipe_of, serializer_recipe
 from shipper.files.open_file import Recipe
@@ -40,7 +41,7 @@ from shipper.files.sequence_file import SequenceFileSerializer
 from shipper.files.store import Store, trouble
 from shipper.files.timezones import local_zone
 from shipper.sinks.hdfs.config import HdfsOptions
-from shipper.sinks.hdfs.opening import open_store
+from shipper.sinks.hdfs.opening import open_store, reopen_store
 from shipper.sinks.hdfs.store import HdfsStore
 from shipper.sinks.hdfs.thin_files import ThinFiles
 
@@ -87,8 +88,9 @@ class HdfsSink(RollingSink[HdfsOptions]):
         if (problem := options.write_format_problem()) is not None:
             raise ComponentFailed(problem)
         zone = options.time_zone or local_zone()
-        store, root = open_store(options, context.say)
+        store, here, root = open_store(options, context.say)
         self._store: Store = store
+        self._elsewhere = Elsewhere(here, lambda name: reopen_store(options, name, context.say))
         for sentence in options.small_files():
             context.say("warning", sentence)
         templates = [
@@ -127,9 +129,9 @@ class HdfsSink(RollingSink[HdfsOptions]):
         if options.bucket_done is not None or listeners:
             self._closed = ClosedFiles(
                 context.state_dir / "closed.notes", context.name, context.clock, context.counters, context.say,
-                listeners, keeps_buckets=options.bucket_done is not None,
+                listeners, keeps_buckets=options.bucket_done is not None, here=here,
             )  # fmt: skip
-        self.begin(Outlet(store, plan, names, context, self._closed), options.path, staged)
+        self.begin(Outlet(store, plan, names, context, self._closed, self._elsewhere), options.path, staged)
         self._thin: ThinFiles | None = None
         if isinstance(store, HdfsStore) and options.ends_thin_files:
             self._thin = ThinFiles(
@@ -218,6 +220,8 @@ class HdfsSink(RollingSink[HdfsOptions]):
             self._packers.close()
         if hasattr(self, "_store"):
             self._store.close()
+        if hasattr(self, "_elsewhere"):
+            self._elsewhere.close()
 
     def _bucket(self, closed: ClosedFiles, key: str, group: Group) -> Bucket:
         """The bucket of a group of rows; it is noted before its first row is written."""

@@ -87,7 +87,11 @@ class HdfsStore:
         self._endings: set[concurrent.futures.Future[None]] = set()
         self._recoveries: dict[str, concurrent.futures.Future[tuple[str, int]]] = {}
         self._go_on_until_s = 0.0
-        self._beside.call(cluster.connect())
+        try:
+            self._beside.call(cluster.connect())
+        except BaseException:
+            self._beside.close()
+            raise
 
     # --- files
 

@@ -192,7 +192,7 @@ def test_nobody_waits_for_a_place_that_takes_nothing() -> None:
     class Hangs:
         done = False
 
-    bench = Bench(maker=_NOBODY, round_bytes=1, start=lambda _: Hangs(), now_s=lambda: now_s[0], say=print)
+    bench = Bench(makers=_NOBODY, round_bytes=1, start=lambda _: Hangs(), now_s=lambda: now_s[0], say=print)
     assert not bench.pace(0.0)
     bench.put(_NOBODY)
     bench.advance()
