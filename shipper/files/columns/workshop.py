@@ -239,8 +239,8 @@ class Workshop(FileWatcher):
         for work in self._works.values():
             if work.whole:
                 state = RENAMING if work.finished else UNMADE if work.tries else CLOSING
-                yield FileState(self._outlet.shown(work.record), state, work.staged_rows, work.length, work.record.opened_ms,
-                                0.0, work.tries, _finite(work.retry_s))  # fmt: skip
+                yield FileState(self._outlet.shown(work.record), state, work.staged_rows, work.length,
+                                work.record.opened_ms, 0.0, work.tries, _finite(work.retry_s))  # fmt: skip
 
     def sync_journal(self) -> None:
         """Which stage becomes which file survives the death of the machine. May be called from another thread."""
