@@ -18,6 +18,7 @@ from shipper.durable.keys import Keys
 from shipper.durable.offline import LogReport
 from shipper.durable.segment import is_segment_name
 from shipper.errors import ConfigurationError, ShipperError
+from shipper.instance.instance import state_places
 from shipper.units import format_size
 
 T = TypeVar("T")
@@ -59,9 +60,13 @@ def add_to(app: typer.Typer) -> None:
         directory: Annotated[Path, typer.Argument(help="The channel's checkpointDir.")],
         places: Annotated[list[Path], typer.Argument(help="Its dataDirs that are gone for good.")],
         yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+        state_dir: Annotated[
+            Path | None, typer.Option("--state-dir", help="Where the state of its agent lies, if given then.")
+        ] = None,
     ) -> None:
         """Says that data directories of a file channel do not come back: what was in them is lost."""
         from shipper.durable.absent import give_up
+        from shipper.instance import log_notes
 
         gone = ", ".join(map(str, places))
         if not yes:
@@ -69,7 +74,9 @@ def add_to(app: typer.Typer) -> None:
                 typer.echo(f"giving up what lay in {gone} needs a word: add --yes", err=True)
                 raise typer.Exit(1)
             typer.confirm(f"Give up for good what the channel had in {gone}?", abort=True)
-        _told(lambda: give_up(directory.absolute(), [place.absolute() for place in places]))
+        known = log_notes.find(state_places() if state_dir is None else [state_dir], directory.absolute())
+        paths = [place.absolute() for place in places]
+        _told(lambda: give_up(directory.absolute(), paths, noted=next(known, None)))
         typer.echo(f"{gone} is given up: the channel's next start goes on without it, and counts what it had as lost.")
 
 

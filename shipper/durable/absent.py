@@ -4,6 +4,9 @@ A disk that is not mounted is no loss. So a log whose checkpoint names what was 
 nothing is now, is not opened: nothing is made, stored or removed, and the next try, with the disk, goes on as if it
 had been there. A file that is missing from a directory that is there is damage, and counted as lost.
 
+Where the checkpoint lies on that disk too, nothing is there that knows of a log: it is the same as at a first start. So
+whoever opens a log has a note of it elsewhere (`Noted`), and is refused likewise.
+
 Who knows that a disk does not come back says so (`give_up`), and the next start counts the loss.
 """
 
@@ -11,10 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from shipper.durable import offline
-from shipper.durable.checkpoint import CHECKPOINT_NAME, Checkpoint, load_newest
-from shipper.durable.directory import Claim, log_was_in, refuse_newer
+from shipper.durable.checkpoint import CHECKPOINT_NAME, Checkpoint, Stored, load_newest
+from shipper.durable.directory import Claim, has_segments, log_was_in, refuse_newer
 from shipper.durable.disk import Disk
 from shipper.durable.opening import board_of_this_boot
 from shipper.durable.recovery import NUMBERS_APART
@@ -22,6 +26,55 @@ from shipper.durable.segment import NewerVersion, is_segment_name, name_number, 
 from shipper.durable.settings import LogSettings
 from shipper.durable.state import State
 from shipper.errors import ConfigurationError, DamagedData
+
+
+class Noted(NamedTuple):
+    """A log that is known to have lain somewhere, from a note that does not lie there.
+
+    Attributes:
+        state: its outline (`Log.outline`).
+        options: of `shipper channel give-up`, so that it finds the note.
+    """
+
+    state: State
+    options: str = ""
+
+    @property
+    def rows_waiting(self) -> int:
+        """Rows that were not delivered then."""
+        return sum(max(lane.tail.rows - lane.head.rows, 0) for lane in self.state.lanes.values())
+
+
+def refuse_unmounted(disk: Disk, settings: LogSettings, noted: Noted) -> None:
+    """Refuses to make a new log where one with rows is known to have lain. Changes nothing.
+
+    Raises:
+        ConfigurationError: there is no checkpoint, and files are missing that hold what was not delivered.
+        OSError: a directory can't be read.
+    """
+    if load_newest(disk, settings.checkpoint_dirs) is not None:
+        return  # it knows better
+    state = noted.state
+    places = tuple(map(Path, state.directories or ())) or settings.data_dirs
+    away = [place for place in places if not has_segments(disk, [place])]
+    numbers = [name_number(n) for place in settings.data_dirs for n in disk.names(place) if is_segment_name(n)]
+    # One that was not stopped may have begun a segment behind the note.
+    if away and (state.missing(numbers, state.first_waiting()) or not state.stopped):
+        raise ConfigurationError(_unmounted(settings, away, noted))
+
+
+def _unmounted(settings: LogSettings, away: Sequence[Path], noted: Noted) -> str:
+    lay = f"{noted.rows_waiting:,} events wait in the log that lay there"
+    if not noted.state.stopped:
+        lay += ", and perhaps some more: the channel was not stopped in order"
+    places = _listed(list(dict.fromkeys((settings.checkpoint_dir, *away))))
+    return (
+        f"the channel's directories {places} are not there, or empty: their disk may not be mounted. {lay}. Nothing "
+        f"was changed. Mount the disk (`findmnt -T {away[0]}` shows what is there now), and the channel goes on by "
+        f"itself. Only if it is gone for good: `shipper channel give-up {settings.checkpoint_dir} "
+        f"{' '.join(map(str, away))}{noted.options}`; the channel then goes on without those events, and counts them "
+        f"as lost"
+    )
 
 
 def refuse_absent(disk: Disk, settings: LogSettings) -> None:
@@ -93,10 +146,15 @@ def _listed(places: Sequence[Path]) -> str:
     return " and ".join(map(str, places))
 
 
-def give_up(checkpoint_dir: Path, places: Sequence[Path], *, disk: Disk | None = None) -> None:
+def give_up(
+    checkpoint_dir: Path, places: Sequence[Path], *, noted: Noted | None = None, disk: Disk | None = None
+) -> None:
     """Has the checkpoint forget data directories that are gone for good: the next start counts what was there as lost.
 
     Dying in here leaves the checkpoint of before, or this one; segments that are there are in both.
+
+    Args:
+        noted: what is known of the log; a checkpoint is made of it when that is gone too.
 
     Raises:
         ConfigurationError: a directory is there, or none of this log's; or an agent has the log open.
@@ -109,6 +167,8 @@ def give_up(checkpoint_dir: Path, places: Sequence[Path], *, disk: Disk | None =
         found = load_newest(disk, [checkpoint_dir])
         if isinstance(found, NewerVersion):
             refuse_newer([found])
+        if found is None and noted is not None:
+            found = Stored(0, noted.state)
         if found is None or isinstance(found, NewerVersion):
             raise ConfigurationError(f"no checkpoint of a channel lies in {checkpoint_dir}: name its checkpointDir")
         state = found.state
@@ -116,7 +176,8 @@ def give_up(checkpoint_dir: Path, places: Sequence[Path], *, disk: Disk | None =
             if state.directories is not None and str(place) not in state.directories:
                 known = _listed([Path(name) for name in state.directories])
                 raise ConfigurationError(f"{place} is no data directory of the channel, which has {known}")
-            if log_was_in(disk.names(place)):
+            # The lock in the checkpoint's own directory may have been made by this command.
+            if has_segments(disk, [place]) or (place != checkpoint_dir and log_was_in(disk.names(place))):
                 raise ConfigurationError(f"{place} is there: name it in dataDirs, and the channel reads it")
         state.directories = [name for name in state.directories or () if Path(name) not in places]
         # Numbers of segments that were begun since the checkpoint are not used again: their files may come back.

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from shipper.durable.absent import refuse_absent
+from shipper.durable.absent import Noted, refuse_absent, refuse_unmounted
 from shipper.durable.active import Active
 from shipper.durable.board import Tail
 from shipper.durable.directory import Claim, translated
@@ -28,10 +28,10 @@ from shipper.durable.layout import NONCE_BYTES, TAG_BYTES, Opening, record_lengt
 from shipper.durable.opening import Opened, open_log
 from shipper.durable.segment import discard
 from shipper.durable.settings import Entry, LogSettings
-from shipper.durable.state import Position, position_bytes
+from shipper.durable.state import LaneState, Position, State, position_bytes
 from shipper.durable.supply import Supply
 from shipper.durable.window import Window
-from shipper.errors import ComponentFailed
+from shipper.errors import ComponentFailed, DamagedData
 
 #: Gathered records are written when they are so many bytes.
 _GATHER_BYTES = 1 << 20
@@ -96,6 +96,7 @@ class Log:
         origins_of: Callable[[memoryview], Iterable[Position]],
         *,
         window: Window | None = None,
+        noted: Noted | None = None,
         disk: Disk | None = None,
     ) -> Log:
         """Takes the directories over, recovers what is there, and is ready to append. Makes them when missing.
@@ -105,6 +106,7 @@ class Log:
                 board until they are drained.
             origins_of: the origins that stand in a body; asked for records that are newer than the checkpoint.
             window: in which readers see the newest bytes; the log's from now on. None = they read the files.
+            noted: the log that is known to have lain here: it is missed when nothing lies here now.
             disk: file operations; another one in tests.
 
         Raises:
@@ -116,8 +118,10 @@ class Log:
         disk = disk or Disk()
         claim = Claim(disk)
         try:
+            # Nothing is made where a disk may be missing, before what is known of the log was asked about it.
+            if noted is not None:
+                refuse_unmounted(disk, settings, noted)
             claim.take(settings.checkpoint_dirs)
-            # Nothing is made where a disk may be missing, before the checkpoint was asked about it.
             refuse_absent(disk, settings)
             claim.take(settings.data_dirs)
             return cls(disk, settings, claim, open_log(disk, settings, lanes, origins_of), window or Window.make(None))
@@ -297,6 +301,26 @@ class Log:
         return sum(
             tail.size_bytes - self.board.head(self._indices[key]).size_bytes for key, tail in self._tails.items()
         )
+
+    def outline(self, *, stopped: bool = False) -> State:
+        """What has to be known elsewhere, so that this log is missed where it is not: all but its rows and positions.
+
+        Args:
+            stopped: nothing is put, or taken, behind this.
+        """
+        state = self._keeper.state
+        lanes = {}
+        for key, lane in state.lanes.items():
+            try:
+                head = self.board.head(self._indices[key])
+            except DamagedData:
+                head = lane.head
+            lanes[key] = LaneState(lane.name, lane.tail, head)
+        return State(
+            state.log_id, self.durable_seq, state.last_seq, self._supply.next_number,
+            self._synced._replace(closed=True), dict(state.segments), lanes, directories=state.directories,
+            stopped=stopped,
+        )  # fmt: skip
 
     def close(self) -> None:
         """Syncs, writes the checkpoint and gives the directories back. The board stays, readers may go on reading.

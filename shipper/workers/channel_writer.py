@@ -20,6 +20,7 @@ from shipper.durable.log import Log
 from shipper.durable.window import SIZE_BYTES, Window
 from shipper.instance.handover import hand_over_log
 from shipper.instance.log_books import note_base
+from shipper.instance.log_notes import LogNote, noted
 from shipper.instance.machine import cgroup_limit_bytes, free_memory_bytes
 from shipper.ring.wait import BUSY_SLEEP_S, IDLE_SLEEP_S
 from shipper.units import format_size
@@ -43,11 +44,17 @@ def run(spec: WorkerSpec, duty: Duty, say: Say) -> None:
         ComponentFailed: the disk failed.
     """
     writer = open_writer(spec, say)
+    note = LogNote(Path(spec.common.state_dir), writer.log)
     try:
-        _loop(spec, writer, duty, say)
+        _keep(note, note.made(), say, synced=True)
+        _loop(spec, writer, duty, note, say)
+        last = note.made(stopped=True)
     finally:
+        _keep(note, note.made(), say)  # what sinks took until now; the board may be closed, or gone, behind this
         writer.close()
         _say_notes(writer.log, say)
+    # Dying before this: the note says that the log was not stopped in order, and may hold more than it knows of.
+    _keep(note, last, say, synced=True)
 
 
 def open_writer(spec: WorkerSpec, say: Say) -> LogWriter:
@@ -57,7 +64,9 @@ def open_writer(spec: WorkerSpec, say: Say) -> LogWriter:
     # Lanes in which rows may be for sinks that are gone have to have their lane of the log as well.
     pinned = [sink_of(Path(lane)) for lane, _ in spec.log.seconds]
     names = list(dict.fromkeys([*(name for name, _, _ in spec.log.sinks), *pinned]))
-    log = Log.open(options.log_settings(options.keys()), names, origins_of, window=_window(spec))
+    settings, state_dir = options.log_settings(options.keys()), Path(spec.common.state_dir)
+    missed = noted(state_dir, settings.checkpoint_dir)
+    log = Log.open(settings, names, origins_of, window=_window(spec), noted=missed)
     try:
         _say_found(log, say)
         _free(spec, log.board, say)
@@ -73,7 +82,7 @@ def open_writer(spec: WorkerSpec, say: Say) -> LogWriter:
             sync_interval_s=options.sync_interval_s, drops_oldest=options.on_full == "dropOldest",
             keep_damaged=Salvage(Path(spec.common.state_dir) / "damaged", say),
         )  # fmt: skip
-        note_base(Path(spec.common.run_dir) / "channels" / spec.channel, Path(spec.log.board))
+        _begin_books(spec, log, say)
         say_open(Path(spec.common.run_dir), spec.channel, Path(spec.log.board), log.positions().values())
         return writer
     except BaseException:
@@ -81,7 +90,21 @@ def open_writer(spec: WorkerSpec, say: Say) -> LogWriter:
         raise
 
 
-def _loop(spec: WorkerSpec, writer: LogWriter, duty: Duty, say: Say) -> None:
+def _begin_books(spec: WorkerSpec, log: Log, say: Say) -> None:
+    directory, note = Path(spec.common.run_dir) / "channels" / spec.channel, LogNote(Path(spec.common.state_dir), log)
+    if lost := note_base(directory, log.settings.board, note.path, anew=not log.recovered.same_boot):
+        say("error", f"{lost:,} events are lost: they were put into the log that is gone, after the last note of it")
+
+
+def _keep(note: LogNote, content: bytes, say: Say, *, synced: bool = False) -> None:
+    """Without the note the channel works as well; only, nobody would miss its log where its disk is not mounted."""
+    try:
+        note.keep(content, synced=synced)
+    except OSError as problem:
+        say("warning", f"the note of its log, {note.path}, can't be written: {problem.strerror}")
+
+
+def _loop(spec: WorkerSpec, writer: LogWriter, duty: Duty, note: LogNote, say: Say) -> None:
     phase = Phase.READY
     duty.phase(phase)
     said = ""
@@ -101,6 +124,7 @@ def _loop(spec: WorkerSpec, writer: LogWriter, duty: Duty, say: Say) -> None:
         if now_s >= tick_s:
             tick_s = now_s + (_FULL_TICK_S if writer.full_because else _TICK_S)
             writer.tick(now_s)
+            _keep(note, note.made(), say)
             duty.progress()
             _say_notes(writer.log, say)
             if writer.full_because != said:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shipper.durable import offline
-from shipper.durable.absent import give_up
+from shipper.durable.absent import Noted, give_up
 from shipper.durable.board import lane_id
 from shipper.durable.disk import Disk
 from shipper.durable.log import Log
@@ -203,6 +203,45 @@ def test_a_directory_that_is_back_before_anything_of_it_was_passed_is_delivered(
     for _ in range(3):
         log.checkpoint()
     assert not list(life.b.glob("came-back*"))
+
+
+@pytest.mark.parametrize("stopped", [True, False], ids=["stopped", "killed"])
+@pytest.mark.parametrize("gone", ["all", "checkpoint and b"])
+def test_a_log_that_is_away_with_its_checkpoint_is_missed_by_who_has_a_note_of_it(
+    life: Life, stopped: bool, gone: str
+) -> None:
+    """Nothing is made, not even a lock. Given up, what was there is counted as lost, and the rest goes on."""
+    log = life.open(life.b, life.a)
+    note = Noted(log.outline(stopped=stopped), " --state-dir /s")
+    log.close()
+    directories = [life.settings.checkpoint_dir, life.b, *([life.a] if gone == "all" else [])]
+    for directory in directories:
+        shutil.rmtree(directory)
+    for _ in range(2):
+        with pytest.raises(ConfigurationError, match=r"12 events wait in the log .*--state-dir /s") as told:
+            Log.open(life.settings, ["k1.0"], lambda body: [], noted=note)
+        assert ("was not stopped in order" in str(told.value)) != stopped
+        assert not any(directory.exists() for directory in directories)
+    give_up(life.settings.checkpoint_dir, directories[1:], noted=note)
+    log = life.open(*life.settings.data_dirs)
+    life.fill(log, [b"more"])
+    left = [] if gone == "all" else BODIES[:6]
+    assert life.drained(log) == ([*left, b"more"], 12 - len(left))
+
+
+def test_a_note_of_an_empty_log_and_one_of_a_log_that_is_there_refuse_nothing(life: Life) -> None:
+    log = life.open()
+    note = Noted(log.outline())
+    log.close()
+    log = Log.open(life.settings, ["k1.0"], lambda body: [], noted=note)
+    life.opened.append(log)
+    assert life.drained(log) == (BODIES, 0)
+    note = Noted(log.outline(stopped=True))
+    log.close()
+    for directory in life.settings.directories:
+        shutil.rmtree(directory)
+    life.opened.append(Log.open(life.settings, ["k1.0"], lambda body: [], noted=note))
+    assert life.opened[-1].recovered.created
 
 
 def test_a_file_that_is_missing_from_its_directory_costs_what_was_in_it(life: Life) -> None:
