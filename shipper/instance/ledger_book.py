@@ -4,8 +4,9 @@
 
     ledger.json   {"version", "agent", "file", "run_dir", "names",   of the agent; sinks by the word of their accounts
                    "before": counts of all runs before,
-                   "run", "began_ms", "at_ms", "closed", "last": the run that was last seen, and its counts then,
-                   "unknown": runs that ended without a last look (a power cut)}
+                   "run", "began_ms", "at_ms", "closed": the run that it is about, and when that was written,
+                   "seen_ms", "last": when its counts were last looked at, and what they were,
+                   "unknown": runs that ended without a last look (a power cut, a run directory that was removed)}
 
 What came twice after a power cut is added to the counts of the run that is gone, as another one begins, and before a
 worker of it runs: its journals would say less afterwards.
@@ -17,6 +18,7 @@ names the run, so its counts are never added twice.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -41,11 +43,15 @@ class LedgerBook:
 
     Args:
         path: `ledger.json`.
+
+    Attributes:
+        damaged: what the last `save` could not read, a sentence each.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.data = _read(path)
+        self.damaged: list[str] = []
 
     def open_run(self, run_id: str, run_dir: Path, agent: str, file: Path, names: Mapping[str, str]) -> None:
         """A run begins, or goes on: counts of another one before it are added up.
@@ -59,28 +65,32 @@ class LedgerBook:
             last = Ledger.from_data(data["last"])
             if not data["closed"]:
                 # What came after the last look is unknown; what was in the channel then is not there any more.
-                missing = {"run": data["run"], "began_ms": data["began_ms"], "until_ms": data["at_ms"]}
-                data["unknown"] = [*data.get("unknown", ()), missing][-_UNKNOWN_MAX:]
+                self._miss()
             last.gone().add(before)
             if data["run"] != settled_run(self.path.parent):
                 repeats = last.repeat(twice.count(self.path.parent, data["run"], last.channels))
             data["before"] = last.as_data()
         if data.get("run") != run_id:
-            data.update(run=run_id, began_ms=now_ms, last=Ledger().as_data())
+            data.update(run=run_id, began_ms=now_ms, seen_ms=now_ms, last=Ledger().as_data())
+        # One that could not be read at its end, and goes on, is known again.
+        data["unknown"] = [missing for missing in data.get("unknown", ()) if missing["run"] != run_id]
         names = {**data.get("names", {}), **names}
         data.update(version=VERSION, agent=agent, file=str(file), run_dir=str(run_dir), names=names)
         # Dying before this: no worker has run, and all is counted once more. Behind it: the book names another run.
         self._store(data, closed=False, sync=repeats)
 
     def save(self, closed: bool = False) -> None:
-        """Writes down what the run's memory says now.
+        """Writes down what the run's memory says now; without it, that the run is unknown since the last look.
 
         Args:
             closed: True when no worker runs any more: what is written is the end of it.
         """
-        found = read(Path(self.data["run_dir"]))
-        if not found.damaged:
-            self.data["last"] = found.as_data()
+        found = self._look()
+        if found is not None and not found.damaged:
+            self._seen(found)
+        elif found is None or closed:
+            self._miss()
+        self.damaged = found.damaged if found is not None else []
         self._store(self.data, closed)
 
     def amend(self, run_id: str, run_dir: Path) -> None:
@@ -92,7 +102,7 @@ class LedgerBook:
         if run_id and self.data.get("run") == run_id:
             found = read(run_dir)
             if not found.damaged:
-                self.data["last"] = found.as_data()
+                self._seen(found)
             self._store(self.data, closed=True)
 
     def total(self) -> Ledger:
@@ -108,13 +118,26 @@ class LedgerBook:
         return total
 
     def _present(self) -> Ledger:
+        found = None if self.data.get("closed") else self._look()
+        return found or Ledger.from_data(self.data.get("last", {}))
+
+    def _look(self) -> Ledger | None:
+        """What the run's memory says; None when it is gone, or another run's: nothing in it is no count of 0."""
         run_dir = Path(self.data.get("run_dir", ""))
-        try:
-            if not self.data.get("closed") and (run_dir / "id").read_text() == self.data.get("run"):
+        with contextlib.suppress(OSError):
+            if (run_dir / "id").read_text() == self.data.get("run"):
                 return read(run_dir)
-        except OSError:
-            pass
-        return Ledger.from_data(self.data.get("last", {}))
+        return None
+
+    def _seen(self, found: Ledger) -> None:
+        self.data.update(last=found.as_data(), seen_ms=time.time_ns() // 1_000_000)
+
+    def _miss(self) -> None:
+        """The run of the book is unknown since it was last seen."""
+        data = self.data
+        others = [missing for missing in data.get("unknown", ()) if missing["run"] != data["run"]]
+        missing = {"run": data["run"], "began_ms": data["began_ms"], "until_ms": data.get("seen_ms", data["at_ms"])}
+        data["unknown"] = [*others, missing][-_UNKNOWN_MAX:]
 
     def _store(self, data: dict[str, Any], closed: bool, sync: bool = False) -> None:
         data.update(closed=closed, at_ms=time.time_ns() // 1_000_000)
@@ -158,6 +181,11 @@ class Bookkeeper:
             name: {key: numbers.get(key, 0) for key in ("twice_at_most", "twice_unknown")}
             for name, numbers in before.channels.items()
         }
+
+    @property
+    def damaged(self) -> list[str]:
+        """What could not be read at the last look, a sentence each: then numbers are missing."""
+        return self._book.damaged
 
     def tick(self) -> None:
         """Writes down what there is now and then, for the case that the memory vanishes."""
