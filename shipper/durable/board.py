@@ -310,6 +310,15 @@ class Board(KeyedLanes):
                 raise DamagedData(f"{self.segment.path} is damaged at commit {generation} of its lane {index}")
 
 
+def removed(path: Path) -> str:
+    """What a person is told by those who have a file of a log open that is not there any more."""
+    return (
+        f"{path} was removed, or its disk was unmounted, while the agent runs: nothing more goes into this channel or "
+        f"out of it. If its directory {path.parent} was moved away, move it back, or mount its disk, and the channel "
+        f"goes on by itself; else what waited in it is lost"
+    )
+
+
 def lane_at(index: int) -> int:
     """Where the words of a lane begin."""
     return LANES + index * LANE_BYTES

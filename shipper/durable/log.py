@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from shipper.durable.absent import Noted, refuse_absent, refuse_unmounted
 from shipper.durable.active import Active
-from shipper.durable.board import Tail
+from shipper.durable.board import Tail, removed
 from shipper.durable.directory import Claim, translated
 from shipper.durable.disk import Disk
 from shipper.durable.layout import NONCE_BYTES, TAG_BYTES, Opening, record_length
@@ -283,6 +283,17 @@ class Log:
         Beyond 32 MiB of them, those that were not touched for the longest time are forgotten.
         """
         return self._keeper.state.positions
+
+    def refuse_removed(self) -> None:
+        """Looks whether what it writes to has its name still: into a file without one, rows go for good.
+
+        Raises:
+            ComponentFailed: it has not. What was acknowledged since the look before may be lost.
+        """
+        segment = [] if self._active is None else [self._keeper.paths[self._active.identity.number]]
+        for path in (self.settings.board, *segment):
+            if not path.exists():
+                raise ComponentFailed(removed(path))
 
     @property
     def rows(self) -> int:

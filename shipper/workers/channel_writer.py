@@ -123,6 +123,7 @@ def _loop(spec: WorkerSpec, writer: LogWriter, duty: Duty, note: LogNote, say: S
         now_s = time.monotonic()
         if now_s >= tick_s:
             tick_s = now_s + (_FULL_TICK_S if writer.full_because else _TICK_S)
+            writer.log.refuse_removed()
             writer.tick(now_s)
             _keep(note, note.made(), say)
             duty.progress()

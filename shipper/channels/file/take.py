@@ -17,7 +17,7 @@ from shipper.channels._lease import LeasedTake
 from shipper.channels._leases import LeasedTakeSide
 from shipper.channels.file.lease import LogLane, LogLease
 from shipper.channels.file.way import make_way
-from shipper.durable.board import Board
+from shipper.durable.board import Board, removed
 from shipper.durable.keys import Keys
 from shipper.durable.reader import Reader
 from shipper.durable.window import Window
@@ -113,10 +113,15 @@ class FileTakeSide(LeasedTakeSide[LogLease]):
         """Says on every lane that this worker holds or is home to whether it sleeps.
 
         Raises:
-            ComponentFailed: the writer has made another board, in place of one that was damaged.
+            ComponentFailed: the writer has made another board, in place of one that was damaged; or it was removed.
         """
-        if asleep and self._path.stat().st_ino != self._inode:
-            raise ComponentFailed(f"{self._path} was made anew: this worker starts again, and opens the new one")
+        if asleep:
+            try:
+                inode = self._path.stat().st_ino
+            except FileNotFoundError:
+                raise ComponentFailed(removed(self._path)) from None
+            if inode != self._inode:
+                raise ComponentFailed(f"{self._path} was made anew: this worker starts again, and opens the new one")
         super().sleeping(asleep)
 
     @property
