@@ -1,7 +1,8 @@
 """Notices: what a supervisor has to say that is no number, for those who ask how its agent is.
 
-A line each, in a file of the run directory: that a changed configuration was refused, and channels that hold events
-which the configuration does not have any more. `shipper health` reads it, and `/health`.
+A line each, in a file of the run directory: that a changed configuration was refused, that the state directory is gone
+or the ledger can't be read, and channels that hold events which the configuration does not have any more. `shipper
+health` reads it, and `/health`.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class Notices:
     def __init__(self, run_dir: Path, state_dir: Path) -> None:
         self._path = run_dir / NOTICES
         self._refused = ""
+        self._state: list[str] = []
         self._logs = known_logs.Unread(state_dir)
         self._unclaimed: list[str] = []
         self._unread: list[str] = []
@@ -49,6 +51,11 @@ class Notices:
     def taken(self) -> None:
         """What the files say is what runs."""
         self._refused = ""
+        self._write()
+
+    def state(self, wrong: Sequence[str]) -> None:
+        """What is wrong with what the agent keeps on disk, a sentence each."""
+        self._state = list(wrong)
         self._write()
 
     def changed(self) -> None:
@@ -92,7 +99,7 @@ class Notices:
         self._path.unlink(missing_ok=True)
 
     def _write(self) -> None:
-        lines = [line for line in (self._refused, *self._unclaimed, *self._unread) if line]
+        lines = [line for line in (self._refused, *self._state, *self._unclaimed, *self._unread) if line]
         if lines == self._said:
             return
         self._said = lines

@@ -230,14 +230,26 @@ class Supervisor:
         if (server := running.monitor.server) is not None:
             server.serve()  # for its time-outs
         self._view.sample(running.observer)
-        if not self._instance.run_dir.exists():
-            log.say(
-                "ERROR",
-                "agent",
-                f"{self._instance.run_dir} was removed while the agent runs: the workers go on with what they have "
-                f"open, but none can be started again; stop the agent and start it anew",
-            )
+        self._look_at_places(running)
         log.tick()
+
+    def _look_at_places(self, running: Running) -> None:
+        run_dir, state_dir = self._instance.run_dir, self._instance.state_dir
+        if not run_dir.exists():
+            log.say(
+                "ERROR", "agent", f"{run_dir} was removed while the agent runs: the workers go on with what they have "
+                f"open, but none can be started again; stop the agent and start it anew",
+            )  # fmt: skip
+        wrong = [f"the ledger can't be read: {sentence}" for sentence in running.books.damaged]
+        if not (state_dir / "lock").exists():
+            gone = (
+                f"{state_dir} was removed while the agent runs: positions, journals and the ledger are not kept any "
+                f"more, and the next start may deliver again what was delivered. If it was moved away, stop the agent, "
+                f"move it back and start it; else let the channels run empty, stop the agent and start it anew"
+            )
+            log.say("ERROR", "agent", gone)
+            wrong.append(gone)
+        self._notices.state(wrong)
 
     @staticmethod
     def _until_due(fleet: Fleet) -> float:
