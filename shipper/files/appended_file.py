@@ -9,6 +9,14 @@ from pathlib import Path
 from shipper import whole_file
 
 
+class StateError(OSError):
+    """A file of the agent's own state could not be written. It lies elsewhere than the files that it is about, on
+    another disk perhaps, so whoever says it names this one: `filename`."""
+
+    def __init__(self, problem: OSError, path: Path) -> None:
+        super().__init__(problem.errno, problem.strerror, os.fspath(path))
+
+
 class AppendedFile:
     """One that is open.
 
@@ -32,7 +40,7 @@ class AppendedFile:
         """A new file in place of what has that name; until it has all of `pieces`, that is as it was.
 
         Raises:
-            OSError: as `append`.
+            OSError: it names `path`.
         """
         return cls(path, whole_file.opened(path, pieces, mode=mode))
 
@@ -53,15 +61,14 @@ class AppendedFile:
         """Dying in here, the record is torn, and never was.
 
         Raises:
-            OSError: it names this file, which lies on another disk than the files that it is about.
+            StateError: nothing of it stands there.
         """
         try:
             whole_file.write_all(self._descriptor, record)
         except OSError as problem:
-            problem.filename = os.fspath(self.path)
             # Half a record would hide all that come after it.
             os.ftruncate(self._descriptor, self.size)
-            raise
+            raise StateError(problem, self.path) from problem
         self.size += len(record)
 
     def replace(self, pieces: Iterable[bytes], *, synced: bool) -> None:
@@ -71,9 +78,12 @@ class AppendedFile:
             synced: the new one's bytes survive the death of the machine; its name does behind `sync_name`.
 
         Raises:
-            OSError: as `append`; the old one stays.
+            StateError: the old one stays.
         """
-        descriptor = whole_file.opened(self.path, pieces, synced=synced)
+        try:
+            descriptor = whole_file.opened(self.path, pieces, synced=synced)
+        except OSError as problem:
+            raise StateError(problem, self.path) from problem
         os.close(self._descriptor)
         self._descriptor = descriptor
         self.size = os.fstat(descriptor).st_size

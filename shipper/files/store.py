@@ -21,6 +21,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from shipper.files.appended_file import StateError
 from shipper.files.extent import Extent
 from shipper.serializers.serializer import Bytes
 
@@ -214,12 +215,27 @@ _ADVICE = {
     errno.EIO: "the disk reports an error: look at the kernel's log",
 }
 
+_STATE_ADVICE = _ADVICE | {
+    errno.ENOSPC: "free some space there: the agent keeps its state on that disk, wherever the files go; nothing is "
+    "lost, the rows wait in the channel",
+    errno.EROFS: "the agent keeps its state on that file system, which is mounted read-only: remount it",
+}
+
 
 def trouble(doing: str, path: str, error: OSError) -> str:
-    """One sentence for a person: what was being done, to what, what came back and what helps."""
+    """One sentence for a person: what was being done, to what, what came back and what helps.
+
+    An error of the agent's own state is said as such, whatever was being done for the sake of `path`.
+    """
+    if isinstance(error, StateError):
+        return _sentence("write to", error.filename, os.strerror(error.errno or 0), _STATE_ADVICE.get(error.errno or 0))
     if isinstance(error, Explained):
         reason, advice = error.why, error.advice
     else:
         reason = os.strerror(error.errno) if error.errno else str(error)
         advice = _ADVICE.get(error.errno or 0, "")
+    return _sentence(doing, path, reason, advice)
+
+
+def _sentence(doing: str, path: str, reason: str, advice: str | None) -> str:
     return f"could not {doing} {path}: {reason}" + (f"; {advice}" if advice else "")

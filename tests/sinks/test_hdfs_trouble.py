@@ -116,6 +116,31 @@ def test_a_disk_that_fills_at_any_byte_loses_nothing(
         assert not list(running.out.rglob("*.tmp"))
 
 
+@pytest.mark.parametrize("files", ["new ones", "open ones"])
+def test_a_full_state_directory_is_named_and_not_the_target(
+    files: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may lie on two disks: a person must not make room on the wrong one."""
+    running = Running(tmp_path)
+    if files == "open ones":
+        running.transaction(0, 6)
+
+    def full(descriptor: int, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(whole_file, "write_all", full)
+        with pytest.raises(RetryLater) as raised:
+            running.transaction(6, 6)
+        running.sink.tick()
+    journal = f"could not write to {tmp_path / 'state' / 'files.journal'}: No space left on device; free some space"
+    assert str(raised.value).startswith(journal)
+    assert "another directory" not in str(raised.value)
+    assert all(line.startswith(journal) for _, line in running.said), running.said
+    running.transaction(6, 6)
+    running.sink.close()
+
+
 def test_too_few_descriptors_end_files_early_instead_of_failing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
