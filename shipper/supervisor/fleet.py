@@ -29,7 +29,8 @@ from shipper.workers.spec import WorkerSpec
 _BACKOFF_MOST_S = 30.0
 _STEADY_S = 60.0
 _SETTLES_MOST = 3
-_TEMPLATE_RETRY_S = 3.0
+#: Between two templates, when the first could not give birth.
+TEMPLATE_RETRY_S = 3.0
 #: How long a worker that is to end at once may take to close its files.
 PATIENCE_S = 10.0
 
@@ -99,9 +100,9 @@ class Fleet:
 
     def postpone(self, workers: Sequence[Worker], problem: ComponentFailed) -> None:
         """Plans another try for workers that no template could give birth to."""
-        log.say("ERROR", "agent", f"{problem}; it is tried again in {_TEMPLATE_RETRY_S:.0f} s")
+        log.say("ERROR", "agent", f"{problem}; it is tried again in {TEMPLATE_RETRY_S:.0f} s")
         for worker in workers:
-            worker.due_s = 0.0 if worker.leaving else time.monotonic() + _TEMPLATE_RETRY_S
+            worker.due_s = 0.0 if worker.leaving else time.monotonic() + TEMPLATE_RETRY_S
 
     def arrived(self, template: Template) -> None:
         """Books the processes that a template has forked."""

@@ -49,6 +49,10 @@ class OtherBuild(ComponentFailed):
     """The template is of another build than this process: restart in order, and both are the new one."""
 
 
+class Killed(ComponentFailed):
+    """Somebody has killed the template, as the kernel does where memory is short: another one may live."""
+
+
 @dataclass(frozen=True)
 class Loaded:
     """A configuration as a template read it.
@@ -107,7 +111,7 @@ class Template:
         """Reads and checks a configuration. Blocks about 0.4 s.
 
         Raises:
-            OtherBuild, ComponentFailed
+            OtherBuild, Killed, ComponentFailed
             ConfigurationError: the name of a file is no text.
         """
         for file in files:
@@ -148,12 +152,16 @@ class Template:
                     pipe.close()
         self._process.wait()
 
-    def _how_it_ended(self) -> str:
+    def _gone(self) -> ComponentFailed:
+        """How it ended."""
+        said = "the template of the workers {}; see the lines above, if any"
         try:
             code = self._process.wait(_LAST_BREATH_S)
         except subprocess.TimeoutExpired:
-            return "answers no more"
-        return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+            return ComponentFailed(said.format("answers no more"))
+        if code < 0:
+            return Killed(said.format(f"was killed by {signal.Signals(-code).name}"))
+        return ComponentFailed(said.format(f"ended with code {code}"))
 
     def _send(self, message: Mapping[str, Any]) -> None:
         assert self._process.stdin is not None
@@ -161,13 +169,13 @@ class Template:
             self._process.stdin.write(orjson.dumps({**message, "stamp": STAMP}) + b"\n")
             self._process.stdin.flush()
         except OSError as problem:
-            raise ComponentFailed(f"the template of the workers is gone ({problem}); see the lines above") from problem
+            raise self._gone() from problem
 
     def _receive(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise ComponentFailed(f"the template of the workers {self._how_it_ended()}; see the lines above, if any")
+            raise self._gone()
         answer: dict[str, Any] = orjson.loads(line)
         if "stamp" in answer:
             raise OtherBuild(

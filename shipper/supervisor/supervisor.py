@@ -28,9 +28,9 @@ from shipper.instance.holdings import holdings
 from shipper.instance.notices import Notices
 from shipper.metrics.health import Level, findings
 from shipper.supervisor.ending import Waiting, end_all, end_some
-from shipper.supervisor.fleet import Fleet, Worker
+from shipper.supervisor.fleet import TEMPLATE_RETRY_S, Fleet, Worker
 from shipper.supervisor.hearing import Hearing
-from shipper.supervisor.launch import Loaded, OtherBuild, Template
+from shipper.supervisor.launch import Killed, Loaded, OtherBuild, Template
 from shipper.supervisor.person import Command, View
 from shipper.supervisor.reload import difference, restart_needed
 from shipper.supervisor.running import Running, is_poisoned
@@ -47,6 +47,8 @@ _AGAIN = -1
 _TICK_S = 1.0
 _READY_LOOK_S = 0.1
 _STATUS_EVERY_S = 10.0
+#: At a start: if so many templates are killed one after the other, it is not for a moment.
+_FIRST_TEMPLATES_MOST = 5
 
 
 def run(command: Command, view: View) -> int:
@@ -60,15 +62,15 @@ def run(command: Command, view: View) -> int:
     kin.adopt_orphans()
     read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
     os.set_inheritable(write_fd, True)
-    template = Template(write_fd)
+    template, first = _loaded_at_start(command, view, read_fd, write_fd)
+    loaded: Loaded | None = first
     try:
-        loaded: Loaded | None = _load(command, template, view)
-        if loaded is None or loaded.plan is None:
+        if first.plan is None:
             template.close()
             return CONFIGURATION
         if command.dry_run:
             template.close()
-            view.plan(loaded.plan)
+            view.plan(first.plan)
             return CLEAN
         instance = instances.find(
             command.agent, command.files[0], run_dir=command.run_dir, state_dir=command.state_dir, system=command.system
@@ -83,7 +85,6 @@ def run(command: Command, view: View) -> int:
         moved.say_left(instance, command.files[0], _places_given(command))
     except BaseException:
         template.close()
-        Hearing(read_fd).hear_out()  # it may have died, and said why
         raise
     with contextlib.closing(instance):
         supervisor = Supervisor(command, view, instance, read_fd, write_fd)
@@ -95,6 +96,28 @@ def run(command: Command, view: View) -> int:
     if code == _AGAIN:
         kin.start_again((read_fd, write_fd))
     return code
+
+
+def _loaded_at_start(command: Command, view: View, log_read_fd: int, log_write_fd: int) -> tuple[Template, Loaded]:
+    """A template, and what it read. Where one is killed, as the kernel does when memory is short, another one tries.
+
+    Raises:
+        ConfigurationError, ComponentFailed: no template could read the files; one that ends by itself has its reasons,
+            and would have them again.
+    """
+    killed = 0
+    while True:
+        template = Template(log_write_fd)
+        try:
+            return template, _load(command, template, view)
+        except BaseException as problem:
+            template.close()
+            Hearing(log_read_fd).hear_out()  # it may have said why
+            killed += 1
+            if not isinstance(problem, Killed) or killed == _FIRST_TEMPLATES_MOST:
+                raise
+            log.say("ERROR", "agent", f"{problem}; it is tried again in {TEMPLATE_RETRY_S:.0f} s")
+        time.sleep(TEMPLATE_RETRY_S)
 
 
 def _load(command: Command, template: Template, view: View) -> Loaded:

@@ -7,10 +7,16 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import shipper
+from shipper.cli.arguments import AgentCommand
+from shipper.cli.view import TerminalView
+from shipper.errors import ComponentFailed
+from shipper.supervisor import supervisor
+from shipper.supervisor.fleet import TEMPLATE_RETRY_S
 from shipper.testing.agent import Agent
 from tests.workers.conftest import agent_of, file_roll, taildir, texts
 
@@ -71,6 +77,31 @@ def test_a_template_that_dies_leaves_no_worker_that_nobody_knows(agent: Make, tm
     assert sorted(texts(tmp_path / "out").splitlines()) == sorted(
         f"{name} {i}".encode() for name in SOURCES for i in range(1000)
     )
+
+
+@pytest.mark.parametrize(("end", "templates"), [("os.kill(os.getpid(), 9)", 5), ("os._exit(7)", 1)])
+def test_templates_that_never_live_end_the_start(
+    end: str, templates: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was killed is followed by another, but not for ever; one that ends by itself would do so again."""
+    born = tmp_path / "born"
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import os, sys\n"
+        f"if 'shipper.workers.template' in sys.orig_argv:\n"
+        f"    open({str(born)!r}, 'a').write('1')\n"
+        f"    {end}\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    waits: list[float] = []
+    monkeypatch.setattr(supervisor, "time", SimpleNamespace(sleep=waits.append))
+    read_fd, write_fd = os.pipe()
+    command = AgentCommand((tmp_path / "a1.properties",), "a1")
+    with pytest.raises(ComponentFailed, match=r"the template of the workers (was killed by SIGKILL|ended with code 7)"):
+        supervisor._loaded_at_start(command, TerminalView({}), read_fd, write_fd)
+    os.close(read_fd)
+    os.close(write_fd)
+    assert len(born.read_text()) == templates
+    assert waits == [TEMPLATE_RETRY_S] * (templates - 1)
 
 
 def test_after_an_upgrade_a_dead_worker_makes_the_agent_restart_in_order(agent: Make, tmp_path: Path) -> None:
