@@ -14,12 +14,14 @@ import errno
 import os
 import stat as stats
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from shipper.api import Clock
 from shipper.sources._tail.group import FileGroup
 from shipper.sources._tail.identity import FileKey, Mark, key_of, owner_of
+from shipper.sources._tail.rescue import Rescued
 from shipper.sources._tail.watch import DirectoryWatch, Say
 from shipper.sources._tail.watched import WatchedFile
 from shipper.sources._unread import Unread, is_there
@@ -175,6 +177,11 @@ class FileSet:
             return None
         return file
 
+    def adopt_rescued(self, rescued: Rescued) -> WatchedFile | None:
+        """The end of a file that was deleted, to be read on; None when no group reads its path any more."""
+        group = next((group for group in self.groups if group.matches(rescued.path)), None)
+        return None if group is None else self._adopt(rescued.place, group, rescued.path)
+
     def adopt_copy(self, path: str, original: WatchedFile, mark: Mark) -> WatchedFile | None:
         """The copy of a truncated file, to be read from where the original was left."""
         try:
@@ -226,6 +233,13 @@ class FileSet:
         except OSError:
             return False
         return (stat.st_dev, stat.st_ino) == file.identity and self.grown(file, stat)
+
+    def is_gone(self, file: WatchedFile, places: Places) -> bool:
+        """True when the next start will not find a file; False also when nobody can look."""
+        try:
+            return self._place_of(file, places) is None
+        except OSError:
+            return False
 
     def __iter__(self) -> Iterator[WatchedFile]:
         return iter(self.known.values())
@@ -527,11 +541,13 @@ class Places:
             return True
 
 
-def belongs_to(worker: int, workers: int) -> Callable[[Identity], bool]:
-    """Says of a file whether it is this worker's."""
+def belongs_to(
+    worker: int, workers: int, originals: Mapping[Identity, Identity] = MappingProxyType({})
+) -> Callable[[Identity], bool]:
+    """Says of a file whether it is this worker's; `originals` are what others are the rest of, and belong with."""
     if workers == 1:
         return lambda identity: True
-    return lambda identity: owner_of(identity, workers) == worker
+    return lambda identity: owner_of(originals.get(identity, identity), workers) == worker
 
 
 def _real_directory(path: str) -> str:

@@ -23,6 +23,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 
 from shipper.api import Origin, SourceContext
 from shipper.sources._tail import flume_positions
@@ -30,6 +31,7 @@ from shipper.sources._tail.files import FileSet, Places, belongs_to
 from shipper.sources._tail.flume_positions import FlumePosition
 from shipper.sources._tail.identity import FileKey, Mark
 from shipper.sources._tail.positions import PositionStore, Remembered
+from shipper.sources._tail.rescue import Rescued
 from shipper.sources._tail.watched import WatchedFile, printable
 
 #: In place of a fingerprint: there is no JSON yet.
@@ -49,17 +51,29 @@ class Memory:
         name: what the positions belong to.
         json_path: Flume's position file, or None to have none.
         apart: it is ours alone, because the one of the configuration is another source's.
+        rescued: copies of files that are gone, by their own keys.
 
     `changed` says that a place moved since the last save, `empty` that nothing is remembered: this is the first start.
+    `mine` says of an identity whether its file is this worker's.
     `misfits` are files whose content is not what was read last time, and where reading had stopped in that.
     """
 
-    def __init__(self, name: str, json_path: str | None, context: SourceContext, *, apart: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        json_path: str | None,
+        context: SourceContext,
+        *,
+        apart: bool = False,
+        rescued: Mapping[FileKey, Rescued] = MappingProxyType({}),
+    ) -> None:
         self._json_path = json_path
         self._say = context.say
         self._alone = context.workers == 1
         self._writes_json = context.worker == 0
-        self._mine = belongs_to(context.worker, context.workers)
+        self._rescued = rescued
+        originals = {copy.key.identity: copy.original.identity for copy in rescued.values()}
+        self.mine = belongs_to(context.worker, context.workers, originals)
         self._store = PositionStore(context.state_dir, name, context.worker, context.workers, apart=apart)
         remembered, content = self._look()
         if remembered.found and remembered.apart != apart:
@@ -106,6 +120,8 @@ class Memory:
         `placed` follows, when the file is where it is to be.
         """
         self._used = file.key
+        if (rescued := self._rescued.get(file.key)) is not None:
+            return self._mark_of_rescued(rescued, file, size)
         if (entry := self._flume.pop(file.key.inode, None)) is not None:
             return self._flume_mark(entry, file, size)
         if (told := self._marks.pop(file.key, None)) is not None:
@@ -173,7 +189,7 @@ class Memory:
 
     def unplaced(self) -> Iterator[tuple[FileKey, Mark]]:
         """Our files that were followed last time and have not been found under a matching name."""
-        yield from [(key, mark) for key, mark in self._marks.items() if self._mine(key.identity)]
+        yield from [(key, mark) for key, mark in self._marks.items() if self.mine(key.identity)]
 
     def opened(self, files: FileSet) -> None:
         """All files of the first listing are placed. A decision by hand is written down, so that it is made once.
@@ -182,21 +198,25 @@ class Memory:
         a disk which is not mounted yet. What another worker reads is kept until that worker has written it down: it may
         start after we have saved.
         """
-        self._drop_gone(file.path for file in files)
+        self._drop_gone(files)
         self._stored.clear()
         self._opened = True
         known = {file.stream for file in files}
         for stream, end in self._told_of.items():
             key = self._key_of(stream)
-            if stream not in known and (key is None or key not in self._marks or not self._mine(key.identity)):
+            if stream not in known and (key is None or key not in self._marks or not self.mine(key.identity)):
                 self._leave(stream, end)
         self._told_of.clear()
         if self._by_hand or self._told:
             self.save(files, sync=True)
 
+    def durable_offset(self, file: WatchedFile) -> int:
+        """Before it nothing of a file will be read again, by whichever start."""
+        return self._place(file)[0]
+
     def is_safe(self, file: WatchedFile) -> bool:
         """True when all that the channels have of a file is durable."""
-        return self._place(file)[0] == file.committed
+        return self.durable_offset(file) == file.committed
 
     def released(self, file: WatchedFile, files: FileSet, *, gone: bool) -> None:
         """A file is followed no longer: it is gone, or has left its group and is safe."""
@@ -212,7 +232,7 @@ class Memory:
             self._in_channel.discard(file.key)
             if len(self._marks) > self._look_at:
                 # It was found in its directory, so that is no disk which is not mounted.
-                for key in self._drop_gone([file.path, *(one.path for one in files)]):
+                for key in self._drop_gone([file, *files]):
                     self._leave(self.stream_prefix + key.stream, -1)
                 self._look_at = 2 * len(self._marks) + _LEFT_LEAST
         self._safe.pop(file.stream, None)
@@ -314,9 +334,10 @@ class Memory:
         device, inode, generation = (int(part, 16) for part in stream[len(self.stream_prefix) :].split("."))
         return FileKey(device, inode, generation)
 
-    def _drop_gone(self, paths: Iterable[str]) -> list[FileKey]:
-        """Drops what is remembered of files that will not come back; which they were. `paths` are of files found."""
-        peopled, places = {os.path.dirname(path) for path in paths}, Places()
+    def _drop_gone(self, found: Iterable[WatchedFile]) -> list[FileKey]:
+        """Drops what is remembered of files that will not come back; which they were."""
+        peopled = {os.path.dirname(file.path) for file in found if file.key not in self._rescued}
+        places = Places()
         gone = [key for key, mark in self._marks.items() if not self._may_come_back(key, mark, peopled, places)]
         for key in gone:
             del self._marks[key]
@@ -405,6 +426,26 @@ class Memory:
         self._say("info", f"{file.path}: going on at byte {entry.offset}, as {self._json_path} says")
         return Mark(entry.offset, path=entry.path)
 
+    def _mark_of_rescued(self, rescued: Rescued, file: WatchedFile, size: int) -> Mark:
+        """The furthest place that is known of it. Until what the channels have of the original is durable, both keys
+        may have one there; after a decision by hand neither has, and all that was rescued is read.
+        """
+        fitting, durable = [Mark(rescued.start, path=printable(rescued.path))], []
+        for key in (file.key, rescued.original):
+            places = [self._marks.get(key), self._stored.get(key), *self._others.get(key, ())]
+            fits = [mark for mark in places if mark and mark.fits(file.fd, size)]
+            if not fits:
+                continue  # the inode is another file's, which was left where that says
+            fitting += fits
+            self._marks.pop(key, None)
+            if (mark := self._durable_marks.pop(key, None)) is not None:
+                durable.append(mark)
+            if key in self._in_channel:
+                self._used = key
+        if durable and self._used is not None:
+            self._durable_marks[self._used] = max(durable, key=lambda mark: mark.offset)
+        return max(fitting, key=lambda mark: mark.offset)
+
     def _restored(self, file: WatchedFile, size: int) -> Mark | None:
         """The mark of a file that stood at this path and is gone, if all that is known of its content is here.
 
@@ -422,7 +463,7 @@ class Memory:
         return None
 
     def _may_come_back(self, key: FileKey, mark: Mark, peopled: set[str], places: Places) -> bool:
-        if key in self._handed_over and not self._mine(key.identity):
+        if key in self._handed_over and not self.mine(key.identity):
             return False
         return os.path.dirname(mark.path) not in peopled or places.in_directory(key.identity, mark.path)
 

@@ -29,6 +29,7 @@ from shipper.sources._tail.group import FileGroup
 from shipper.sources._tail.identity import Mark
 from shipper.sources._tail.lines import FileChanged, LineReader, Lines
 from shipper.sources._tail.memory import Memory
+from shipper.sources._tail.rescue import Rescue
 from shipper.sources._tail.settings import TailSettings
 from shipper.sources._tail.watch import DirectoryWatch
 from shipper.sources._tail.watched import WatchedFile, printable
@@ -51,12 +52,17 @@ class Tail:
         self._clock = context.clock
         self._counters = context.counters
         self._say = context.say
-        self._memory = Memory(settings.name, settings.position_file, context, apart=settings.apart)
+        self._rescue = Rescue(context.state_dir, settings.name)
+        rescued = self._rescue.found(belongs_to(context.worker, context.workers))
+        self._rescued = {copy.key: copy for copy in rescued}
+        self._memory = Memory(
+            settings.name, settings.position_file, context, apart=settings.apart, rescued=self._rescued
+        )
         self._watch = DirectoryWatch(settings.inotify, context.say)
         self._files = FileSet(
             groups, self._watch, context.clock, context.say,
             stream_prefix=self._memory.stream_prefix,
-            mine=belongs_to(context.worker, context.workers),
+            mine=self._memory.mine,
             place=self._place,
             descriptors_max=max(8, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _DESCRIPTORS_KEPT),
             cache_listing=settings.cache_listing,
@@ -81,11 +87,13 @@ class Tail:
         self._in_vain = False
         self._names_changed = False
         self._find_s = now_s
+        self._is_open = False
 
     # --- the verbs
 
     def open(self) -> None:
         """Finds the files, and the places where reading goes on."""
+        self._read_rescued()  # before another file can have an inode that was that of one of them
         self._sweep(self._clock.monotonic_s())
         for file, mark in self._memory.misfits:
             self._copies.go_on(file, mark)  # truncated while nobody looked
@@ -99,6 +107,7 @@ class Tail:
             if left is not None:
                 self._queue(left)
         self._memory.opened(self._files)
+        self._is_open = True
 
     def poll(self, wait_s: float) -> EventBatch | None:
         """The next lines of some file; waits at most `wait_s` for them."""
@@ -157,6 +166,9 @@ class Tail:
 
     def close(self) -> None:
         """Writes the places down and gives everything back."""
+        if self._is_open:
+            self._is_open = False
+            self._keep_unread()
         self._memory.close(self._files)
         self._files.close()
         self._watch.close()
@@ -176,6 +188,50 @@ class Tail:
     def trouble(self) -> str:
         """The files that can't be read now, as a sentence."""
         return self._files.unread.sentence()
+
+    # --- files that are there only as long as they are held open
+
+    def _keep_unread(self) -> None:
+        """Copies what was not read of files that the next start will not find.
+
+        Dying before a copy is whole: it is lost, and the next start says that the file is gone. After it: that start
+        reads the copy. The channels know where the original was left, and so does our store, which is written next.
+        """
+        places = Places()
+        for file in list(self._files):
+            if not file.unread_bytes() or not self._files.is_gone(file, places):
+                continue
+            if self._files.opened(file) and file.key not in self._rescued:
+                try:
+                    self._rescue.keep(file.fd, file.key, file.path, self._memory.durable_offset(file))
+                    self._say("info", f"{file.path} was deleted: its end, not read yet, is kept for the next start")
+                    continue
+                except OSError as problem:
+                    where = self._context.state_dir
+                    self._say(
+                        "error", f"keeping the end of {file.path} in {where}: {problem.strerror}; make room there"
+                    )
+            self._release(file, gone=True)
+
+    def _read_rescued(self) -> None:
+        for copy in self._rescued.values():
+            if self._files.adopt_rescued(copy) is not None:
+                self._say("info", f"{copy.path} was deleted before it was read to its end: going on in {copy.place}")
+            else:
+                what = f"{copy.place} is the end of {copy.path}, which no file group reads any more"
+                self._say("warning", f"{what}: give it back its group, or remove it, and {copy.place}.note")
+
+    def _tend_rescued(self, file: WatchedFile) -> bool:
+        """Removes a copy of which all is durable; True when it is gone."""
+        if not self._memory.is_safe(file):
+            return False
+        try:
+            self._rescue.remove(self._rescued[file.key].place)
+        except OSError as problem:
+            self._say("error", f"removing {problem.filename}: {problem.strerror}; trying again")
+            return False
+        self._release(file, gone=True)
+        return True
 
     # --- looking
 
@@ -247,7 +303,11 @@ class Tail:
             file.tail_due = True  # nobody will finish the last line of a file that was left and is silent since
             self._queue(file)
             return True
-        if file.listed or file.committed != file.offset or self._files.blind:
+        if file.committed != file.offset:
+            return False
+        if file.key in self._rescued:
+            return self._tend_rescued(file)
+        if file.listed or self._files.blind:
             return False
         # One that is still there could get its name back. So it is known until it need not be read again.
         if (gone := file.place is None) or (quiet_s > settings.idle_timeout_s and self._memory.is_safe(file)):
@@ -256,8 +316,8 @@ class Tail:
         return False
 
     def _release(self, file: WatchedFile, *, gone: bool) -> None:
-        unread_bytes = max(file.size, file.seen_to) - file.offset
-        if unread_bytes > 0 and not file.skipping:
+        unread_bytes = file.unread_bytes()
+        if unread_bytes and not file.skipping:
             self._counters.add("files_lost")
             self._say("error", f"{file.path} was deleted before its last {unread_bytes} bytes were read")
         self._by_stream.pop(file.stream, None)
