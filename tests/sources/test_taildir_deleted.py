@@ -182,3 +182,76 @@ def test_what_was_kept_for_a_group_that_is_gone_is_said(world):
     assert world.read(world.start({"filegroups.g": f"{world.logs}/other"})) == []
     assert f"is the end of {world.logs}/app.log, which no file group reads any more" in world.words()
     assert len(_kept(world)) == 2
+
+
+def _warnings(world):
+    return [line for level, line in world.said if level == "warning"]
+
+
+@pytest.mark.parametrize("ends", ["stopped", "killed"])
+@pytest.mark.parametrize("goes", ["compressed", "moved"])
+def test_a_file_that_went_while_nobody_ran_is_said_once(world, tmp_path, ends, goes):
+    world.write("app.log", "a1\n")
+    source = world.start(tells_durable=True)
+    world.read(source)
+    if ends == "stopped":
+        source.close()
+    world.append("app.log", "a2\n")
+    if goes == "compressed":
+        world.write("old.gz", "compressed")
+        (world.logs / "app.log").unlink()
+    else:
+        (world.logs / "app.log").rename(tmp_path / "app.log.1")
+    world.write("app.log", "new and longer 1\n")
+    for _ in range(3):
+        world.read(world.start(tells_durable=True, from_channel=True))
+    [line] = _warnings(world)
+    assert f"{world.logs}/app.log (read to byte 3); what was written behind that before they went was not read" in line
+
+
+def test_files_that_went_while_nobody_ran_are_said_in_one_line(world):
+    for number in range(5):
+        world.write(f"app.log.{number}", f"{number}\n")
+    source = world.start()
+    world.read(source)
+    source.close()
+    for number in range(5):
+        (world.logs / f"app.log.{number}").unlink()
+    world.write("app.log", "a1\n")
+    world.start()
+    [line] = _warnings(world)
+    assert f"{world.logs}/app.log.2 (read to byte 2) and 2 more;" in line
+
+
+@pytest.mark.parametrize("group", ["app\\.log.*", "app\\.log"])
+def test_a_log_that_was_deleted_after_its_source_had_seen_it_end_is_not_said(world, group):
+    """That is what happens to logs. The channels' table may name it for long: it is written anew when it is large."""
+    given = {"filegroups.g": f"{world.logs}/{group}", "idleTimeout": "1000"}
+    world.write("app.log", "a1\n")
+    source = world.start(given, forget=lambda stream: None)
+    world.read(source)
+    (world.logs / "app.log").rename(world.logs / "app.log.1")
+    world.write("app.log", "b1\n")
+    world.wait_and_read(source, 20)
+    (world.logs / "app.log.1").unlink()
+    world.wait_and_read(source, 20)
+    assert len(world.channel) == 2
+    for _ in range(3):
+        source = world.start(given, from_channel=True)
+        assert world.read(source) == []
+        world.wait_and_read(source, 10)
+        source.close()
+    assert _warnings(world) == []
+
+
+def test_a_log_that_was_truncated_while_nobody_ran_is_said(world):
+    """Its copy was compressed: nobody knows whether more stood in it than was read."""
+    world.write("app.log", "a1\n")
+    source = world.start()
+    world.read(source)
+    source.close()
+    world.write("app.log", "b1\nb2\n")
+    assert world.read(world.start()) == ["b1", "b2"]
+    [line] = _warnings(world)
+    assert "no longer what was read last time, up to byte 3" in line
+    assert "what was written behind that byte and not read is gone" in line

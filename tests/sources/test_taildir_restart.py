@@ -455,12 +455,12 @@ def test_a_disk_that_was_renumbered_at_reboot_is_the_same_disk(world, monkeypatc
     source.close()
     save = positions.PositionStore.save
 
-    def renumbered(self, run, epoch, written, marks, kept, *, sync=False):
+    def renumbered(self, run, epoch, written, marks, kept, **more):
         moved = [
             (FileKey(key.device + 4711, key.inode, key.generation if handles else 77), offset, anchor)
             for key, offset, anchor in marks
         ]
-        save(self, run, epoch, written, moved, kept, sync=sync)
+        save(self, run, epoch, written, moved, kept, **more)
 
     found = []
     for more in ("one more", "two more"):
@@ -485,12 +485,12 @@ def test_a_file_with_the_inode_of_one_of_another_group_stays_in_its_own(world, m
     inode = world.write("b.log", "b1\n").stat().st_ino
     save = positions.PositionStore.save
 
-    def used_again(self, run, epoch, written, marks, kept, *, sync=False):
+    def used_again(self, run, epoch, written, marks, kept, **more):
         moved = [
             (key if key.inode == inode else FileKey(key.device, inode, key.generation ^ 1), offset, anchor)
             for key, offset, anchor in marks
         ]
-        save(self, run, epoch, written, moved, kept, sync=sync)
+        save(self, run, epoch, written, moved, kept, **more)
 
     with monkeypatch.context() as patch:
         patch.setattr(positions.PositionStore, "save", used_again)

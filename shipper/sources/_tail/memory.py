@@ -29,7 +29,7 @@ from shipper.api import Origin, SourceContext
 from shipper.sources._tail import flume_positions
 from shipper.sources._tail.files import FileSet, Places, belongs_to
 from shipper.sources._tail.flume_positions import FlumePosition
-from shipper.sources._tail.identity import FileKey, Mark
+from shipper.sources._tail.identity import FileKey, Mark, key_of
 from shipper.sources._tail.positions import PositionStore, Remembered
 from shipper.sources._tail.rescue import Rescued
 from shipper.sources._tail.watched import WatchedFile, printable
@@ -39,6 +39,11 @@ _NONE = (0, -1)
 _LOOKS = 3
 #: So many files that left their group are remembered before anybody looks which of them are gone.
 _LEFT_LEAST = 64
+
+#: So many of those are known that the channels' positions may name again, for their table is not written anew at once.
+_ENDED_MOST = 1024
+#: So many files are named in one line.
+_NAMED_MOST = 3
 
 #: An offset, and what must be true of the file for it to be used.
 Place = tuple[int, str]
@@ -109,6 +114,7 @@ class Memory:
         self._now_called: dict[str, str] = {}
         self._look_at = _LEFT_LEAST
         self._decide(remembered, content, context.positions, f"tail:{name}:")
+        self._ended = {key: None for key in remembered.ended if key in self._marks}
         for key, mark in self._marks.items():
             self._by_inode[key.inode].append(key)
             self._by_path[mark.path].append(key)
@@ -130,10 +136,7 @@ class Memory:
             fitting = [mark for mark in known if mark and mark.fits(file.fd, size)]
             if not self._opened and told not in fitting and (file.key in self._in_channel or not fitting):
                 self.misfits.append((file, told))
-            if fitting:
-                return max(fitting, key=lambda mark: mark.offset)
-            self._say("info", f"{file.path} is no longer what was read last time: reading it from its beginning")
-            return None
+            return max(fitting, key=lambda mark: mark.offset, default=None)
         for key in self._by_inode.get(file.key.inode, ()):
             mark = self._marks.get(key)
             # Disks get other numbers at reboot. Another generation on the same disk is the inode used again, as a rule.
@@ -156,6 +159,7 @@ class Memory:
                 # What becomes durable under the name that the file had on another disk number is this file's.
                 self._now_called[self.stream_prefix + self._used.stream] = file.stream
         self._safe[file.stream] = place
+        self._ended.pop(file.key, None)
         self._leaving.pop(file.stream, None)
         if file.stream in self._forgettable:
             self._forgettable.remove(file.stream)
@@ -198,7 +202,7 @@ class Memory:
         a disk which is not mounted yet. What another worker reads is kept until that worker has written it down: it may
         start after we have saved.
         """
-        self._drop_gone(files)
+        self._say_gone(self._drop_gone(files))
         self._stored.clear()
         self._opened = True
         known = {file.stream for file in files}
@@ -227,6 +231,7 @@ class Memory:
         if gone:
             self._leave(file.stream, -1 if self.is_safe(file) else file.committed)
         else:
+            self._end(file.key)  # if it is deleted one day: that is what happens to logs
             self._marks[file.key] = Mark.of(file.committed, file.committed_anchor)
             self._runs[file.key] = self._run
             self._in_channel.discard(file.key)
@@ -301,15 +306,39 @@ class Memory:
         if len(self._safe) > 2 * len(known) + 64:
             self._safe = {file.stream: self._safe[file.stream] for file in known if file.stream in self._safe}
         try:
-            self._store.save(self._run, self.epoch, written, marks, kept, sync=sync)
+            self._store.save(self._run, self.epoch, written, marks, kept, ended=self._ended, sync=sync)
         except OSError as problem:
             self._failed(problem)
             return False
         self._forget_now()
         return True
 
+    def _say_gone(self, gone: Mapping[FileKey, Mark]) -> None:
+        """What is gone since the last run, in one line: nobody knows whether more was written to it than was read."""
+        ours = {key: mark for key, mark in gone.items() if self.mine(key.identity) and key not in self._ended}
+        if not ours:
+            return
+        named = sorted(f"{mark.path} (read to byte {mark.offset})" for mark in ours.values())
+        more = f" and {len(named) - _NAMED_MOST} more" if len(named) > _NAMED_MOST else ""
+        self._say(
+            "warning",
+            f"gone since this source ran last, by deletion, compression or a move to another directory: "
+            f"{', '.join(named[:_NAMED_MOST])}{more}; what was written behind that before they went was not read",
+        )
+        for key in ours:
+            self._end(key)
+
+    def _end(self, key: FileKey) -> None:
+        """A file need not be found by the next start, and is not said to be gone."""
+        self._ended.pop(key, None)
+        self._ended[key] = None
+        while len(self._ended) > _ENDED_MOST:
+            del self._ended[next(iter(self._ended))]
+
     def _leave(self, stream: str, end: int) -> None:
         """Nothing of a stream will be read again: it is forgotten when it is durable up to `end`; -1 = it is."""
+        if (key := self._key_of(stream)) is not None and self.mine(key.identity):
+            self._end(key)
         if self._told and end >= 0:
             self._leaving[stream] = end
         else:
@@ -334,15 +363,14 @@ class Memory:
         device, inode, generation = (int(part, 16) for part in stream[len(self.stream_prefix) :].split("."))
         return FileKey(device, inode, generation)
 
-    def _drop_gone(self, found: Iterable[WatchedFile]) -> list[FileKey]:
-        """Drops what is remembered of files that will not come back; which they were."""
+    def _drop_gone(self, found: Iterable[WatchedFile]) -> dict[FileKey, Mark]:
+        """Drops what is remembered of files that will not come back, and returns it."""
         peopled = {os.path.dirname(file.path) for file in found if file.key not in self._rescued}
         places = Places()
         gone = [key for key, mark in self._marks.items() if not self._may_come_back(key, mark, peopled, places)]
         for key in gone:
-            del self._marks[key]
             self._durable_marks.pop(key, None)
-        return gone
+        return {key: self._marks.pop(key) for key in gone}
 
     def _place(self, file: WatchedFile) -> Place:
         """What of a file a start without channels need not read again."""
@@ -465,7 +493,22 @@ class Memory:
     def _may_come_back(self, key: FileKey, mark: Mark, peopled: set[str], places: Places) -> bool:
         if key in self._handed_over and not self.mine(key.identity):
             return False
-        return os.path.dirname(mark.path) not in peopled or places.in_directory(key.identity, mark.path)
+        return os.path.dirname(mark.path) not in peopled or self._is_there(key, mark, places)
+
+    def _is_there(self, key: FileKey, mark: Mark, places: Places) -> bool:
+        """True when a file is still in its directory, or nobody can look. Its inode may be another file's by now."""
+        try:
+            path = places.of(key.identity, os.path.dirname(mark.path))
+            if path is None:
+                return False
+            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return True
+        try:
+            stat = os.fstat(fd)
+            return key_of(fd, stat) == key or mark.fits(fd, stat.st_size)
+        finally:
+            os.close(fd)
 
     def _with_siblings(self, listed: list[FlumePosition]) -> list[FlumePosition]:
         """Our entries, and those of the source's other workers as they last saved them."""

@@ -12,7 +12,8 @@ now, it keeps under the run in which it was written, so that it is never newer t
     content     "shipper-tail 1 <generation> <bytes> <crc32>\\n" + JSON
     JSON        {"run": n, "epoch": n, "json": [[crc, bytes], ...], ["apart": true,]
                  "kept": [run, ...],     of the last entries below: they were only kept, since those runs
-                 "files": [[device, inode, generation, offset, anchor], ...]}
+                 "files": [[device, inode, generation, offset, anchor], ...],
+                 "ended": [[device, inode, generation], ...]}
 
 Slots without `kept` are of a release that wrote what it kept under its own run. Of those the slot of the file's worker
 counts, if the files are dealt to as many workers as then; if not, the furthest place that fits the file.
@@ -48,6 +49,7 @@ class Remembered:
         written: (checksum, length) of the Flume JSON as we wrote it last; two while it is being replaced.
         marks, runs: of each file the place that counts, and the run in which it was written.
         others: places that may count as well: the one that fits its file, and is the furthest.
+        ended: files that need not be there: they were read to their end, or that they are gone was said.
         handed_over: files of which the slot of their worker has the place that counts.
     """
 
@@ -60,6 +62,7 @@ class Remembered:
     runs: dict[FileKey, int] = field(default_factory=dict)
     others: dict[FileKey, list[Mark]] = field(default_factory=dict)
     handed_over: set[FileKey] = field(default_factory=set)
+    ended: set[FileKey] = field(default_factory=set)
 
 
 class _Entry(NamedTuple):
@@ -108,6 +111,9 @@ class PositionStore:
                 entries[key].append(entry)
             if run >= remembered.run:
                 remembered.run, remembered.apart = run, bool(content.get("apart"))
+            ended = content.get("ended", [])
+            assert isinstance(ended, list)
+            remembered.ended.update(FileKey(*key) for key in ended)
             remembered.epoch = max(remembered.epoch, int(str(content["epoch"])))
             remembered.written.update((int(crc), int(length)) for crc, length in written)
         unsure = {int(stem.rpartition("-")[2]) for stem, (_, content) in newest.items() if "kept" not in content}
@@ -131,9 +137,12 @@ class PositionStore:
         marks: Iterable[tuple[FileKey, int, str]],
         kept: Sequence[tuple[int, FileKey, Mark]] = (),
         *,
+        ended: Iterable[FileKey] = (),
         sync: bool = False,
     ) -> None:
         """Overwrites the older slot; `kept` are places that were written in the runs that stand before them.
+
+        `ended` is what `Remembered` will say.
 
         If the process dies inside, the newer slot is whole, and so are the places of one save before.
         """
@@ -142,6 +151,7 @@ class PositionStore:
         files += [[key.device, key.inode, key.generation, mark.offset, mark.anchor] for _, key, mark in kept]
         content: dict[str, object] = {"run": run, "epoch": epoch, "json": sorted(written)}
         content |= {"kept": [since for since, _, _ in kept], "files": files}
+        content["ended"] = [[key.device, key.inode, key.generation] for key in ended]
         if self._apart:
             content["apart"] = True
         body = json.dumps(content, separators=(",", ":")).encode("ascii")

@@ -96,7 +96,7 @@ class Tail:
         self._read_rescued()  # before another file can have an inode that was that of one of them
         self._sweep(self._clock.monotonic_s())
         for file, mark in self._memory.misfits:
-            self._copies.go_on(file, mark)  # truncated while nobody looked
+            self._go_on_anew(file, mark)
         if not self._memory.empty:
             for file in self._files:
                 if not file.offset:
@@ -188,6 +188,17 @@ class Tail:
     def trouble(self) -> str:
         """The files that can't be read now, as a sentence."""
         return self._files.unread.sentence()
+
+    def _go_on_anew(self, file: WatchedFile, mark: Mark) -> None:
+        """A file that was truncated or written anew while nobody looked."""
+        in_copy = self._copies.go_on(file, mark)
+        if file.offset:
+            return  # an older place fits
+        what = f"{file.path} is no longer what was read last time, up to byte {mark.offset}: reading it from its"
+        if in_copy:
+            self._say("info", f"{what} beginning, and the rest of what it was from its copy")
+        else:
+            self._say("warning", f"{what} beginning; what was written behind that byte and not read is gone")
 
     # --- files that are there only as long as they are held open
 
