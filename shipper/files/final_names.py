@@ -178,10 +178,12 @@ class FinalNames:
         self._journal.renamed_to(record.number, final)
 
     def _free_name(self, store: Store, key: str) -> str:
+        taken = 0
         while True:
-            path, final = self._naming.next(key)
+            path, final = self._naming.next(key, taken)
             if store.stat(final) is None and store.stat(path) is None:
                 return final
+            taken += 1
 
     def _missing(self, one: _Waiting, error: FileNotFoundError) -> None:
         record = one.record

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
 from collections.abc import Collection, Iterable
 
@@ -69,8 +70,8 @@ class OpenFiles:
             OSError: it can't be made.
         """
         now_ms = self._clock.now_ms()
-        while True:
-            path, final = self._naming.next(key)
+        for taken in itertools.count():
+            path, final = self._naming.next(key, taken)
             if final != path and self._store.stat(final) is not None:
                 continue
             if self._store.cuts and self._store.stat(path) is not None:  # else one question less, `create` says it too
@@ -78,7 +79,7 @@ class OpenFiles:
             number = self._journal.begin(key, path, final, now_ms, self._recipe.name, self._here)
             try:
                 handle = self._store.create(path)
-            except FileExistsError:  # somebody was faster: it is theirs
+            except FileExistsError:  # it is theirs, closed or not
                 self._journal.gone([number])
                 continue
             except TimeoutError:

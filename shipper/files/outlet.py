@@ -19,6 +19,9 @@ from shipper.files.roll import RollLimits
 from shipper.files.store import Store
 from shipper.sinks.sink import SinkContext
 
+#: Two that write side by side meet a name or two of each other; who meets more is behind, and doubles his steps.
+_SINGLE_STEPS, _DOUBLINGS = 4, 20
+
 
 @dataclass(frozen=True, kw_only=True)
 class RollingPlan:
@@ -47,11 +50,24 @@ class RollingPlan:
 class Naming(Protocol):
     """Names for the files of a bucket."""
 
-    def next(self, key: str) -> tuple[str, str]:
-        """The name of a new file while it is written, and after; a later pair on every call."""
+    def next(self, key: str, taken: int = 0) -> tuple[str, str]:
+        """The name of a new file while it is written, and after; a later pair on every call.
+
+        Args:
+            taken: so many names before this one were somebody else's, all in a row: the next one is a `step` further.
+        """
 
     def retired(self, key: str) -> None:
         """The bucket has no open file any more."""
+
+
+def step(taken: int) -> int:
+    """How much further a counter goes behind so many names that were taken, all in a row.
+
+    Another writer of these names may be hours ahead, and each name costs a question at the store. The bound keeps a
+    counter that begins at the clock's milliseconds near to it.
+    """
+    return 1 << min(max(taken - _SINGLE_STEPS, 0), _DOUBLINGS)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ from shipper.api import (
 )
 from shipper.files.format import serializer_doubts, serializer_problems, serializer_recipe
 from shipper.files.local import LocalStore
-from shipper.files.outlet import Outlet, RollingPlan
+from shipper.files.outlet import Outlet, RollingPlan, step
 from shipper.files.roll import RollLimits
 from shipper.files.rolling_sink import RollingSink
 
@@ -115,12 +115,12 @@ class _Names:
         self._stamp = str(clock.now_ms())
         self._count = 0
 
-    def next(self, key: str) -> tuple[str, str]:
+    def next(self, key: str, taken: int = 0) -> tuple[str, str]:
         if self._options.path_manager == _ROLLTIME:
             now = datetime.fromtimestamp(self._clock.now_ms() / 1000).strftime("%Y%m%d%H%M%S")
             if now != self._stamp:
                 self._stamp, self._count = now, 0
-        self._count += 1
+        self._count += step(taken)
         extension = f".{self._options.extension}" if self._options.extension else ""
         name = f"{key}/{self._options.prefix}{self._stamp}-{self._count}{extension}"
         return name, name

@@ -15,6 +15,7 @@ from shipper.clock import SystemClock
 from shipper.config.field import read_options
 from shipper.files.extent import Extent, last_of, tail_of
 from shipper.files.journal import Journal
+from shipper.files.store import Explained
 from shipper.sinks.hdfs.cluster import Cluster as Client
 from shipper.sinks.hdfs.config import HdfsOptions
 from shipper.sinks.hdfs.hadoop_settings import CONF_DIR
@@ -340,6 +341,42 @@ def test_two_workers_with_one_prefix_do_not_meet(hdfs: Cluster, tmp_path: Path) 
     workers[0].close()
     assert workers[0].rows() == expected(12)
     assert len(workers[0].files()) == 12
+
+
+@pytest.mark.usefixtures("web")
+def test_a_name_under_which_somebody_has_a_file_open_is_stepped_over(hdfs: Cluster, tmp_path: Path) -> None:
+    """In the same transaction; and his lease stays his. Two agents with one path and prefix meet all the time."""
+    folder = hdfs.folder()
+    running, other = (Running(hdfs, folder, tmp_path / name, rollCount="1") for name in "ab")
+    running.commit(0)
+    [path] = running.files()
+    start, _, number = path.removesuffix(".tmp").rpartition(".")
+    theirs = other.sink._store.create(f"{start}.{int(number) + 1}.tmp")
+    theirs.write(b"somebody's\n")
+    other.sink._store.flush()
+    running.commit(1, 2)
+    theirs.write(b"and more\n")
+    other.sink._store.flush()
+    assert hdfs.read(f"{start}.{int(number) + 1}.tmp") == b"somebody's\nand more\n"
+    theirs.close()
+    other.sink.close()
+    running.sink.close()
+    assert running.rows() == [b"and more", *expected(3), b"somebody's"]
+
+
+@pytest.mark.usefixtures("web")
+def test_appending_to_a_file_that_somebody_holds_says_so(hdfs: Cluster, tmp_path: Path) -> None:
+    """There it is no name to step over."""
+    folder = hdfs.folder()
+    running, other = (Running(hdfs, folder, tmp_path / name) for name in "ab")
+    running.commit(0)
+    [path] = running.files()
+    store = other.sink._store
+    assert isinstance(store, HdfsStore)
+    with pytest.raises(Explained, match="another client is writing that file and holds its lease"):
+        store._beside.call(store._cluster.append(path))
+    other.sink.close()
+    running.close()
 
 
 @pytest.mark.usefixtures("web")

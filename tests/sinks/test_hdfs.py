@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import threading
 import zlib
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 
 from shipper.api import ComponentFailed, EventBatch, Refused
 from shipper.config.field import Finding, read_options
+from shipper.files.local import LocalStore
+from shipper.files.store import FileStatus
 from shipper.sinks.hdfs.config import HdfsOptions
 from shipper.sinks.hdfs.sink import HdfsSink
 from shipper.testing.fakes import sink_context
@@ -276,6 +279,31 @@ def test_a_name_that_is_taken_is_stepped_over(tmp_path: Path) -> None:
     running.deliver(b"a")
     running.sink.close()
     assert running.files() == {"FlumeData.N235": b"final", "FlumeData.N236.tmp": b"open", "FlumeData.N237": b"a\n"}
+
+
+def test_somebody_who_is_thousands_of_names_ahead_is_passed_with_a_few_questions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """He has the same path and prefix, and began some seconds later. The names keep their form."""
+    asked: list[str] = []
+    stat = LocalStore.stat
+
+    def counted(store: LocalStore, path: str) -> FileStatus | None:
+        asked.append(path)
+        return stat(store, path)
+
+    monkeypatch.setattr(LocalStore, "stat", counted)
+    running = Running(tmp_path)
+    running.out.mkdir()
+    for number in range(START_MS + 1, START_MS + 5001):
+        (running.out / f"FlumeData.{number}").touch()
+    asked.clear()
+    running.deliver(b"a")
+    assert len(asked) < 40
+    running.sink.close()
+    [name] = [name for name, content in running.files().items() if content]
+    assert re.fullmatch(r"FlumeData\.N?\d+", name)
+    assert START_MS + 5000 < int(name.replace("N", str(START_MS)[:-3]).partition(".")[2]) < START_MS + 10_100
 
 
 def test_a_final_name_that_was_taken_meanwhile_is_not_overwritten(tmp_path: Path) -> None:

@@ -148,11 +148,15 @@ class Assignments:
         with self._lock:
             self._journal.identified(work.record.number, identity)
 
-    def rename(self, work: Work) -> None:
-        """The names of the file belong to somebody else: it gets others. It was not made yet."""
+    def rename(self, work: Work, taken: int = 0) -> None:
+        """The names of the file belong to somebody else: it gets others. It was not made yet.
+
+        Args:
+            taken: as `Naming.next`.
+        """
         with self._lock:
             before = work.record
-            path, final = self._naming.next(before.key)
+            path, final = self._naming.next(before.key, taken)
             number = self._journal.begin(before.key, path, final, before.opened_ms, before.recipe, before.store)
             work.record = self._records[os.path.basename(work.stage)] = self._journal.records[number]
             self._journal.gone([before.number])

@@ -135,6 +135,7 @@ class Maker:
             self._store.delete(record.path)
 
     def _create(self, work: Work) -> Making:
+        taken = 0
         while True:
             record = work.record
             try:
@@ -142,7 +143,8 @@ class Maker:
                     raise FileExistsError
                 handle = self._store.create(record.path)
             except FileExistsError:  # somebody else's, who has the same names
-                self._assignments.rename(work)
+                taken += 1
+                self._assignments.rename(work, taken)
                 continue
             self._assignments.identified(work, handle.identity)
             settings = settings_of(record)

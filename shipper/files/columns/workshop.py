@@ -87,8 +87,9 @@ class Workshop(FileWatcher):
 
     # --- what the write path tells
 
-    def next(self, key: str) -> tuple[str, str]:
-        """The names of a new stage while it grows, and when it is whole: a file of the bucket `key` is to be made."""
+    def next(self, key: str, taken: int = 0) -> tuple[str, str]:
+        """The names of a new stage while it grows, and when it is whole: a file of the bucket `key` is to be made.
+        Nobody else has such names."""
         base = f"{self.folder}/{self._assignments.new(key)}"
         return base + places.OPEN_SUFFIX, base + places.WHOLE_SUFFIX
 

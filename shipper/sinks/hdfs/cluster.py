@@ -103,7 +103,8 @@ class Cluster(FileSystem):
             overwrite=overwrite, create_parent=True,
             replication=replicas or self.settings.replication, block_size=self.settings.block_bytes,
         )  # fmt: skip
-        return ClusterWriter(self, path, await self.within(lambda: self._client.create(path, options), path))
+        writer = await self.new(lambda: self._client.create(path, options), path, overwrite)
+        return ClusterWriter(self, path, writer)
 
     async def append(self, path: str) -> ClusterWriter:
         return ClusterWriter(self, path, await self.within(lambda: self._client.append(path), path))

@@ -7,13 +7,15 @@ sentence. All coroutines run in the thread that `connect` ran in.
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
 from shipper.files.store import FileStatus
 from shipper.sinks.hdfs.hadoop_settings import HadoopSettings
-from shipper.sinks.hdfs.troubles import Silent, passes, translated
+from shipper.sinks.hdfs.troubles import Silent, is_taken, passes, translated
 
 T = TypeVar("T")
 _PAUSE_S = 0.2
@@ -89,6 +91,23 @@ class FileSystem(ABC):
                     raise translated(problem, path) from problem
             await asyncio.sleep(_PAUSE_S)
 
+    async def new(self, call: Callable[[], Awaitable[T]], path: str, overwrite: bool) -> T:
+        """The result of a call that makes a file. A name under which somebody has a file open is taken, like that of a
+        closed file: unless it is to be overwritten, there is nothing to wait for.
+
+        Raises:
+            FileExistsError: the name is taken.
+            OSError: as `within`.
+        """
+        if overwrite:
+            return await self.within(call, path)
+        try:
+            return await self.within(call, path, again=lambda problem: passes(problem) and not is_taken(problem))
+        except OSError as problem:
+            if is_taken(problem.__cause__):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path) from problem
+            raise
+
     async def _reason(self, path: str) -> OSError:
         """Why there was no answer: no NameNode listens, or one listens and is silent."""
         refused: OSError | None = None
@@ -114,6 +133,9 @@ class FileSystem(ABC):
 
         Args:
             replicas: on how many DataNodes; None = as the settings say, or the NameNode.
+
+        Raises:
+            FileExistsError: the name is taken, perhaps by a file that somebody has open.
         """
 
     @abstractmethod

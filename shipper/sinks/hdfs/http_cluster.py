@@ -14,19 +14,18 @@ from __future__ import annotations
 
 import json
 import urllib.parse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 from shipper.files.store import FileStatus
 from shipper.sinks.hdfs.exchange import exchange_bytes
 from shipper.sinks.hdfs.file_system import FileSystem
 from shipper.sinks.hdfs.hadoop_settings import HadoopSettings
-from shipper.sinks.hdfs.troubles import passes
+from shipper.sinks.hdfs.troubles import is_held, passes
 
 _SEIZED = ".seized.tmp"
 #: Of Java's exceptions, those that are errors of Python's.
 _ERRORS = {"FileNotFoundException": FileNotFoundError, "FileAlreadyExistsException": FileExistsError}
-#: A file that somebody has open, or had open until a moment ago.
-_IN_USE = ("AlreadyBeingCreated", "RecoveryInProgress")
 _STANDBY = "StandbyException"
 #: How an APPEND is refused before a byte of it is in the file, and will not be in a moment.
 _AT_ONCE = (_STANDBY, "is not sufficiently replicated yet")
@@ -80,10 +79,11 @@ class HttpCluster(FileSystem):
     # --- files
 
     async def create(self, path: str, overwrite: bool = False, replicas: int | None = None) -> HttpWriter:
-        await self._call(
+        request = self._request(
             "PUT", path, "CREATE", b"", overwrite=str(overwrite).lower(), permission="644",
             replication=self.settings.replication, blocksize=self.settings.block_bytes,
         )  # fmt: skip
+        await self.new(request, path, overwrite)
         return HttpWriter(self, path)
 
     async def append(self, path: str) -> HttpWriter:
@@ -123,7 +123,7 @@ class HttpCluster(FileSystem):
         try:
             await self.append_bytes(path, b"")
         except OSError as problem:
-            if any(mark in str(problem.__cause__) for mark in _IN_USE):
+            if is_held(problem.__cause__):
                 return False
             raise
         return True
@@ -164,8 +164,17 @@ class HttpCluster(FileSystem):
         """What an operation answers.
 
         Args:
-            content: it takes some, which goes to the DataNode that the NameNode names.
             again: as `within`.
+        """
+        return await self.within(self._request(method, path, verb, content, **more), path, again=again)
+
+    def _request(
+        self, method: str, path: str, verb: str, content: bytes | None = None, **more: object
+    ) -> Callable[[], Coroutine[Any, Any, bytes]]:
+        """A call that asks for an operation.
+
+        Args:
+            content: it takes some, which goes to the DataNode that the NameNode names.
         """
         query = urllib.parse.urlencode(
             {"op": verb, **self._who, **{key: one for key, one in more.items() if one is not None}}
@@ -189,7 +198,7 @@ class HttpCluster(FileSystem):
                     break
             raise refusal
 
-        return await self.within(call, path, again=again)
+        return call
 
 
 def _refused_at_once(problem: BaseException) -> bool:

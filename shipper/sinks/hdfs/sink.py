@@ -2,7 +2,8 @@
 
 While a file is written it is `<path>/<inUsePrefix><prefix>.<counter><suffix><inUseSuffix>`, and then
 `<path>/<prefix>.<counter><suffix>`. The counter of a path and prefix begins at the clock's milliseconds and goes up
-by one a file; a name that is taken is stepped over, and nothing is ever overwritten.
+by one a file. A name that is taken, by a file that somebody has open, too, is stepped over, further the more of them
+there are, and nothing is ever overwritten.
 
 After a death the sink goes on with the files it had open, cut to what was delivered, and finishes the renames that
 were due: nothing is lost, nothing comes twice, and no file keeps its in-use name. A compressed file has one complete
@@ -33,7 +34,7 @@ from shipper.files.elsewhere import Elsewhere
 from shipper.files.escapes import Template
 from shipper.files.format import recipe_of, serializer_recipe
 from shipper.files.open_file import Recipe
-from shipper.files.outlet import Outlet, RollingPlan
+from shipper.files.outlet import Outlet, RollingPlan, step
 from shipper.files.packers import Packers
 from shipper.files.roll import RollLimits
 from shipper.files.rolling_sink import RollingSink
@@ -255,11 +256,11 @@ class _Names:
         self._counters: dict[str, int] = {}
         self._highest_retired = 0
 
-    def next(self, key: str) -> tuple[str, str]:
+    def next(self, key: str, taken: int = 0) -> tuple[str, str]:
         counter = self._counters.get(key)
         if counter is None:
             counter = max(self._clock.now_ms(), self._highest_retired)
-        counter = self._counters[key] = counter + 1
+        counter = self._counters[key] = counter + step(taken)
         folder, _, prefix = key.rpartition("/")
         name = f"{prefix}.{counter}{self._suffix}"
         return f"{folder}/{self._in_use_prefix}{name}{self._in_use_suffix}", f"{folder}/{name}"

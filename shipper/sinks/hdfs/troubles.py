@@ -53,6 +53,7 @@ _KNOWN: tuple[tuple[str, int, str | None, str], ...] = (
     ("failed to lookup address", errno.EHOSTUNREACH, "the NameNode's name is not known here",
      "check hdfs.path; a nameservice needs its hdfs-site.xml, with -c or HADOOP_CONF_DIR"),
 )  # fmt: skip
+_HELD = ("AlreadyBeingCreated", "RecoveryInProgress")
 #: Come and go by themselves: a NameNode that is busy, not there, or not the active one yet; the last block of a file
 #: that was just closed, of which no DataNode has told yet.
 _PASSING = (
@@ -75,6 +76,16 @@ def translated(problem: BaseException, path: str) -> OSError:
         return FileExistsError(errno.EEXIST, first_line(text), path)
     number = problem.errno if isinstance(problem, OSError) and problem.errno else errno.EIO
     return Explained(number, first_line(text) or type(problem).__name__, _WAITS, path)
+
+
+def is_held(problem: BaseException | None) -> bool:
+    """True when somebody has that file open for writing, or had until a moment ago."""
+    return any(mark in str(problem) for mark in _HELD)
+
+
+def is_taken(problem: BaseException | None) -> bool:
+    """True when a file can't be made since there is one of that name, closed or open."""
+    return isinstance(problem, FileExistsError) or is_held(problem)
 
 
 def passes(problem: BaseException) -> bool:
