@@ -11,7 +11,9 @@ from hdfs.shipping import Shipment
 
 from shipper.api import EventBatch, RetryLater
 from shipper.config.field import read_options
+from shipper.sinks.hdfs import hadoop_settings
 from shipper.sinks.hdfs.config import HdfsOptions
+from shipper.sinks.hdfs.hadoop_settings import HadoopSettings
 from shipper.sinks.hdfs.sink import HdfsSink
 from shipper.testing.fakes import sink_context
 
@@ -68,6 +70,28 @@ def test_over_http_a_worker_that_is_not_quite_dead_reaches_no_file(
     assert not [path for path in hdfs.files(folder) if path.endswith(".tmp")]
     assert [line for level, line in said if level == "warning" and "it ends with what was delivered to it" in line]
     dead._store.close()
+
+
+@pytest.mark.parametrize("default", [False, True])
+def test_without_a_port_it_is_that_of_hadoop(
+    hdfs: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, default: bool
+) -> None:
+    """In hdfs.path and in fs.defaultFS. (Here the port of the tests' NameNode is in its place.)"""
+    host, _, port = hdfs.uri.rpartition(":")
+    monkeypatch.setattr(hadoop_settings, "_RPC_PORT", int(port))
+    monkeypatch.setenv("HADOOP_CONF_DIR", str(hdfs.conf({"fs.defaultFS": f"{host}/"})))
+    folder = hdfs.folder()
+    sink, _ = opened(f"hdfs://{folder}" if default else f"{host}{folder}", tmp_path, 0)
+    commit(sink, b"one")
+    sink.close()
+    assert hdfs.read_all(folder) == b"one\n"
+
+
+def test_a_nameservice_and_a_port_that_was_given_stay_as_they_are() -> None:
+    settings = HadoopSettings("", {"dfs.ha.namenodes.ns1": "nn1,nn2"})
+    urls = ["hdfs://ns1", "hdfs://host:9000", "hdfs://[::1]:9000"]
+    assert [settings.with_port(url) for url in urls] == urls
+    assert settings.with_port("hdfs://[::1]") == "hdfs://[::1]:8020"
 
 
 def test_mount_points_lead_to_a_cluster(hdfs: Cluster, tmp_path: Path) -> None:

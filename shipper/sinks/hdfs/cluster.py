@@ -91,7 +91,7 @@ class Cluster(FileSystem):
         once_each = {_ATTEMPTS: str(len(self.servers()) - 1)}
         try:
             self._client = hdfs_native.AsyncClient(
-                self.url, once_each, self.settings.folder or None,
+                self.settings.with_port(self.url), once_each, self.settings.folder or None,
                 kerberos_principal=self._login.named(), kerberos_keytab=self._login.keytab,
             )  # fmt: skip
         except Exception as problem:

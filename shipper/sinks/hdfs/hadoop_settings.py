@@ -19,6 +19,7 @@ from shipper.api import ComponentFailed, size
 CONF_DIR = "SHIPPER_CONF_DIR"
 _RPC_PORT, _WEB_PORT = 8020, 9870
 _REFERENCE = re.compile(r"\$\{([^}$ ]+)\}")
+_PORT = re.compile(r":\d+$")
 _INCLUDE = "{http://www.w3.org/2001/XInclude}include"
 
 
@@ -32,7 +33,7 @@ class HadoopSettings:
     @property
     def default_url(self) -> str:
         """`fs.defaultFS`, "" when nothing says it."""
-        return self.get("fs.defaultFS") or self.get("fs.default.name")
+        return (self.get("fs.defaultFS") or self.get("fs.default.name")).rstrip("/")
 
     def get(self, name: str) -> str:
         """The value of a setting with its references filled in, "" when there is none."""
@@ -63,6 +64,13 @@ class HadoopSettings:
         """Host and RPC port of each NameNode of a cluster."""
         hosts = [self.get(f"dfs.namenode.rpc-address.{authority}.{node}") for node in self._nodes(authority)]
         return [_host_port(host, _RPC_PORT) for host in hosts if host] or [_host_port(authority, _RPC_PORT)]
+
+    def with_port(self, url: str) -> str:
+        """The URL of a cluster as the client wants it: with the NameNode's RPC port, unless it is a nameservice."""
+        authority = url.partition("://")[2]
+        if self._nodes(authority) or _PORT.search(authority):
+            return url
+        return f"{url.rstrip(':')}:{_RPC_PORT}"
 
     def mounted(self, table: str, path: str) -> str:
         """The address behind a path of mount points (`viewfs://TABLE/PATH`), "" when none of them leads there."""
