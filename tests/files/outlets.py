@@ -15,7 +15,7 @@ from shipper.testing.fakes import sink_context
 class NoNames:
     """No file is begun."""
 
-    def next(self, key: str) -> tuple[str, str]:
+    def next(self, key: str, taken: int = 0) -> tuple[str, str]:
         raise AssertionError(f"a file of {key} is begun")
 
     def retired(self, key: str) -> None: ...

@@ -9,8 +9,9 @@ from hdfs.cluster import Cluster
 from hdfs.kills import campaign
 from hdfs.shipping import Shipment
 
-from shipper.api import EventBatch, RetryLater
+from shipper.api import ComponentFailed, EventBatch, RetryLater
 from shipper.config.field import read_options
+from shipper.sinks.hdfs import cluster as client
 from shipper.sinks.hdfs import hadoop_settings
 from shipper.sinks.hdfs.config import HdfsOptions
 from shipper.sinks.hdfs.hadoop_settings import HadoopSettings
@@ -92,6 +93,28 @@ def test_a_nameservice_and_a_port_that_was_given_stay_as_they_are() -> None:
     urls = ["hdfs://ns1", "hdfs://host:9000", "hdfs://[::1]:9000"]
     assert [settings.with_port(url) for url in urls] == urls
     assert settings.with_port("hdfs://[::1]") == "hdfs://[::1]:8020"
+
+
+def test_without_kerberos_files_are_those_of_the_proxy_user(hdfs: Cluster, tmp_path: Path) -> None:
+    """And nothing is done that he may not do."""
+    folder = hdfs.folder()
+    hdfs.rest("PUT", folder, "MKDIRS")
+    with Shipment(tmp_path, hdfs, folder=folder, sink={"hdfs.proxyUser": "bob"}) as shipment:
+        shipment.start()
+        shipment.more()
+        shipment.until_says("Permission denied: user=bob")
+        hdfs.rest("PUT", folder, "SETPERMISSION", permission="777")
+        shipment.settle()
+        owners = [status["owner"] for path in shipment.files() if (status := hdfs.status(path)) is not None]
+    assert owners == ["bob"]
+
+
+def test_two_proxy_users_in_one_process_are_refused(
+    hdfs: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "_KEPT", [("bob", None)])
+    with pytest.raises(ComponentFailed, match=r"hdfs.proxyUser = \(not set\): another sink of this group has .* = bob"):
+        opened(f"{hdfs.uri}{hdfs.folder()}", tmp_path, 0)
 
 
 def test_mount_points_lead_to_a_cluster(hdfs: Cluster, tmp_path: Path) -> None:

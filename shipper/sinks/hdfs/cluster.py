@@ -13,18 +13,21 @@ from typing import Any
 
 import hdfs_native
 
+from shipper.api import ComponentFailed
 from shipper.files.store import FileStatus
 from shipper.sinks.hdfs.file_system import FileSystem, never
 from shipper.sinks.hdfs.hadoop_settings import HadoopSettings
 from shipper.sinks.hdfs.troubles import translated
 
-_PROXY = "HADOOP_PROXY_USER"
+#: From where the library takes who it is, at each connection: with Kerberos whom to act for, which the NameNode allows
+#: or not (hadoop.proxyuser.*); without, who to be, and the NameNode believes it.
+_PROXY_USER, _USER = "HADOOP_PROXY_USER", "HADOOP_USER_NAME"
 #: How often the library tries again, over all NameNodes. Trying one that it tried before it would sleep first, which in
 #: 0.14.7 ends in a panic: so it tries each of them once, and all the rest is done here.
 _ATTEMPTS = "dfs.client.failover.max.attempts"
-#: All clients of this process, one a sink. One that is collected while one of its own threads has the interpreter
-#: panics there; so none ever is.
-_KEPT: list[Any] = []
+#: All clients of this process, one a sink, and whom each acts for. One that is collected while one of its own threads
+#: has the interpreter panics there; so none ever is.
+_KEPT: list[tuple[str | None, Any]] = []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +89,7 @@ class Cluster(FileSystem):
         self._client: Any = None
 
     async def connect(self) -> None:
-        if self._login.proxy_user:
-            os.environ[_PROXY] = self._login.proxy_user
+        self._act()
         once_each = {_ATTEMPTS: str(len(self.servers()) - 1)}
         try:
             self._client = hdfs_native.AsyncClient(
@@ -96,7 +98,23 @@ class Cluster(FileSystem):
             )  # fmt: skip
         except Exception as problem:
             raise translated(problem, self.url) from problem
-        _KEPT.append(self._client)
+        _KEPT.append((self._login.proxy_user, self._client))
+
+    def _act(self) -> None:
+        """The whole process acts for the proxy user from here on.
+
+        Raises:
+            ComponentFailed: it acts for somebody else already.
+        """
+        wanted = self._login.proxy_user
+        for other, _ in _KEPT:
+            if other != wanted:
+                raise ComponentFailed(f"hdfs.proxyUser = {wanted or '(not set)'}: another sink of this group has "
+                                      f"hdfs.proxyUser = {other or '(not set)'}, and all sinks of a group "
+                                      "that write to hdfs:// act for one user: give them the same one, or take them "
+                                      "out of the group")  # fmt: skip
+        if wanted:
+            os.environ[_PROXY_USER] = os.environ[_USER] = wanted
 
     async def create(self, path: str, overwrite: bool = False, replicas: int | None = None) -> ClusterWriter:
         options = hdfs_native.WriteOptions(  # the library itself does not look into the settings

@@ -140,7 +140,7 @@ class HdfsOptions(Options):
     kerberos_keytab: str | None = option("hdfs.kerberosKeytab", text, None,
         help="The file with the key of the principal.")  # fmt: skip
     proxy_user: str | None = option("hdfs.proxyUser", text, None,
-        help="Whom to act for on a cluster.")  # fmt: skip
+        help="Whom to act for on a cluster. Over hdfs:// without Kerberos as HADOOP_USER_NAME, unchecked.")  # fmt: skip
 
     @property
     def over_http(self) -> bool:

@@ -36,7 +36,8 @@ def open_store(options: HdfsOptions, say: Callable[[str, str], None]) -> tuple[S
     if scheme_of(f"{place.url}/") == "viewfs":
         place = _mounted(options, settings, place)
     if place.url:
-        store, root = _cluster(options, settings, place.url, say), place.path.replace("{user}", user_name(place.url))
+        user = options.proxy_user or user_name(place.url)
+        store, root = _cluster(options, settings, place.url, say), place.path.replace("{user}", user)
         for sentence in options.without_effect(on_cluster=True):
             say("info", sentence)
         return store, place.url.rstrip("/"), root
@@ -63,7 +64,7 @@ def reopen_store(options: HdfsOptions, name: str, say: Callable[[str, str], None
         return LocalStore()
     settings = find_settings()
     try:
-        return HdfsStore(_file_system(options, settings, name), _web_port(settings, name), say)
+        return HdfsStore(_file_system(options, settings, name), _web_port(options, settings, name), say)
     except ComponentFailed as problem:
         raise Explained(errno.ENXIO, str(problem)) from problem
 
@@ -95,7 +96,7 @@ def _cluster(options: HdfsOptions, settings: HadoopSettings, url: str, say: Call
             f"{settings.replication}: no block is ever on so many DataNodes, and 30 files of each bucket end "
             "early")  # fmt: skip
     try:
-        return HdfsStore(file_system, _web_port(settings, url), say)
+        return HdfsStore(file_system, _web_port(options, settings, url), say)
     except OSError as problem:
         raise ComponentFailed(trouble("work with", url, problem)) from problem
 
@@ -112,5 +113,8 @@ def _file_system(options: HdfsOptions, settings: HadoopSettings, url: str) -> Fi
     return Cluster(url, settings, login, timeout_s)
 
 
-def _web_port(settings: HadoopSettings, url: str) -> WebPort:
-    return WebPort(settings.web_addresses(url), user_name(url))
+def _web_port(options: HdfsOptions, settings: HadoopSettings, url: str) -> WebPort:
+    user = user_name(url)
+    if scheme_of(f"{url}/") != "webhdfs":
+        user = options.proxy_user or user  # whose the files are
+    return WebPort(settings.web_addresses(url), user)

@@ -21,6 +21,8 @@ from shipper.sinks.hdfs.exchange import exchange, exchange_bytes
 _TIMEOUT_S = 10.0
 _PAUSE_S = 0.25
 _DONE = "200"
+#: As the agent was started: a sink that acts for somebody changes it for its client (`cluster.py`).
+_NAMED = os.environ.get("HADOOP_USER_NAME")
 
 
 class WebPort:
@@ -123,7 +125,7 @@ class WebPort:
 
 def user_name(url: str) -> str:
     """Whom a cluster without Kerberos takes us for: $HADOOP_USER_NAME, the user in the URL, or this process' user."""
-    named = os.environ.get("HADOOP_USER_NAME") or url.partition("://")[2].rpartition("@")[0]
+    named = _NAMED or url.partition("://")[2].rpartition("@")[0]
     if named:
         return named
     try:
