@@ -95,6 +95,14 @@ def test_a_nameservice_and_a_port_that_was_given_stay_as_they_are() -> None:
     assert settings.with_port("hdfs://[::1]") == "hdfs://[::1]:8020"
 
 
+def test_at_the_web_port_a_person_hears_which_port_is_wanted(hdfs: Cluster, tmp_path: Path) -> None:
+    sink, _ = opened(f"{hdfs.web.replace('http', 'hdfs')}{hdfs.folder()}", tmp_path, 0)
+    for _ in range(2):  # the client finds out in two ways
+        with pytest.raises(RetryLater, match=r"RPC port \(often 8020 or 9000\)\? Its web port .* webhdfs://HOST:PORT"):
+            commit(sink, b"one")
+    sink.close()
+
+
 def test_without_kerberos_files_are_those_of_the_proxy_user(hdfs: Cluster, tmp_path: Path) -> None:
     """And nothing is done that he may not do."""
     folder = hdfs.folder()

@@ -15,6 +15,12 @@ _WAITS = "nothing is lost, the rows wait in the channel"
 
 _REPORT = f"look at hdfs dfsadmin -report; {_WAITS}"
 
+_CUT_OFF = "the connection was closed without an answer"
+_RIGHT_PORT = (
+    "are the NameNode and the DataNodes up, and is the port in hdfs.path the NameNode's RPC port (often 8020 or 9000)? "
+    f"Its web port (often 9870) is written webhdfs://HOST:PORT/...; {_WAITS}"
+)
+
 #: What is in the text -> errno, what came back (None = the first line of the text), what helps.
 _KNOWN: tuple[tuple[str, int, str | None, str], ...] = (
     ("SafeModeException", errno.EROFS, "the NameNode is in safe mode and takes nothing",
@@ -49,6 +55,8 @@ _KNOWN: tuple[tuple[str, int, str | None, str], ...] = (
     ("Failed to complete file", errno.EIO, "its last block is on no DataNode yet", "look at hdfs dfsadmin -report"),
     ("onnection refused", errno.ECONNREFUSED, "the connection was refused",
      f"is the NameNode up, and is that its RPC port? {_WAITS}"),
+    ("RPC listener disconnected", errno.ECONNRESET, _CUT_OFF, _RIGHT_PORT),
+    ("Broken pipe (os error", errno.ECONNRESET, _CUT_OFF, _RIGHT_PORT),
     (_NO_REACTOR, errno.ECONNREFUSED, "the connection was refused", f"is the NameNode up? {_WAITS}"),
     ("failed to lookup address", errno.EHOSTUNREACH, "the NameNode's name is not known here",
      "check hdfs.path; a nameservice needs its hdfs-site.xml, with -c or HADOOP_CONF_DIR"),
