@@ -57,7 +57,7 @@ class Buckets:
         self._headers = all_headers(templates)
         self._needs_time = any(t.needs_time for t in templates)
         self._resolution_s = min((t.resolution_s for t in templates if t.needs_time), default=1)
-        self._rendered: dict[tuple[int, Texts], Texts] = {}
+        self._rendered: dict[tuple[int, Texts], Texts | str] = {}  # or why there can't be a file
         self._origins: dict[Texts, tuple[int, Texts]] = {}
 
     def groups(self, batch: EventBatch) -> list[Group]:
@@ -66,7 +66,7 @@ class Buckets:
         Each text comes once; rows keep their order.
 
         Raises:
-            Refused: rows without the time that a template needs.
+            Refused: rows without the time that a template needs, or with a path that the store never takes.
         """
         if len(self._rendered) >= _REMEMBERED:
             self._rendered.clear()
@@ -83,30 +83,34 @@ class Buckets:
                 codes = header_codes if codes is None else codes * len(texts) + header_codes
             size *= len(texts)
         if codes is None:
-            return [(self._text(times[0], tuple(texts[0] for texts in values)), batch, None)]
+            found = [self._text(times[0], tuple(texts[0] for texts in values))]
+            return [(_possible(found, np.zeros(batch.rows, np.int64))[0], batch, None)]
         present, inverse = _distinct(codes)
-        found: list[Texts] = []
+        found = []
         for code in present.tolist():
             chosen = []
             for texts in reversed(values):
                 code, index = divmod(code, len(texts))
                 chosen.append(texts[index])
             found.append(self._text(times[code], tuple(reversed(chosen))))
-        return _grouped(batch, found, inverse)
+        return _grouped(batch, _possible(found, inverse), inverse)
 
-    def _text(self, ms: int, headers: Texts) -> Texts:
+    def _text(self, ms: int, headers: Texts) -> Texts | str:
+        """What the templates say; as one text, why there can't be a file of it."""
         key = (ms, headers)
-        texts = self._rendered.get(key)
-        if texts is None:
+        said = self._rendered.get(key)
+        if said is None:
             named = dict(zip(self._headers, headers, strict=True))
             if "" in headers:
                 self._warn(self._without_header([name for name in self._headers if not named[name]]))
             for template in self._templates:
                 if changed := template.changes(named):
                     self._warn(_with_changes(template, changed))
-            texts = self._rendered[key] = tuple(template.render(ms, named) for template in self._templates)
+            texts = tuple(template.render(ms, named) for template in self._templates)
             self._origins[texts] = key
-        return texts
+            excess = self._templates[0].rules.excess("/".join(texts))
+            said = self._rendered[key] = texts if excess is None else self._with_excess(excess)
+        return said
 
     def origin(self, texts: Texts) -> tuple[int, dict[str, str]]:
         """A time in ms and the headers that become these texts; `groups` must have said them last."""
@@ -118,6 +122,12 @@ class Buckets:
         return (
             f"{needing}: there are events with nothing in the header {' and '.join(names)}, so nothing stands in its "
             f"place, as in Flume; an interceptor of type static gives a header to every event that has none"
+        )
+
+    def _with_excess(self, excess: str) -> str:
+        return (
+            f"{self._templates[0].text}: their path would have {excess}: shorten the header "
+            f"{' or '.join(self._headers)}"
         )
 
     # --- times
@@ -196,9 +206,12 @@ class Buckets:
 
 
 def _with_changes(template: Template, names: Sequence[str]) -> str:
+    rules = template.rules
+    also = f", or what {rules.place} refuses ({' '.join(rules.refused)} or a name of its own)" if rules.refused else ""
     return (
         f"{template.text}: there are events whose header {' and '.join(names)} can't stand in a path as it is: it "
-        f"has a part . or .., a control character, or a part that is too long. It is changed: the path stays inside"
+        f"has a part . or .., a control character, or a part that is too long{also}. It is changed: the path stays "
+        f"inside"
     )
 
 
@@ -222,6 +235,15 @@ def _header(batch: EventBatch, name: str) -> tuple[list[str], Codes | None]:
         indices = indices.fill_null(len(texts))
         texts.append("")
     return texts, indices.to_numpy().astype(np.int64)
+
+
+def _possible(found: Sequence[Texts | str], inverse: Codes) -> list[Texts]:
+    """The texts, if files of all of them are possible. Raises Refused for the rows of which that is not true."""
+    refused = {index: one for index, one in enumerate(found) if isinstance(one, str)}
+    if refused:
+        rows = np.flatnonzero(np.isin(inverse, list(refused)))
+        raise Refused(next(iter(refused.values())), tuple(rows.tolist()))
+    return [one for one in found if not isinstance(one, str)]
 
 
 def _distinct(codes: Codes) -> tuple[Codes, Codes]:

@@ -4,9 +4,10 @@ A template is compiled once. What it says depends on a row's time and on some of
 fine the time has to be known, so that the many rows of a batch come down to a few distinct times before any text is
 made. Names of months and days are English whatever the machine's language is.
 
-A header's value may bring folders (`a/b`), as in Flume. It can't leave the folder that the template names: parts that
-are `..` or `.` become `__` and `_`, control characters become `_`, a value can't make the whole path absolute, and a
-part that is too long for a file system is cut and ends in its checksum.
+A header's value may bring folders (`a/b`), as in Flume. It can't leave the folder that the template names, nor bring
+what the store refuses: parts that are `..` or `.` become `__` and `_`, control characters become `_` (on a cluster
+colons too, those of `%c` among them), a value can't make the whole path absolute, and a part that is too long for a
+file system is cut and ends in its checksum (`path_rules.py`).
 
 Rounding is done on the fields of the calendar in the sink's zone. An hour that the clock goes through twice stays the
 one it was; Java takes the second one there, so that `%s` and `%z` differ from Flume's for that hour of the year.
@@ -16,17 +17,16 @@ from __future__ import annotations
 
 import re
 import socket
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
+
+from shipper.files.path_rules import LOCAL, PathRules
 
 _TOKEN = re.compile(r"%(?:([A-Za-z0-9_%])|\{([A-Za-z0-9_.-]+)\}|\[([A-Za-z0-9_.-]+)\])")
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
            "November", "December")  # fmt: skip
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_PART_MOST_BYTES = 200
 _OWN = "\0"  #: marks a `..` of the template itself; values can't have it
 
 #: Milliseconds that a datetime can say: the years 1 to 9999, with a day of room for zones.
@@ -114,6 +114,7 @@ class Template:
         text: as a person wrote it.
         zone: for times.
         rounding: of all times but `%t`; None = none.
+        rules: of the store whose paths it makes.
 
     Attributes:
         headers: names of the headers that it needs.
@@ -122,8 +123,11 @@ class Template:
         unknown: escapes that mean nothing to Flume and give an empty text.
     """
 
-    def __init__(self, text: str, zone: tzinfo = UTC, rounding: Rounding | None = None) -> None:
+    def __init__(
+        self, text: str, zone: tzinfo = UTC, rounding: Rounding | None = None, rules: PathRules = LOCAL
+    ) -> None:
         self.text = text
+        self.rules = rules
         self._zone = zone
         self._rounding = rounding
         self.unknown = tuple(m[0] for m in _TOKEN.finditer(text) if m[1] and m[1] not in _TIMES and m[1] != "t")
@@ -150,7 +154,7 @@ class Template:
 
     def changes(self, headers: Mapping[str, str]) -> list[str]:
         """The headers whose values can't stand in a path as they are."""
-        return [name for name in self.headers if not _fits(headers.get(name, ""))]
+        return [name for name in self.headers if not self.rules.fits(headers.get(name, ""))]
 
     def render(self, ms: int, headers: Mapping[str, str]) -> str:
         """The text for a time (ignored when none is needed) and header values (absent ones are empty)."""
@@ -164,13 +168,15 @@ class Template:
             if piece.kind == "text":
                 parts.append(piece.text)
             elif piece.kind == "header":
-                parts.append(_CONTROL.sub("_", headers.get(piece.text, "")))
+                parts.append(self.rules.value(headers.get(piece.text, "")))
             elif piece.kind == "ms":
                 parts.append(str(ms))
             else:
-                parts.append(_TIMES[piece.text][0](when) if piece.text in _TIMES else "")
+                parts.append(self.rules.value(_TIMES[piece.text][0](when)) if piece.text in _TIMES else "")
         text = "".join(parts)
-        return _confined(text, self._starts_open) if self.headers else text.replace(_OWN, "")
+        if self.headers:
+            text = self.rules.path(text.lstrip("/") if self._starts_open else text)
+        return text.replace(_OWN, "")
 
 
 def problems(text: str) -> list[str]:
@@ -182,6 +188,11 @@ def problems(text: str) -> list[str]:
     if "\0" in text:
         found.append("a path can't have a NUL byte in it")
     return found
+
+
+def literal(text: str) -> str:
+    """A template with `%` in the place of each escape: what the person wrote as it is."""
+    return _TOKEN.sub("%", text)
 
 
 def _resolution(token: str) -> int:
@@ -217,27 +228,6 @@ def _host(name: str) -> str:
     except OSError:
         return "127.0.0.1" if name.lower() == "ip" else host
     return host
-
-
-def _confined(text: str, starts_open: bool) -> str:
-    """`text` without what a header's value must not do to a path."""
-    if starts_open:
-        text = text.lstrip("/")
-    return "/".join(map(_part, text.split("/"))).replace(_OWN, "")
-
-
-def _fits(value: str) -> bool:
-    return not _CONTROL.search(value) and all(_part(part) == part for part in value.split("/"))
-
-
-def _part(part: str) -> str:
-    if part in (".", ".."):
-        return "_" * len(part)
-    raw = part.encode("utf-8", "surrogatepass")
-    if len(raw) > _PART_MOST_BYTES:
-        kept = raw[: _PART_MOST_BYTES - 9].decode("utf-8", "ignore")
-        return f"{kept}-{zlib.crc32(raw):08x}"
-    return part
 
 
 def all_headers(templates: Sequence[Template]) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from functools import cache
 from typing import Literal
 
 from shipper.files.extent import Extent, bytes_in, tail_of
+from shipper.files.path_rules import LOCAL
 from shipper.files.store import Changed, FileStatus
 from shipper.serializers.serializer import Bytes
 
@@ -79,6 +80,7 @@ class LocalStore:
     """
 
     cuts: Literal[True] = True
+    rules = LOCAL
 
     def __init__(self, makes_folders: bool = True) -> None:
         self._makes_folders = makes_folders

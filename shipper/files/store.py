@@ -23,6 +23,7 @@ from typing import Literal, Protocol
 
 from shipper.files.appended_file import StateError
 from shipper.files.extent import Extent
+from shipper.files.path_rules import PathRules
 from shipper.serializers.serializer import Bytes
 
 
@@ -112,6 +113,10 @@ class StoreFile(Protocol):
 
 class _AnyStore(Protocol):
     """What all stores have."""
+
+    @property
+    def rules(self) -> PathRules:
+        """What it takes as a path."""
 
     def create(self, path: str) -> StoreFile:
         """A new, empty file; its folders are made. Raises FileExistsError, and never overwrites."""

@@ -12,6 +12,7 @@ import pytest
 from shipper.api import EventBatch, Refused
 from shipper.files.bucket import Buckets
 from shipper.files.escapes import Rounding, Template, problems
+from shipper.files.path_rules import HDFS, LOCAL, PathRules
 from shipper.files.timezones import zone
 from shipper.testing.fakes import ManualClock
 from tests.vectors import vectors
@@ -150,6 +151,56 @@ def test_a_part_that_no_file_system_takes_is_cut_and_told_apart_by_its_checksum(
     assert one != two
     assert all(len(part.encode()) <= 200 for part in one.split("/"))
     assert Template("/l/%{h}").render(0, {"h": "€" * 100}).encode().count(b"\xe2\x82\xac") == 63
+
+
+@pytest.mark.parametrize(
+    ("template", "value", "path"),
+    [
+        ("/l/%{h}/f", "10.0.0.1:8080", "/l/10.0.0.1_8080/f"),
+        ("/l/%{h}/f", "::1", "/l/__1/f"),
+        ("/l/%{h}/f", ".snapshot", "/l/_snapshot/f"),
+        ("/l/.%{h}/f", "snapshot", "/l/_snapshot/f"),
+        ("/l/%{h}/f", "a.snapshot/.snapshots", "/l/a.snapshot/.snapshots/f"),
+        ("%{h}/f", ".snapshot", "_snapshot/f"),
+        ("/%{h}/f", ".reserved", "/_reserved/f"),
+        ("/l/%{h}/f", ".reserved", "/l/.reserved/f"),  # a name like any other there
+        ("/l/%c", "", "/l/Thu Jan 1 00_00_00 1970"),
+    ],
+)
+def test_what_a_cluster_refuses_is_changed_for_a_cluster(template: str, value: str, path: str) -> None:
+    assert Template(template, rules=HDFS).render(0, {"h": value}) == path
+
+
+def test_what_only_a_cluster_refuses_stays_on_a_disk() -> None:
+    assert Template("/l/%{h}/%c").render(0, {"h": "a:b/.snapshot"}) == "/l/a:b/.snapshot/Thu Jan 1 00:00:00 1970"
+    assert Template("/l/%{h}").changes({"h": "a:b"}) == []
+    assert Template("/l/%{h}", rules=HDFS).changes({"h": "a:b"}) == ["h"]
+
+
+@pytest.mark.parametrize(
+    ("rules", "fits", "too_long"),
+    [
+        (LOCAL, "€" * 60, "/".join(["€" * 60] * 21)),  # 181 bytes a part
+        (HDFS, "/".join(["€" * 60] * 21), "/".join(["y" * 190] * 41)),
+        (HDFS, "/".join("a" * 990), "/".join("a" * 1001)),
+    ],
+)
+def test_only_events_whose_path_is_too_long_for_the_store_are_refused(
+    rules: PathRules, fits: str, too_long: str
+) -> None:
+    made = Buckets(
+        [Template("/l/%{h}", rules=rules), Template("%{p}", rules=rules)], ManualClock(), use_clock=False, remedy=""
+    )
+    values = [fits, too_long, "b", too_long]
+    batch = EventBatch.of([b"x"] * 4, [{"h": value} for value in values])
+    for _ in range(2):  # known by then
+        with pytest.raises(Refused, match=f"/l/%{{h}}: their path would have more than .* {rules.place} takes") as bad:
+            made.groups(batch)
+        assert bad.value.rows == (1, 3)
+        with pytest.raises(Refused) as alone:
+            made.groups(batch.slice(1, 1))
+        assert alone.value.rows == (0,)
+    assert [texts for texts, _, _ in made.groups(batch.slice(0, 1))] == [(f"/l/{fits}", "")]
 
 
 def test_a_missing_and_a_null_header_are_empty() -> None:

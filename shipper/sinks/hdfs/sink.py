@@ -95,8 +95,8 @@ class HdfsSink(RollingSink[HdfsOptions]):
         for sentence in options.small_files():
             context.say("warning", sentence)
         templates = [
-            Template(root, zone, options.rounding),
-            Template(options.file_prefix, zone, options.rounding),
+            Template(root, zone, options.rounding, store.rules),
+            Template(options.file_prefix, zone, options.rounding, store.rules),
         ]
         self._keys: dict[tuple[str, ...], str] = {}
         self._buckets = Buckets(

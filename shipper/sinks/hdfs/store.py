@@ -22,6 +22,7 @@ from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, 
 from typing import Any, Literal, TypeVar
 
 from shipper.files.extent import Extent
+from shipper.files.path_rules import HDFS
 from shipper.files.store import Explained, FileStatus, Untaken
 from shipper.sinks.hdfs.beside import Beside
 from shipper.sinks.hdfs.file_system import FileSystem, Writer
@@ -74,6 +75,7 @@ class HdfsStore:
     """
 
     cuts: Literal[False] = False
+    rules = HDFS
 
     def __init__(self, cluster: FileSystem, web: WebPort, say: Callable[[str, str], None]) -> None:
         self._cluster = cluster
