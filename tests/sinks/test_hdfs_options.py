@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from shipper.api import EventBatch
+from shipper.api import ComponentFailed, EventBatch
 from shipper.config.field import Finding, declarations, read_options
 from shipper.registry import find
+from shipper.sinks.hdfs.address import place_of
 from shipper.sinks.hdfs.config import HdfsOptions
 from shipper.sinks.hdfs.hadoop_settings import HadoopSettings
 from shipper.sinks.hdfs.sink import HdfsSink
@@ -62,6 +63,12 @@ def test_the_defaults_are_flumes() -> None:
         ("fileSuffix", "/x", "no / is possible"),
         ("inUsePrefix", "a/", "no / is possible"),
         ("inUseSuffix", "../x", "no / is possible"),
+        ("path", "hdfs://nn:8020/a:b/%Y", "hdfs.path = hdfs://nn:8020/a:b/%Y: HDFS takes no : in a name"),
+        ("path", "webhdfs://nn:9870/a/%{h:i}", "HDFS takes no : in a name"),
+        ("path", "viewfs://v/logs/.snapshot/x", "HDFS keeps .snapshot for itself"),
+        ("path", "hdfs://nn/.reserved/x", "HDFS keeps /.reserved for itself"),
+        ("path", "hdfs://nn/a/%D/../b", "%D may become several folders"),
+        ("path", "hdfs://nn/a/../../b", "its .. leads to a folder above all others"),
         ("rollCount", "-1", "must be at least 0"),
         ("rollInterval", "a while", "a duration is a number"),
         ("maxOpenFiles", "0", "must be at least 1"),
@@ -77,6 +84,34 @@ def test_a_wrong_value_is_refused_with_what_would_be_right(key: str, value: str,
     assert options is None
     assert [(finding.severity, finding.key) for finding in findings] == [("error", f"hdfs.{key}")]
     assert said in findings[0].message
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("filePrefix", "a:b"), ("filePrefix", "../x"), ("fileSuffix", ".a:b"), ("inUsePrefix", "a:"),
+     ("inUseSuffix", ":tmp"), ("bucketDone", "_a:b")],
+)  # fmt: skip
+def test_a_name_that_a_cluster_refuses_is_refused_for_a_cluster_only(key: str, value: str) -> None:
+    for place, refused in (("hdfs://nn/%Y/%m/%d", True), ("file:///%Y/%m/%d", False)):
+        options, findings = read(path=place, **{key: value})
+        assert (options is None) == refused
+        assert [finding.key for finding in findings if finding.severity == "error"] == [f"hdfs.{key}"] * refused
+
+
+@pytest.mark.parametrize(
+    ("address", "path"),
+    [
+        ("hdfs://nn/dots/a/../b", "/dots/b"),
+        ("hdfs://nn/./a/%Y/./b/", "/a/%Y/b"),
+        ("hdfs://nn/a/..", "/"),
+        ("hdfs://nn/a..b/.c/...", "/a..b/.c/..."),
+        ("hdfs://nn/a//b/", "/a//b/"),
+        ("../x", "/user/x"),
+        ("file:///a/../b", "/a/../b"),
+    ],
+)
+def test_dots_in_the_path_of_a_cluster_are_taken_out_as_by_hadoop(address: str, path: str) -> None:
+    assert place_of(address, "hdfs://nn").path == path
 
 
 @pytest.mark.parametrize(
@@ -198,3 +233,17 @@ def test_mount_points_lead_to_addresses() -> None:
     assert settings.mounted("t", "/logs") == "hdfs://one/data"
     assert settings.mounted("t", "/logsx") == "hdfs://rest/all/logsx"
     assert settings.mounted("other", "/logs") == ""
+
+
+def test_a_name_that_the_default_cluster_refuses_is_said_when_the_sink_opens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No file of Hadoop's is read before the start."""
+    (tmp_path / "core-site.xml").write_text(
+        "<configuration><property><name>fs.defaultFS</name><value>hdfs://nn:8020</value></property></configuration>"
+    )
+    monkeypatch.setenv("HADOOP_CONF_DIR", str(tmp_path))
+    options, findings = read(path="/a:b")
+    assert options is not None, findings
+    with pytest.raises(ComponentFailed, match=r"hdfs\.path = /a:b: HDFS takes no : in a name"):
+        HdfsSink(options).open(sink_context(tmp_path / "state"))

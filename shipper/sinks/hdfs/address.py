@@ -28,7 +28,7 @@ class Place:
 
     Attributes:
         url: as the client wants it, "" for this machine.
-        path: with escapes; relative ones only on this machine.
+        path: with escapes; relative ones only on this machine, and no `.` and `..` on a cluster.
     """
 
     url: str
@@ -82,10 +82,37 @@ def place_of(address: str, default_url: str) -> Place:
     scheme = scheme_of(address)
     if scheme in CLUSTERS:
         authority = _authority(address)
-        return Place(f"{scheme}://{authority}" if authority else default_url, path_of(address))
+        return Place(f"{scheme}://{authority}" if authority else default_url, _resolved(path_of(address)))
     if not scheme and scheme_of(default_url.rstrip("/") + "/") in CLUSTERS:
-        return Place(default_url.rstrip("/"), address if address.startswith("/") else f"/user/{{user}}/{address}")
+        path = address if address.startswith("/") else f"/user/{{user}}/{address}"
+        return Place(default_url.rstrip("/"), _resolved(path))
     return Place("", path_of(address))
+
+
+def dots_problem(path: str) -> str | None:
+    """Why it can't be said where the `..` in a path of a cluster lead; None when it can."""
+    above: list[str] = []
+    for part in path.split("/"):
+        if part != "..":
+            above += [part] if part not in ("", ".") else []
+        elif not above:
+            return "its .. leads to a folder above all others"
+        elif "%" in (left := above.pop()):
+            return f"{left} may become several folders, and what {left}/.. is can't be said: write it without .."
+    return None
+
+
+def _resolved(path: str) -> str:
+    """The path without `.` and `..`, which Hadoop's own clients take out and a NameNode refuses."""
+    if not {".", ".."} & set(path.split("/")):
+        return path
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/" + "/".join(parts)
 
 
 def _authority(address: str) -> str:

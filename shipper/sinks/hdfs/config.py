@@ -30,9 +30,10 @@ from shipper.files.columns.format import FORMATS, ColumnsFormat
 from shipper.files.compress import find_codec
 from shipper.files.done_period import period_problem, whole
 from shipper.files.format import serializer_doubts, serializer_problems
+from shipper.files.path_rules import HDFS
 from shipper.files.sequence_file import find_write_format
 from shipper.files.timezones import time_zone
-from shipper.sinks.hdfs.address import address_problem, scheme_of
+from shipper.sinks.hdfs.address import CLUSTERS, address_problem, dots_problem, path_of, scheme_of
 
 _UNITS = ("second", "minute", "hour")
 _TARGET_BYTES = 128 << 20
@@ -211,6 +212,8 @@ class HdfsOptions(Options):
         ):
             if "/" in value or "\0" in value:
                 found.append((key, f"{key} = {value}: no / is possible in a part of a file name"))
+        if scheme_of(self.path) in CLUSTERS:
+            found += self.cluster_problems()
         if self.round and (unit := self.round_unit.strip().lower()) in _UNITS:
             most = 24 if unit == "hour" else 60
             if not 1 <= self.round_value <= most:
@@ -225,6 +228,25 @@ class HdfsOptions(Options):
         if self.over_http:
             found += self._http_problems()
         found += self._format_problems()
+        return found
+
+    def cluster_problems(self) -> list[tuple[str, str]]:
+        """What no cluster takes in the names of files and folders."""
+        path, prefix = escapes.literal(path_of(self.path)), escapes.literal(self.file_prefix)
+        texts = (
+            ("hdfs.path", self.path, path),
+            ("hdfs.filePrefix", self.file_prefix, f"{prefix}."),  # a name goes on behind it
+            ("hdfs.fileSuffix", self.file_suffix or "", f".{self.file_suffix}"),
+            ("hdfs.inUsePrefix", self.in_use_prefix, self.in_use_prefix),
+            ("hdfs.inUseSuffix", self.in_use_suffix, f".{self.in_use_suffix}"),
+            ("hdfs.bucketDone", self.bucket_done or "", self.bucket_done or ""),
+        )
+        found = [(key, f"{key} = {value}: {said}") for key, value, text in texts for said in HDFS.problems(text)]
+        if (problem := dots_problem(path_of(self.path))) is not None:
+            found.append(("hdfs.path", f"hdfs.path = {self.path}: {problem}"))
+        if {".", ".."} & set(prefix.split("/")[:-1]):
+            found.append(("hdfs.filePrefix", f"hdfs.filePrefix = {self.file_prefix}: HDFS takes no . or .. there: "
+                          "write the folder into hdfs.path"))  # fmt: skip
         return found
 
     def _http_problems(self) -> list[tuple[str, str]]:

@@ -36,6 +36,8 @@ def open_store(options: HdfsOptions, say: Callable[[str, str], None]) -> tuple[S
     if scheme_of(f"{place.url}/") == "viewfs":
         place = _mounted(options, settings, place)
     if place.url:
+        for _, problem in options.cluster_problems():  # not looked at before the start where fs.defaultFS says it
+            raise ComponentFailed(problem)
         user = options.proxy_user or user_name(place.url)
         store, root = _cluster(options, settings, place.url, say), place.path.replace("{user}", user)
         for sentence in options.without_effect(on_cluster=True):
