@@ -98,16 +98,19 @@ def put_away(instance: Instance, file: Path, in_order: bool) -> bool:
         parked = park(instance, held, file)
     except (OSError, ComponentFailed) as problem:
         why = problem.strerror if isinstance(problem, OSError) else str(problem)
+        if events:
+            what, they_stay, them = f"{events} events could not be parked", "they stay", "them"
+        else:
+            what, they_stay, them = "how far the workers were could not be kept", "that stays", "that"
         log.say(
-            "ERROR", "agent", f"{events} events could not be parked in {parked_path(instance.state_dir)}: {why}; they "
-            f"stay in {instance.run_dir}, which a reboot empties. Make room and start this agent again: it goes on "
-            f"with them",
+            "ERROR", "agent", f"{what} in {parked_path(instance.state_dir)}: {why}; {they_stay} in {instance.run_dir}, "
+            f"which a reboot empties. Make room and start this agent again: it goes on with {them}",
         )  # fmt: skip
         return False
     if parked.events:
         log.say("WARN", "agent", f"parked {parked} in {parked.path}; the next start of this agent takes them back")
     else:
-        log.say("INFO", "agent", f"no events wait; how far the workers were is kept in {parked.path}")
+        log.say("INFO", "agent", f"no events wait in memory; how far the workers were is kept in {parked.path}")
     try:
         remove_empty(instance.run_dir)
     except (OSError, ComponentFailed) as problem:

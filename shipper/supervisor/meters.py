@@ -104,6 +104,11 @@ class Meters:
         """Rows in each channel now."""
         return {name: numbers["size"] for name, numbers in self.channels().items()}
 
+    def in_logs(self) -> dict[str, int]:
+        """Rows that wait in the log of each channel that has one: they outlive the run directory."""
+        counted = {name: log.counts() for name, log in self._logs.items()}
+        return {name: max(counts.rows_in - counts.rows_out, 0) for name, counts in counted.items()}
+
     def close(self) -> None:
         """Lets go of the lanes."""
         for log in self._logs.values():

@@ -176,6 +176,7 @@ class Supervisor:
             self._service.stopping()
             log.pass_on("INFO", "agent", "stopping: sources read no more, sinks empty the channels")
             as_told = end_all(fleet, self._waiting(running, max(self._stop_asked, 1)), self._command.stop_deadline_s)
+            in_logs = running.meters.in_logs()
         finally:
             self._view.end()
             if server is not None:
@@ -193,6 +194,9 @@ class Supervisor:
             parking.remove_if_empty(self._instance, fleet.in_order())  # what waits, waits where it is
             return CLEAN, following
         self._notices.remove()
+        for name, events in in_logs.items():
+            if events:
+                log.say("INFO", name, f"{events} events wait in its log on disk; the next start goes on with them")
         put_away = parking.put_away(self._instance, self._command.files[0], fleet.in_order())
         log.pass_on("INFO", "agent", f"{self._command.agent} has stopped")
         return (GAVE_UP if failing or not as_told or not put_away else CLEAN), None

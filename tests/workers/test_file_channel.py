@@ -159,12 +159,14 @@ def test_a_backlog_is_delivered_by_the_next_start(agent: Callable[..., Agent], t
     start_without_target(one, out)
     one.stop(signal.SIGTERM)
     assert not list(one.run_dir.glob("a1-*/channels"))
+    assert "c1: 20000 events wait in its log on disk; the next start goes on with them" in one.log()
     out.mkdir()
     began_s = time.monotonic()
     one.start()
     one.until(lambda: len(texts(out).splitlines()) == 20_000)
     assert time.monotonic() - began_s < 20
     assert one.stop() == 0
+    assert one.log().count("events wait in its log") == 1, "nothing waits now"
     assert texts(out) == b"".join(b"%d\n" % number for number in range(20_000))
 
 

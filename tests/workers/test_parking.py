@@ -128,7 +128,7 @@ def test_an_empty_channel_is_kept_for_a_worker_that_was_killed(
     assert rings.take(sequence=5) == [b"a"]
     rings.end_workers(in_order=False)
     assert parking.put_away(rings.instance, rings.file, False)
-    assert said[-1][2].startswith("no events wait; how far the workers were is kept in ")
+    assert said[-1][2].startswith("no events wait in memory; how far the workers were is kept in ")
     rings.instance.close()
     shutil.rmtree(tmp_path / "run")
     rings = started(tmp_path)
@@ -281,6 +281,22 @@ def test_a_full_disk_leaves_the_rows_where_they_are(
     assert f"they stay in {rings.instance.run_dir}" in line
     assert [path.name for path in rings.instance.state_dir.iterdir()] == ["lock"]
     judge(tmp_path, run_id)
+
+
+def test_a_full_disk_where_no_events_wait_is_said_of_what_could_not_be_kept(
+    tmp_path: Path, said: list[tuple[str, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rings = Rings(tmp_path)
+    rings.put(b"a")
+    assert rings.drain() == [b"a"]
+    rings.end_workers(in_order=False)
+    with monkeypatch.context() as patch:
+        no_room(patch, 0)
+        assert not parking.put_away(rings.instance, rings.file, False)
+    rings.instance.close()
+    parked = parking.parked_path(rings.instance.state_dir)
+    assert said[-1][2].startswith(f"how far the workers were could not be kept in {parked}: No space left on device;")
+    assert f"that stays in {rings.instance.run_dir}" in said[-1][2]
 
 
 def test_no_room_to_take_back_leaves_the_rows_parked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
