@@ -162,16 +162,19 @@ def test_what_was_begun_on_a_store_that_is_away_waits_while_new_rows_flow(world:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_waits_for_another_store_is_shown_with_it_and_ends_when_it_is_back(world: World, kind: str) -> None:
+@pytest.mark.parametrize("how", ["away", "unknown"])
+def test_what_waits_for_another_store_is_shown_with_it_and_ends_when_it_is_back(
+    world: World, kind: str, how: str
+) -> None:
     sequence = Life(world, A, kind).deliver(b"a")
-    world.away.add(A)
+    getattr(world, how).add(A)
     life = Life(world, B, kind, sequence)
     for _ in range(2):  # what began beside the loop has come to nothing
         life.sink.files.end([])
         life.sink.tick()
     assert [file.path.startswith(f"{A}{world.home}/out/FlumeData.") for file in life.survey()] == [True]
     assert life.sink.trouble() == f"files that were begun on {A} and are to be finished there: 1"
-    world.away.clear()
+    getattr(world, how).clear()
     life.clock.advance(200)
     life.sink.tick()
     life.sink.close()
