@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -12,6 +14,8 @@ from shipper.clock import SystemClock
 from shipper.config.bind import component
 
 _SUFFIXES = {"text": "log", "json_lines": "jsonl"}
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 class ExportedFile:
@@ -37,9 +41,10 @@ class ExportedFile:
         self._file.write(self._serializer.header())
 
     def write(self, batch: EventBatch) -> None:
-        """Adds the events of a batch."""
+        """Adds the events of a batch. Raises OSError with the file's name, as `end` does."""
         self.events += batch.rows
-        self._file.write(self._serializer.serialize(batch))
+        with self._named():
+            self._file.write(self._serializer.serialize(batch))
 
     def end(self) -> int:
         """Gives the file its name; its bytes.
@@ -47,10 +52,11 @@ class ExportedFile:
         Raises:
             FileExistsError: a file of that name is there already.
         """
-        self._file.write(self._serializer.footer())
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        size_bytes = self._file.tell()
+        with self._named():
+            self._file.write(self._serializer.footer())
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            size_bytes = self._file.tell()
         self._file.close()
         try:
             os.link(self._fresh, self.path)  # unlike a rename, never replaces what is there
@@ -61,5 +67,15 @@ class ExportedFile:
 
     def close(self) -> None:
         """What has not ended is removed."""
-        self._file.close()
+        with contextlib.suppress(OSError):  # what was still to be written is not wanted any more
+            self._file.close()
         self._fresh.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        """What is raised inside names the file: a write knows only its number."""
+        try:
+            yield
+        except OSError as problem:
+            advice = "; free some room, or give a directory on another disk" if problem.errno in _NO_ROOM else ""
+            raise OSError(problem.errno, f"{problem.strerror}{advice}", str(self.path)) from problem

@@ -60,6 +60,17 @@ def test_nothing_left_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().out == "No channel holds events that no running agent owns.\n"
 
 
+def test_a_full_disk_is_said_with_the_file_and_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rings = left(tmp_path, KINDS[0], b"one", b"two")
+    (tmp_path / "out").mkdir()
+    path = tmp_path / "out" / "c1.r1.0--k1.0.log"
+    path.with_name(f".{path.name}.new").symlink_to("/dev/full")
+    assert shipper(tmp_path, "export", rings.instance.name, "--to", f"{tmp_path}/out") == 1
+    said = f"{path}: No space left on device; free some room, or give a directory on another disk\n"
+    assert capsys.readouterr().err.endswith(said)
+    assert not list((tmp_path / "out").iterdir())
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_events_are_written_out_and_stay(tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     rings = left(tmp_path, kind, b"one", b"two")
