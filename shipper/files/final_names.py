@@ -209,4 +209,8 @@ class FinalNames:
         again = self._retry_s > 0 and (self._tries_max <= 0 or one.tries < self._tries_max)
         one.next_s = self._clock.monotonic_s() + self._retry_s if again else math.inf
         then = f"next try in {self._retry_s:g} s" if again else "that was the last try; the next start tries once more"
-        self._say("error", f"{trouble(f'rename to {record.final}', self._outlet.shown(record), error)}; {then}")
+        shown = self._outlet.shown(record)
+        what = trouble("close", shown, error)
+        if record.final != record.path:
+            what = trouble("rename", f"{shown} to {record.final}", error)
+        self._say("error", f"{what}; {then}")

@@ -233,11 +233,11 @@ class RollingFiles:
             take = self._takes.coming() if self._takes is not None else None
             sequence = self._journal.append([file.progress() for file in self._touched], take)
             # Dying from here on: the entry tells whether all of it is there.
-            for file in self._touched:
-                path = file.record.path
+            for file, key in self._touched.items():
+                path = key
                 written += file.push()
                 if file.unlinked():
-                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), file.record.path)
             path = next(iter(self._touched.values()))
             anew.flush(self._store, self._identified)
         except OSError as error:
@@ -528,5 +528,5 @@ class RollingFiles:
                 self._open.restore(self._touched[file], file)
 
     def _later(self, doing: str, path: str, error: OSError) -> RetryLater:
-        # Not `error.filename`: each try makes a new name, and a fact that is never the same is said each time.
-        return RetryLater(trouble(doing, path, error))
+        # Of a bucket, not of a file: each try makes a new name, and a fact that is never the same is said each time.
+        return RetryLater(trouble(doing, path, error, rows_wait=True))

@@ -207,8 +207,8 @@ Store = QuickStore | SlowStore
 
 
 _ADVICE = {
-    errno.ENOSPC: "free some space or name another directory; nothing is lost, the rows wait in the channel",
-    errno.EDQUOT: "raise the quota or free some space; nothing is lost, the rows wait in the channel",
+    errno.ENOSPC: "free some space or name another directory",
+    errno.EDQUOT: "raise the quota or free some space",
     errno.EACCES: "give the user that runs the agent the right to write there (chown or chmod)",
     errno.EPERM: "give the user that runs the agent the right to write there (chown, chmod or chattr)",
     errno.EROFS: "the file system is mounted read-only: remount it or name another directory",
@@ -221,26 +221,26 @@ _ADVICE = {
 }
 
 _STATE_ADVICE = _ADVICE | {
-    errno.ENOSPC: "free some space there: the agent keeps its state on that disk, wherever the files go; nothing is "
-    "lost, the rows wait in the channel",
+    errno.ENOSPC: "free some space there: the agent keeps its state on that disk, wherever the files go",
     errno.EROFS: "the agent keeps its state on that file system, which is mounted read-only: remount it",
 }
 
 
-def trouble(doing: str, path: str, error: OSError) -> str:
+def trouble(doing: str, path: str, error: OSError, *, rows_wait: bool = False) -> str:
     """One sentence for a person: what was being done, to what, what came back and what helps.
 
     An error of the agent's own state is said as such, whatever was being done for the sake of `path`.
+
+    Args:
+        rows_wait: the rows that it was done for are in the channel still, and come again.
     """
     if isinstance(error, StateError):
-        return _sentence("write to", error.filename, os.strerror(error.errno or 0), _STATE_ADVICE.get(error.errno or 0))
-    if isinstance(error, Explained):
+        doing, path, reason = "write to", error.filename, os.strerror(error.errno or 0)
+        advice = _STATE_ADVICE.get(error.errno or 0, "")
+    elif isinstance(error, Explained):
         reason, advice = error.why, error.advice
     else:
         reason = os.strerror(error.errno) if error.errno else str(error)
         advice = _ADVICE.get(error.errno or 0, "")
-    return _sentence(doing, path, reason, advice)
-
-
-def _sentence(doing: str, path: str, reason: str, advice: str | None) -> str:
-    return f"could not {doing} {path}: {reason}" + (f"; {advice}" if advice else "")
+    waits = "nothing is lost, the rows wait in the channel" if rows_wait else ""
+    return "; ".join(filter(None, (f"could not {doing} {path}: {reason}", advice, waits)))

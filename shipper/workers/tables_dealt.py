@@ -56,6 +56,9 @@ def deal(run_dir: Path, source: str, workers: int) -> None:
 
 
 def _tables(puts: Path, source: str) -> list[Path]:
+    """None where the run directory was removed: the worker itself says so."""
+    if not puts.is_dir():
+        return []
     stem = worker_name(source, "")
     found = [path for path in puts.iterdir() if path.name.startswith(stem) and path.suffix == ".positions"]
     return sorted(path for path in found if path.stem.removeprefix(stem).isdigit())

@@ -106,7 +106,7 @@ def test_a_disk_that_fills_at_any_byte_loses_nothing(
         with disk(monkeypatch, FullDisk(free), journal_too):
             if not running.tried(6, 12):
                 assert running.rows() == expected(6), free
-                with pytest.raises(RetryLater, match="No space left on device; free some space"):
+                with pytest.raises(RetryLater, match=r"No space left on device; free some space .*the rows wait in"):
                     running.transaction(6, 12)
         if running.rows() == expected(6):
             running.transaction(6, 12)
@@ -244,7 +244,11 @@ def test_a_rename_that_fails_is_tried_again_after_the_interval(tmp_path: Path, m
         running.sink.tick()
     assert tries() == 3
     assert [path.suffix for path in running.out.rglob("Flume*")] != [".tmp"]
-    assert "next try in 60 s" in running.said[0][1]
+    [path] = running.out.rglob("Flume*")
+    assert running.said[0][1] == (
+        f"could not rename {path}.tmp to {path}: Input/output error; the disk reports an error: look at the kernel's "
+        f"log; next try in 60 s"
+    )
     assert running.context.counters.get("ConnectionFailedCount") == 2
 
 

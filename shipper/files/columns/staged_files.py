@@ -203,7 +203,7 @@ class StagedFiles:
         error = failure.__cause__
         if not isinstance(error, OSError):
             return failure
-        return RetryLater(trouble("stage rows in", self._workshop.folder, error))
+        return RetryLater(trouble("stage rows in", self._workshop.folder, error, rows_wait=True))
 
     def _once(self, sentence: str) -> None:
         if sentence not in self._said:

@@ -234,7 +234,7 @@ class HdfsSink(RollingSink[HdfsOptions]):
             try:
                 closed.know(bucket)
             except OSError as error:
-                raise RetryLater(trouble("write to", str(error.filename), error)) from error
+                raise RetryLater(trouble("write to", str(error.filename), error, rows_wait=True)) from error
         return bucket
 
     def _key(self, texts: tuple[str, ...]) -> str:

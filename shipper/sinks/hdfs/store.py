@@ -262,7 +262,8 @@ class HdfsStore:
             if time.monotonic() > until_s:
                 raise Explained(
                     errno.EBUSY, f"{_ENDINGS_MAX} files are being closed, and the cluster is done with none of them",
-                    "let files grow larger (hdfs.rollSize, hdfs.rollCount, hdfs.rollInterval); are its DataNodes up?",
+                    "let files grow larger (hdfs.rollSize, hdfs.rollCount, hdfs.rollInterval), and see that its "
+                    "DataNodes are up",
                 )  # fmt: skip
 
 

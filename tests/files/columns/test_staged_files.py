@@ -154,6 +154,26 @@ def test_without_syncs_nothing_waits_for_one(tmp_path: Path) -> None:
     sink.close()
 
 
+def test_many_files_that_fail_for_one_reason_are_one_fact(tmp_path: Path) -> None:
+    """The log says a fact that stays the same once in 30 s; each file, and when it is tried again, is shown apart."""
+    (tmp_path / "out").write_text("not a directory")
+    life = Life(tmp_path, path=f"file://{tmp_path}/out/%{{b}}", rollCount="1")
+    for bucket in range(12):
+        life.deliver(b"a", b"b", b=str(bucket))  # the second row ends the file of the first
+    for _ in range(4):
+        life.sync()
+        while life.sink.files._workshop.pace(1):
+            pass
+        life.clock.advance(100)
+        life.sink.tick()
+    said = [line for level, line in life.lines if level == "error"]
+    assert len(said) >= 24 and len(set(said)) == 1
+    (tmp_path / "out").unlink()
+    life.clock.advance(100)
+    life.sink.close()
+    assert len(list((tmp_path / "out").rglob("*.parquet"))) == 24
+
+
 def test_a_place_that_can_not_be_written_to_keeps_the_rows_in_the_stage(tmp_path: Path) -> None:
     """It is said what and why; when it can be written to again, the file is made from the start."""
     (tmp_path / "out").write_text("not a directory")
