@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 _SECRET_BYTES = 32
+#: Also a log in which nothing waits keeps its newest segment, which says with what it was encrypted.
+NO_MORE = (
+    "let the channel run empty with its keys first (`shipper channel inspect` says when), then remove all lines of "
+    "encryption and give the channel other directories (checkpointDir, dataDirs)"
+)
 
 
 @dataclass(frozen=True)
@@ -92,8 +97,8 @@ def cipher_of(identity: Identity, keys: Keys | None, random: Callable[[int], byt
         have = ", ".join(sorted(keys.secrets)) if keys else "none is configured"
         raise ConfigurationError(
             f"{where} is encrypted with the key '{name}', which is not given (keys: {have}). Nothing was changed. Put "
-            f"the file of '{name}' back into the configuration; if that key is lost for ever, so are the events in "
-            f"that file: move it out of its directory, and they are counted as lost"
+            f"the file of '{name}' back into the configuration. To encrypt no more, {NO_MORE}. If that key is "
+            f"lost for ever, so are the events in that file: move it out of its directory, and they are counted as lost"
         )
     if key_check(secret, identity.salt) != identity.key_check:
         raise ConfigurationError(

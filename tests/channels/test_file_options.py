@@ -180,6 +180,7 @@ def test_keys_are_complete_or_said_to_be_wrong() -> None:
     assert "encryption.activeKey = k2 is not among" in told
     told = wrong(encryption__keyProvider__keys="k1", encryption__keyProvider__keys__k1__file="/k1")
     assert "encryption.activeKey is missing" in told
+    assert "To encrypt no more: let the channel run empty with its keys first" in told
 
 
 def test_the_cipher_is_the_one_that_finds_changes() -> None:

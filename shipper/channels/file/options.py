@@ -24,7 +24,7 @@ from shipper.config.field import (
     text,
     words,
 )  # fmt: skip
-from shipper.durable.keys import Keys
+from shipper.durable.keys import NO_MORE, Keys
 from shipper.durable.settings import LogSettings
 
 SEGMENT_BYTES_DEFAULT = 256 << 20
@@ -212,8 +212,9 @@ class LogOptions(Options):
             )  # fmt: skip
         if self.key_names and not self.active_key:
             found.append(
-                ("encryption.keyProvider.keys", "encryption.activeKey is missing: which of the keys is for new files?")
-            )
+                ("encryption.keyProvider.keys", "encryption.activeKey is missing: which of the keys is for new files? "
+                 f"To encrypt no more: {NO_MORE}")
+            )  # fmt: skip
         return found
 
     def _places(self) -> tuple[Path, Path | None, tuple[Path, ...]]:
