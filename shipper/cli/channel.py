@@ -47,11 +47,13 @@ def list_command(run_dir: _RunDir = None, state_dir: _StateDir = None) -> None:
         ]
         for one in found for held in one.channels
     ]  # fmt: skip
-    files = _unclaimed_files(state_dir)
-    if not rows and not files:
+    files, logs = _unclaimed_files(state_dir), _logs_at_rest(state_dir)
+    if not rows and not files and not logs:
         typer.echo("No channel holds events that no running agent owns.")
     for instance, sink, sentence in files:
         typer.echo(f"{instance} sink {sink}: {sentence}")
+    for instance, channel, sentence in logs:
+        typer.echo(f"{instance} channel {channel}: {sentence}")
     if not rows:
         return
     head = ["LEFTOVER", "CHANNEL", "EVENTS", "BYTES", "AGE", "OF", "WHERE"]
@@ -200,13 +202,23 @@ def _running(which: str, run_dir: Path | None) -> str:
 
 
 def _unclaimed_files(state_dir: Path | None) -> list[tuple[str, str, str]]:
-    from shipper.instance.instance import state_places
     from shipper.workers.orphans import unclaimed
 
-    instances = sorted(
-        path for place in ([state_dir] if state_dir else state_places()) for path in place.glob("*-*") if path.is_dir()
-    )
-    return [(path.name, sink, sentence) for path in instances for sink, sentence in unclaimed(path)]
+    return [(path.name, sink, said) for path in _state_dirs(state_dir) for sink, said in unclaimed(path)]
+
+
+def _logs_at_rest(state_dir: Path | None) -> list[tuple[str, str, str]]:
+    from shipper.instance.known_logs import at_rest
+
+    return [(path.name, channel, said) for path in _state_dirs(state_dir) for channel, said in at_rest(path)]
+
+
+def _state_dirs(state_dir: Path | None) -> list[Path]:
+    """Of all instances."""
+    from shipper.instance.instance import state_places
+
+    places = [state_dir] if state_dir else state_places()
+    return sorted(path for place in places for path in place.glob("*-*") if path.is_dir())
 
 
 def _channels(found: Leftover, wanted: str | None) -> list[str]:

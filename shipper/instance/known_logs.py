@@ -117,6 +117,28 @@ def _left_in(entry: Mapping[str, Any]) -> str:
     )
 
 
+def at_rest(state_dir: Path) -> list[tuple[str, str]]:
+    """The known logs that hold rows and that no agent has open: (the channel that it was of, a sentence)."""
+    from shipper.durable import offline
+
+    found = []
+    for entry in known(state_dir):
+        checkpoint = Path(entry["checkpoint"])
+        try:
+            report = offline.inspect(checkpoint, [Path(path) for path in entry["data"]])
+        except ShipperError as problem:
+            if checkpoint.exists():
+                found.append((entry["channel"], f"what waits in the log in {checkpoint} can't be told: {problem}"))
+            continue
+        if report.rows_waiting and not report.in_use:
+            found.append((
+                entry["channel"], f"{report.rows_waiting} events wait in the log in {checkpoint}: the agent delivers "
+                f"them when it runs with a channel of these directories; to look at them, shipper channel inspect "
+                f"{checkpoint}, and to have them as files, shipper channel export {checkpoint} --to DIR",
+            ))  # fmt: skip
+    return found
+
+
 def known(state_dir: Path) -> list[dict[str, Any]]:
     """The logs that are known: of the channels of the last start, and those that held rows then."""
     try:

@@ -44,13 +44,20 @@ def test_a_log_that_no_channel_has_is_said_and_delivered_when_one_has_it_again(
     for times in (1, 2):
         one.start()
         assert one.log().count(said) == times, "at each start"
+        listed = ["channel", "list", "--run-dir", str(one.run_dir), "--state-dir", str(one.state_dir)]
+        assert main(listed) == 0, "while it runs"
         assert one.stop() == 0
+        assert main(listed) == 0
+        told = capsys.readouterr().out
+        assert told.count(f"channel c1: {EVENTS} events wait in the log in {tmp_path}/checkpoint:") == 2, told
     assert main(["channel", "export", f"{tmp_path}/checkpoint", "--to", f"{tmp_path}/exported"]) == 0, capsys
     assert b"".join(path.read_bytes() for path in (tmp_path / "exported").iterdir()).count(b"\n") == EVENTS
     out.mkdir()
     one.file.write_text(with_log)
     one.start()
     one.until(lambda: texts(out).count(b"\n") >= EVENTS)
+    assert main(listed) == 0
+    assert "wait in the log" not in capsys.readouterr().out, "an agent has it open"
     assert one.stop() == 0
     one.file.write_text(without)
     one.start()
