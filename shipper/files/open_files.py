@@ -74,7 +74,9 @@ class OpenFiles:
             path, final = self._naming.next(key, taken)
             if final != path and self._store.stat(final) is not None:
                 continue
-            if self._store.cuts and self._store.stat(path) is not None:  # else one question less, `create` says it too
+            # `create` would say it, too. But if it does not answer, or we die behind the next line, what has the name
+            # and is empty is taken for ours and removed: on a cluster a file that somebody writes to looks like that.
+            if self._store.stat(path) is not None:
                 continue
             number = self._journal.begin(key, path, final, now_ms, self._recipe.name, self._here)
             try:
