@@ -76,6 +76,7 @@ class Maker:
         self._now_s = now_s
         self._say = say
         self._count = count
+        self._failing: dict[str, Work] = {}  # by the reason: the one that is named
 
     def round(self, works: Sequence[Work]) -> None:
         """Brings each of them as far as it can get now. What fails is said, and has its time to be tried again."""
@@ -259,13 +260,21 @@ class Maker:
             if wait_s <= 0 or 0 < self._rename_tries <= tries:
                 wait_s = float("inf")
                 then = f"that was the last try for {self._shown(work.record)}; the next start tries once more"
-        # Of the folder and not of the file: what keeps one from being made keeps all, and is said once.
-        what, folder = f"{doing} files in", os.path.dirname(self._shown(work.record))
+        # Of the folder and not of the file: what keeps one from being made keeps all.
+        what, folder = f"{doing} files in", os.path.dirname(self._shown(self._named(work, doing, error).record))
         why = trouble(what, folder, error) if isinstance(error, OSError) else f"could not {what} {folder}: {error}"
         self._say("error", f"{why}; {then}")
         self._count("ConnectionFailedCount", 1)
         self._count("file_retries", 1)
         work.why, work.retry_s, work.tries = why, self._now_s() + wait_s, tries
+
+    def _named(self, work: Work, doing: str, error: Exception) -> Work:
+        """The work that stands for all that fail for one reason, as long as it fails itself: what is always the same
+        is not said of each folder, nor at each try."""
+        reason = trouble(doing, "", error) if isinstance(error, OSError) else str(error)
+        failing = self._failing.items()
+        self._failing = {why: one for why, one in failing if one.tries and not one.gone and one is not work}
+        return self._failing.setdefault(reason, work)
 
     def _lost(self, work: Work) -> None:
         rows = work.record.progress.rows if work.record.progress else 0
