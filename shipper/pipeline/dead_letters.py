@@ -16,6 +16,7 @@ from shipper.channels.channel import PutSide, PutTransaction
 from shipper.clock import Clock
 from shipper.errors import RetryLater
 from shipper.pipeline.aside import Mark
+from shipper.pipeline.wording import events_are
 from shipper.shared.take_mark import TakeMark
 
 #: Headers of a dead letter: why it was refused, by which sink, from which channel it came, and when (ms, as text).
@@ -88,7 +89,7 @@ class DeadLetters:
             self._put.promise(self._taken(mark))
         except OSError as problem:
             raise RetryLater(
-                f"{letters.rows} events are refused, and what is to become of them can't be written down in the run "
+                f"{events_are(letters.rows)} refused, and what is to become of that can't be written down in the run "
                 f"directory: {problem.strerror}"
             ) from problem
         # Dying before the take is stored: forgotten. After it: kept, by the next start.
@@ -125,7 +126,7 @@ class DeadLetters:
 
     def _no_room(self, letters: EventBatch) -> str:
         why = self._side.full_because(self._channel)
-        said = f"{letters.rows} events are refused, and their dead-letter channel {self._channel} takes none: {why}"
+        said = f"{events_are(letters.rows)} refused, and the dead-letter channel {self._channel} takes none: {why}"
         if self._capacity is not None and letters.rows > self._capacity:
             said += f". So many at once will never fit: give it a capacity of {letters.rows} or more"
         return said

@@ -22,6 +22,7 @@ from shipper.clock import Clock, SystemClock
 from shipper.errors import Refused, RetryLater
 from shipper.pipeline.group_sink import GroupSink
 from shipper.pipeline.losses import Losses
+from shipper.pipeline.wording import events_are
 from shipper.processors.processor import Processor
 from shipper.sources.source import Waiter
 
@@ -241,9 +242,8 @@ class Delivery:
         try:
             member.aside.add(bad, str(refusal), self._mark)
         except OSError as problem:
-            are = "event is" if bad.rows == 1 else "events are"
             raise RetryLater(
-                f"{bad.rows} {are} refused ({refusal}) and can't be set aside in {member.aside.place}: "
+                f"{events_are(bad.rows)} refused ({refusal}) and can't be set aside in {member.aside.place}: "
                 f"{problem.strerror}"
             ) from problem
         self._aside.append((bad.rows, str(refusal)))
@@ -253,8 +253,7 @@ class Delivery:
 
     def _say_aside(self, member: GroupSink) -> None:
         for rows, reason in self._aside:
-            are = "event is" if rows == 1 else "events are"
-            self._say("error", f"{rows} {are} set aside in {member.aside.place}: {reason}")
+            self._say("error", f"{events_are(rows)} set aside in {member.aside.place}: {reason}")
 
     def _make_way(self) -> None:
         expired, dropped = self._side.make_way()

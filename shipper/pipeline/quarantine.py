@@ -40,6 +40,7 @@ from shipper.batch.batch import EventBatch
 from shipper.clock import Clock
 from shipper.errors import RetryLater
 from shipper.pipeline.aside import Mark
+from shipper.pipeline.wording import events_are
 
 #: A file that has grown so long is put aside.
 FILE_BYTES = 16 << 20
@@ -115,7 +116,7 @@ class Quarantine:
             used = sum(path.stat().st_size for path in self.paths())
             if used >= self._limit_bytes:
                 raise RetryLater(
-                    f"the quarantine is full: {batch.rows} events are refused ({reason}), and {self.path.parent} has "
+                    f"the quarantine is full: {events_are(batch.rows)} refused ({reason}), and {self.path.parent} has "
                     f"{used} of {self._limit_bytes} bytes (quarantine.maxBytes). Nothing is dropped: look at the "
                     f"files, mend what the target refuses, and move them away"
                 )

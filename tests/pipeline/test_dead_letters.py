@@ -215,7 +215,7 @@ class TestAFullChannel:
         assert not delivery.step()
         assert world.target.safe == []
         assert world.said[-1] == (
-            "1 events are refused, and their dead-letter channel d1 takes none: its capacity of 2 events is used up; "
+            "1 event is refused, and the dead-letter channel d1 takes none: its capacity of 2 events is used up; "
             "trying again"
         )
         assert world.counters.get("EventWriteFail") == 1

@@ -162,6 +162,6 @@ class TestBounds:
         for body in (b"a", b"b", b"c"):
             one.add(EventBatch.of([body]), "bad", (LANE, 4))
         one.committed()
-        with pytest.raises(RetryLater, match="the quarantine is full"):
+        with pytest.raises(RetryLater, match="the quarantine is full: 1 event is refused"):
             one.add(EventBatch.of([b"d"]), "bad", (LANE, 5))
         assert bodies(tmp_path) == ["a", "b", "c"]
