@@ -67,6 +67,15 @@ class Life:
         self.agent.start(wait=False)
         self.agent.until(lambda: self.numbers().get("in_log") == FIRST, "all of them are in the log")
 
+    def end(self, *, killed: bool) -> None:
+        """Ends the agent, in order or by SIGKILL; what waits is noted then."""
+        if not killed:
+            self.agent.stop()
+            return
+        note = next(self.agent.state_dir.glob("*/logs/*.json"))
+        self.agent.until(lambda: f'"waiting":{FIRST}' in note.read_text(), "the writer has noted it")
+        self.agent.kill_all()
+
     def go_on(self) -> None:
         """Starts it with a sink that can deliver, and more lines."""
         self.out.with_name("gone").rename(self.out)
@@ -100,12 +109,7 @@ def life(tmp_path: Path, agent: Make) -> Life:
 def test_a_log_whose_disk_is_not_mounted_is_waited_for(life: Life, killed: bool) -> None:
     """Checkpoint and data on one disk: nothing there knows of a log. The state directory does."""
     life.fill()
-    if killed:
-        note = next(life.agent.state_dir.glob("*/logs/*.json"))
-        life.agent.until(lambda: f'"waiting":{FIRST}' in note.read_text(), "the writer has noted it")
-        life.agent.kill_all()
-    else:
-        life.agent.stop()
+    life.end(killed=killed)
     life.disk.unmount()
     life.go_on()
     said = life.refusal()
@@ -128,12 +132,7 @@ def test_a_log_whose_disk_is_not_mounted_is_waited_for(life: Life, killed: bool)
 def test_a_log_whose_disk_is_gone_for_good_is_given_up_and_counted_as_lost(life: Life, killed: bool) -> None:
     """In the ledger and in health; what was delivered before stays delivered, what comes behind it is delivered."""
     life.fill(delivered=100)
-    if killed:
-        note = next(life.agent.state_dir.glob("*/logs/*.json"))
-        life.agent.until(lambda: f'"waiting":{FIRST}' in note.read_text(), "the writer has noted it")
-        life.agent.kill_all()
-    else:
-        life.agent.stop()
+    life.end(killed=killed)
     life.disk.unmount()
     life.go_on()
     command = life.refusal().partition("`shipper ")[2].partition("`")[0]
