@@ -167,7 +167,10 @@ def read(run_dir: Path) -> Ledger:
             found.damaged.append(str(problem))
         source = page_path.name.rpartition(".")[0]
         if streams := _streams(page_path.with_name(f"{page_path.name}.positions")):
-            found.streams[source] = newest({**found.streams.get(source, {}), **streams})
+            known = found.streams.get(source, {})
+            # One that changed hands stands in the tables of those who had it, too.
+            further = {stream: max(end, known.get(stream, 0)) for stream, end in streams.items()}
+            found.streams[source] = newest({**known, **further})
     for name, numbers in found.channels.items():
         _add_log(found, run_dir / "channels" / name, numbers)
     return found

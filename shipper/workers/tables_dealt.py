@@ -34,10 +34,11 @@ def deal(run_dir: Path, source: str, workers: int) -> None:
     puts = run_dir / "puts"
     wanted = [worker_name(source, index) for index in range(workers)]
     there = {path.name.removesuffix(".positions"): path for path in _tables(puts, source)}
-    tables = {name: PositionTable.read(path.read_bytes()) for name, path in there.items()}
-    unsaid = sum(not table.workers for table in tables.values())
-    if not tables or (there.keys() <= set(wanted) and {t.workers or unsaid for t in tables.values()} == {workers}):
+    dealt_for = [_workers(path) for path in there.values()]
+    unsaid = dealt_for.count(0)
+    if not there or (there.keys() <= set(wanted) and {count or unsaid for count in dealt_for} == {workers}):
         return
+    tables = {name: PositionTable.read(path.read_bytes()) for name, path in there.items()}
     for name, table in tables.items():
         _add_last_put(run_dir, source, name, table)
     everything = _together(tables.values())
@@ -62,6 +63,12 @@ def _tables(puts: Path, source: str) -> list[Path]:
     stem = worker_name(source, "")
     found = [path for path in puts.iterdir() if path.name.startswith(stem) and path.suffix == ".positions"]
     return sorted(path for path in found if path.stem.removeprefix(stem).isdigit())
+
+
+def _workers(path: Path) -> int:
+    """For how many workers a table was written, 0 when it does not say: its first line does, and the rest is long."""
+    with path.open("rb") as lines:
+        return PositionTable.read(lines.readline()).workers
 
 
 def _number(page_path: Path) -> int:

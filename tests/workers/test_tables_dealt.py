@@ -9,6 +9,7 @@ import pytest
 
 from shipper.batch.batch import EventBatch, Origin
 from shipper.errors import ComponentFailed
+from shipper.instance import ledger
 from shipper.workers import tables_dealt
 from shipper.workers.heads import LeftHead, lane_heads
 from shipper.workers.position_table import PositionTable
@@ -119,6 +120,12 @@ def test_the_furthest_place_of_a_stream_counts(source: Source) -> None:
     source.put(0, NEW)
     source.become(1)
     assert source.table(0).streams["two"] == NEW
+
+
+def test_the_ledger_has_the_furthest_place_of_a_stream_that_changed_hands(source: Source) -> None:
+    source.become(3)
+    source.put(0, NEW)
+    assert ledger.read(source.run_dir).streams["r1"] == {"one": ONE.end, "two": NEW.end}
 
 
 def test_with_the_same_number_nothing_is_touched(source: Source) -> None:
